@@ -1,0 +1,2 @@
+//! What the kernel half and the agent share.
+#![no_std]

@@ -1,0 +1,1 @@
+//! log-capturer: streams container logs, and lets the kernel prove that nothing leaks.

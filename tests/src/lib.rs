@@ -1,0 +1,1 @@
+//! The harness: a private engine, hurtful peers, and witnesses.
