@@ -119,7 +119,10 @@ mod tests {
         assert_eq!(held[0].fd, socket.as_raw_fd());
         assert_eq!(held[0].container, Some(container));
         let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-        assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", entry.inode()));
+        assert_eq!(
+            link.to_str().unwrap(),
+            format!("socket:[{}]", entry.inode())
+        );
 
         drop(entry);
         assert!(register.snapshot().is_empty());

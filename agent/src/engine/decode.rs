@@ -196,7 +196,10 @@ mod tests {
     #[test]
     fn parts_merge_per_stream_wherever_they_are_cut() {
         let (wire, want) = multiplexed();
-        for cut in (0..200).chain(16_300..16_900).chain(wire.len() - 120..wire.len()) {
+        for cut in (0..200)
+            .chain(16_300..16_900)
+            .chain(wire.len() - 120..wire.len())
+        {
             let got = decode(Transfer::Chunked(Chunked::default()), &wire, &[cut], MAX);
             assert!(got == want, "cut at {cut}");
         }
@@ -262,7 +265,12 @@ mod tests {
         let want = [
             (1, Stream::Stdout, b"first".to_vec(), false),
             (1, Stream::Stdout, [&long[..], b"tail"].concat(), false),
-            (1, Stream::Stdout, own_time[..own_time.len() - 2].to_vec(), false),
+            (
+                1,
+                Stream::Stdout,
+                own_time[..own_time.len() - 2].to_vec(),
+                false,
+            ),
             (1, Stream::Stdout, b"no end".to_vec(), false),
             (2, Stream::Stdout, b"restarted".to_vec(), false),
             (2, Stream::Stdout, b"last".to_vec(), false),
@@ -280,7 +288,10 @@ mod tests {
             decoder.feed(wire, &mut |_| {}).unwrap_err()
         };
         assert_eq!(refuse(b"<html>"), DecodeError::NotALog(b'<'));
-        assert!(matches!(refuse(&frame(1, "yesterday", b"x\n")), DecodeError::NoTime(_)));
+        assert!(matches!(
+            refuse(&frame(1, "yesterday", b"x\n")),
+            DecodeError::NoTime(_)
+        ));
         assert!(matches!(refuse(b"1 2 3\n"), DecodeError::NoTime(_)));
         let mut engine = vec![3, 0, 0, 0, 0, 0, 0, 13];
         engine.extend(b"disk on fire\n");

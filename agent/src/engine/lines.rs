@@ -45,7 +45,8 @@ impl Pending {
     fn push(&mut self, bytes: &[u8], max: usize) {
         let room = max.saturating_sub(self.bytes.len());
         self.cut |= bytes.len() > room;
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn clear(&mut self) {
