@@ -1,5 +1,6 @@
 //! log-capturer: streams container logs, and lets the kernel prove that nothing leaks.
 pub mod config;
 pub mod engine;
+pub mod metrics;
 pub mod record;
 pub mod register;

@@ -1,0 +1,290 @@
+//! The endpoints that the agent uses, and the version that it speaks.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::connection::Opener;
+use super::error::EngineError;
+use super::events::Events;
+use super::log_stream::LogStream;
+use super::pool::{Pool, Size};
+use crate::record::{Container, ContainerId, Time};
+use crate::register::Purpose;
+
+/// The oldest API version that is spoken: the least that today's engines accept.
+const OLDEST: ApiVersion = ApiVersion(1, 40);
+/// The newest one that was read up on. A newer engine still serves it.
+const NEWEST: ApiVersion = ApiVersion(1, 55);
+/// Most that the answer to a short request may take: ten thousand containers' worth.
+const ANSWER: usize = 64 << 20;
+
+/// A version of the Engine API, as in `/v1.41/containers/json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion(u16, u16);
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl ApiVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.trim().split_once('.')?;
+        Some(Self(major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// What both sides speak, or why there is no such version.
+    fn negotiate(engine: Option<&str>) -> Result<Self, EngineError> {
+        let told = engine.ok_or_else(|| {
+            EngineError::NoEngine(
+                "it answers /_ping without an Api-Version: not a container engine".to_owned(),
+            )
+        })?;
+        let version = Self::parse(told).ok_or_else(|| {
+            EngineError::NoEngine(format!("its Api-Version {told:?} is not a version"))
+        })?;
+        if version < OLDEST {
+            return Err(EngineError::NoEngine(format!(
+                "its API {version} is older than {OLDEST}, the oldest that is supported"
+            )));
+        }
+        Ok(version.min(NEWEST))
+    }
+}
+
+/// The Docker Engine API, through the pool.
+#[derive(Clone)]
+pub struct Engine {
+    pool: Pool,
+    opener: Arc<Opener>,
+    version: Arc<Mutex<Option<ApiVersion>>>,
+}
+
+/// Where a log stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    Beginning,
+    Time(Time),
+}
+
+impl Engine {
+    pub fn new(opener: Opener, size: Size) -> Self {
+        let opener = Arc::new(opener);
+        Self {
+            pool: Pool::new(Arc::clone(&opener), size),
+            opener,
+            version: Arc::default(),
+        }
+    }
+
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Asks the engine who it is and agrees on a version. To be called again after every
+    /// reconnect: it can be another engine by then.
+    pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
+        let version = self
+            .counted("ping", async {
+                let answer = self.retried("ping", "/_ping").await?;
+                let header = answer.headers.get("api-version");
+                ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))
+            })
+            .await?;
+        *self.version() = Some(version);
+        Ok(version)
+    }
+
+    /// The containers that run now.
+    pub async fn running(&self) -> Result<Vec<Container>, EngineError> {
+        let listed: Vec<Summary> = self.json("list", "/containers/json").await?;
+        Ok(listed.into_iter().map(Container::from).collect())
+    }
+
+    /// Subscribes to the containers' events, from `since` on.
+    pub async fn events(&self, since: Option<Time>) -> Result<Events, EngineError> {
+        let mut path = self
+            .path(
+                "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A\
+             %5B%22start%22%2C%22die%22%2C%22destroy%22%2C%22rename%22%5D%7D",
+            )
+            .await?;
+        if let Some(since) = since {
+            path += &format!("&since={}", since.as_since());
+        }
+        let connection = self.opener.open(Purpose::Events, None);
+        let body = self.counted("events", async { connection.await?.stream(&path).await });
+        Ok(Events::new(body.await?))
+    }
+
+    /// Opens a container's log and follows it.
+    pub async fn logs(
+        &self,
+        container: &ContainerId,
+        since: Since,
+        max_line_bytes: usize,
+    ) -> Result<LogStream, EngineError> {
+        let mut path = self
+            .path(&format!(
+                "/containers/{container}/logs?follow=1&stdout=1&stderr=1&timestamps=1"
+            ))
+            .await?;
+        if let Since::Time(time) = since {
+            path += &format!("&since={}", time.as_since());
+        }
+        let body = self.counted("logs", async {
+            let opened = self.opener.open(Purpose::Logs, Some(container)).await?;
+            opened.raw(&path).await
+        });
+        Ok(LogStream::new(body.await?, max_line_bytes))
+    }
+
+    /// The path under the version that was agreed on.
+    async fn path(&self, path: &str) -> Result<String, EngineError> {
+        let known = *self.version();
+        let version = match known {
+            Some(version) => version,
+            None => self.ping().await?,
+        };
+        Ok(format!("/v{version}{path}"))
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        endpoint: &'static str,
+        path: &str,
+    ) -> Result<T, EngineError> {
+        let path = self.path(path).await?;
+        let answer = self
+            .counted(endpoint, self.retried(endpoint, &path))
+            .await?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|source| EngineError::Json { endpoint, source })
+    }
+
+    /// A request that can be repeated: an idle connection may be closed by the peer just as
+    /// it is taken (hyper#3553), so one failure before any answer is tried again, on another.
+    async fn retried(
+        &self,
+        endpoint: &'static str,
+        path: &str,
+    ) -> Result<super::connection::Answer, EngineError> {
+        let answer = match self.pool.lease().await?.get(endpoint, path, ANSWER).await {
+            Err(EngineError::Closed) => {
+                self.pool.lease().await?.get(endpoint, path, ANSWER).await?
+            }
+            answer => answer?,
+        };
+        if answer.status != 200 {
+            return Err(EngineError::Status {
+                status: answer.status,
+                message: super::connection::message(&answer.body),
+            });
+        }
+        Ok(answer)
+    }
+
+    /// Counts a request's outcome and its time.
+    async fn counted<T>(
+        &self,
+        endpoint: &'static str,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let began = Instant::now();
+        let result = request.await;
+        let metrics = &self.opener.metrics;
+        let status = match &result {
+            Ok(_) => Some(200),
+            Err(error) => error.status(),
+        };
+        if let Some(status) = status {
+            let status = status.to_string();
+            metrics
+                .requests
+                .with_label_values(&[endpoint, &status])
+                .inc();
+        }
+        match &result {
+            Ok(_) => {
+                let seconds = began.elapsed().as_secs_f64();
+                let operation = metrics.operation_seconds.with_label_values(&[endpoint]);
+                operation.observe(seconds);
+            }
+            Err(error) => {
+                let reason = error.reason();
+                metrics.errors.with_label_values(&[endpoint, reason]).inc();
+                if error.engine_is_away() {
+                    *self.version() = None;
+                }
+            }
+        }
+        result
+    }
+
+    fn version(&self) -> std::sync::MutexGuard<'_, Option<ApiVersion>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is used of an entry of `/containers/json`. Our own, because a model that knows every
+/// field refuses the engines that fill one of them otherwise.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Summary {
+    id: String,
+    #[serde(default)]
+    names: Option<Vec<String>>,
+    #[serde(default)]
+    image: String,
+    #[serde(default)]
+    labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl From<Summary> for Container {
+    fn from(summary: Summary) -> Self {
+        let names = summary.names.unwrap_or_default();
+        // A link's alias is /other/name; the container's own name has one slash.
+        let own = names.iter().find(|name| name.matches('/').count() <= 1);
+        let name = own
+            .or(names.first())
+            .map_or("", |name| name.trim_start_matches('/'));
+        Container {
+            id: ContainerId::new(&summary.id),
+            name: name.to_owned(),
+            image: summary.image,
+            labels: summary.labels.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_negotiated() {
+        let negotiate = |text| ApiVersion::negotiate(text).map(|v| v.to_string());
+        assert_eq!(negotiate(Some("1.41")).unwrap(), "1.41");
+        assert_eq!(negotiate(Some("1.99")).unwrap(), NEWEST.to_string());
+        assert_eq!(negotiate(Some("2.0")).unwrap(), NEWEST.to_string());
+        for refused in [Some("1.39"), Some("one"), None] {
+            assert!(negotiate(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_summary_is_read_leniently() {
+        let text = r#"[{"Id":"ab","Names":["/x/alias","/web"],"Image":"nginx","Labels":null,"New":1},
+                       {"Id":"cd"}]"#;
+        let all: Vec<Summary> = serde_json::from_str(text).unwrap();
+        let all: Vec<Container> = all.into_iter().map(Container::from).collect();
+        assert_eq!(all[0].name, "web");
+        assert_eq!(all[0].image, "nginx");
+        assert_eq!(all[1].name, "");
+    }
+}

@@ -1,0 +1,157 @@
+//! The engine's event stream: one JSON object a line.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::connection::StreamBody;
+use super::error::EngineError;
+use crate::record::{Container, ContainerId, Time};
+
+/// Longest event that is read. Labels make them long.
+const LONGEST: usize = 1 << 20;
+
+/// What happened to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Carries what a record says of the container: no inspect is needed.
+    Start(Container),
+    /// Its main process has ended. Its log may have more to read.
+    Die,
+    /// It has been removed, and its log with it.
+    Destroy,
+    Rename(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub id: ContainerId,
+    pub time: Time,
+    pub action: Action,
+}
+
+/// A subscription. Dropping it closes its connection.
+pub struct Events {
+    body: StreamBody,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    pub fn new(body: StreamBody) -> Self {
+        Self {
+            body,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The next event of a container, or `None` when the engine has ended the stream.
+    /// Cancel-safe: what has been read of an event is kept.
+    pub async fn next(&mut self) -> Result<Option<Event>, EngineError> {
+        loop {
+            while let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                let parsed = parse(&self.buffer[..end]);
+                self.buffer.drain(..=end);
+                if let Some(event) = parsed? {
+                    return Ok(Some(event));
+                }
+            }
+            if self.buffer.len() > LONGEST {
+                return Err(EngineError::TooLarge {
+                    endpoint: "events",
+                    limit: LONGEST,
+                });
+            }
+            match self.body.data().await? {
+                Some(data) => self.buffer.extend_from_slice(&data),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// One line. `None` for what is no event of a container that we act on.
+fn parse(line: &[u8]) -> Result<Option<Event>, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Message {
+        #[serde(default)]
+        action: String,
+        #[serde(default)]
+        actor: Actor,
+        #[serde(default, rename = "timeNano")]
+        time_nano: i64,
+    }
+    #[derive(Default, Deserialize)]
+    struct Actor {
+        #[serde(default, rename = "ID")]
+        id: String,
+        #[serde(default, rename = "Attributes")]
+        attributes: BTreeMap<String, String>,
+    }
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let message: Message = serde_json::from_slice(line).map_err(|source| EngineError::Json {
+        endpoint: "events",
+        source,
+    })?;
+    let Actor { id, mut attributes } = message.actor;
+    let id = ContainerId::new(&id);
+    let action = match message.action.as_str() {
+        "start" => {
+            let mut take = |key: &str| attributes.remove(key).unwrap_or_default();
+            let (name, image) = (take("name"), take("image"));
+            Action::Start(Container {
+                id: id.clone(),
+                name,
+                image,
+                labels: attributes,
+            })
+        }
+        // Podman says `died` and `remove`.
+        "die" | "died" => Action::Die,
+        "destroy" | "remove" => Action::Destroy,
+        "rename" => Action::Rename(attributes.remove("name").unwrap_or_default()),
+        _ => return Ok(None),
+    };
+    Ok(Some(Event {
+        id,
+        time: Time(message.time_nano),
+        action,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_carries_the_container() {
+        let line =
+            br#"{"status":"start","id":"ab","from":"nginx","Type":"container","Action":"start",
+            "Actor":{"ID":"ab","Attributes":{"image":"nginx:1","name":"web","com.x":"y"}},
+            "scope":"local","time":1,"timeNano":1000000005}"#;
+        let event = parse(line).unwrap().unwrap();
+        assert_eq!(event.time, Time(1_000_000_005));
+        let Action::Start(container) = event.action else {
+            panic!("{event:?}")
+        };
+        assert_eq!(container.name, "web");
+        assert_eq!(container.image, "nginx:1");
+        assert_eq!(
+            container.labels,
+            BTreeMap::from([("com.x".into(), "y".into())])
+        );
+    }
+
+    #[test]
+    fn other_lines() {
+        assert_eq!(parse(b" \r").unwrap(), None);
+        assert_eq!(parse(br#"{"Action":"exec_start: ls"}"#).unwrap(), None);
+        assert!(parse(b"nonsense").is_err());
+        let die = parse(br#"{"Action":"die","Actor":{"ID":"ab"}}"#)
+            .unwrap()
+            .unwrap();
+        assert_eq!(die.action, Action::Die);
+    }
+}

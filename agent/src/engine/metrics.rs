@@ -1,0 +1,101 @@
+//! What the engine client counts.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry,
+};
+
+use crate::metrics::{counter, counters, gauge, gauges, histogram, histograms, ratio};
+
+/// Seconds, from a request over a unix socket to one that ran into its timeout.
+const LATENCY: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+/// Seconds that a connection lives: from one request to a day.
+const LIFETIME: &[f64] = &[
+    0.1, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 360.0, 900.0, 3600.0, 86400.0,
+];
+
+#[derive(Debug)]
+pub struct Metrics {
+    pub requests: IntCounterVec,
+    pub errors: IntCounterVec,
+    pub operation_seconds: HistogramVec,
+    pub connection_errors: IntCounter,
+    pub connection_seconds: Histogram,
+    pub pool_wait_seconds: Histogram,
+    pub idle: IntGauge,
+    pub active: IntGauge,
+    pub connections: IntGaugeVec,
+    pub utilization: Gauge,
+}
+
+impl Metrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: counters(
+                registry,
+                "docker_http_requests_total",
+                "Requests that the engine answered, by endpoint and status.",
+                &["endpoint", "status"],
+            )?,
+            errors: counters(
+                registry,
+                "docker_http_errors_total",
+                "Requests that failed, by endpoint and reason.",
+                &["endpoint", "reason"],
+            )?,
+            operation_seconds: histograms(
+                registry,
+                HistogramOpts::new(
+                    "docker_operation_duration_seconds",
+                    "Time from asking for a connection to the whole answer; for streams, to its head.",
+                )
+                .buckets(LATENCY.to_vec()),
+                &["operation"],
+            )?,
+            connection_errors: counter(
+                registry,
+                "docker_connection_errors_total",
+                "Attempts to connect to the engine that failed.",
+            )?,
+            connection_seconds: histogram(
+                registry,
+                HistogramOpts::new(
+                    "docker_connection_duration_seconds",
+                    "Age of a connection to the engine when it was closed.",
+                )
+                .buckets(LIFETIME.to_vec()),
+            )?,
+            pool_wait_seconds: histogram(
+                registry,
+                HistogramOpts::new(
+                    "docker_pool_wait_duration_seconds",
+                    "Time that a request waited for a connection, connecting included.",
+                )
+                .buckets(LATENCY.to_vec()),
+            )?,
+            idle: gauge(
+                registry,
+                "docker_http_idle_connections",
+                "Keep-alive connections that no request uses, as the pool believes.",
+            )?,
+            active: gauge(
+                registry,
+                "docker_http_active_connections",
+                "Connections in use, streams included, as the pool believes.",
+            )?,
+            connections: gauges(
+                registry,
+                "docker_pool_connections",
+                "Connections by state, as the pool believes.",
+                &["state"],
+            )?,
+            utilization: ratio(
+                registry,
+                "docker_pool_utilization_ratio",
+                "Connections for short requests that are in use, of docker.pool.max_size.",
+            )?,
+        })
+    }
+}
