@@ -1,6 +1,9 @@
 //! log-capturer: streams container logs, and lets the kernel prove that nothing leaks.
 pub mod config;
+pub mod delivery;
 pub mod engine;
 pub mod metrics;
+pub mod readiness;
 pub mod record;
 pub mod register;
+pub mod sink;

@@ -1,0 +1,223 @@
+//! A record as one JSON object on one line; the shape is promised to users.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::record::{Container, Line};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// What all records of one container end with: made once, not once a line.
+#[derive(Clone, Debug)]
+pub struct Tail(Vec<u8>);
+
+impl Tail {
+    pub fn new(container: &Container, host: &str) -> Self {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            container: Named<'a>,
+            host: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Named<'a> {
+            id: &'a str,
+            name: &'a str,
+            image: &'a str,
+            labels: &'a std::collections::BTreeMap<String, String>,
+        }
+        let shown = Shown {
+            container: Named {
+                id: container.id.as_str(),
+                name: &container.name,
+                image: &container.image,
+                labels: &container.labels,
+            },
+            host,
+        };
+        // Strings and maps of strings: there is nothing in them that could fail.
+        let mut text = serde_json::to_vec(&shown).unwrap_or_default();
+        text.push(b'\n');
+        if let Some(brace) = text.first_mut() {
+            *brace = b',';
+        }
+        Self(text)
+    }
+}
+
+/// Writes records. Keeps the last second that it wrote, in digits.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    second: Option<i64>,
+    text: Vec<u8>,
+}
+
+impl Encoder {
+    /// Appends one record to `out`.
+    pub fn encode(&mut self, line: &Line<'_>, tail: &Tail, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":\"");
+        self.time(line.time.0, out);
+        out.extend_from_slice(b"\",\"stream\":\"");
+        out.extend_from_slice(line.stream.as_str().as_bytes());
+        if std::str::from_utf8(line.bytes).is_ok() {
+            out.extend_from_slice(b"\",\"line\":\"");
+            escape(line.bytes, out);
+        } else {
+            out.extend_from_slice(b"\",\"line_base64\":\"");
+            base64(line.bytes, out);
+        }
+        out.push(b'"');
+        if line.truncated {
+            out.extend_from_slice(b",\"truncated\":true");
+        }
+        out.extend_from_slice(&tail.0);
+    }
+
+    fn time(&mut self, nanos: i64, out: &mut Vec<u8>) {
+        let second = nanos.div_euclid(NANOS_PER_SECOND);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            // Always written as UTC, without a fraction when that is zero.
+            let _ = write!(self.text, "{time}");
+            self.text.truncate("2026-11-20T15:04:58".len());
+        }
+        out.extend_from_slice(&self.text);
+        let mut digits = *b".000000000Z";
+        let mut rest = nanos.rem_euclid(NANOS_PER_SECOND);
+        for digit in digits[1..10].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+}
+
+fn must_be_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
+fn escape(mut text: &[u8], out: &mut Vec<u8>) {
+    loop {
+        let clean = clean_prefix(text);
+        out.extend_from_slice(&text[..clean]);
+        let Some(&byte) = text.get(clean) else {
+            return;
+        };
+        text = &text[clean + 1..];
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let (high, low) = (control >> 4, control & 15);
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
+            }
+        }
+    }
+}
+
+/// How many bytes need no escape. Whole blocks first: the compiler turns the test of one
+/// into a few vector instructions.
+fn clean_prefix(text: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &b| any | must_be_escaped(b));
+    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
+    let from = blocks * BLOCK;
+    let rest = text[from..].iter().position(|&b| must_be_escaped(b));
+    rest.map_or(text.len(), |at| from + at)
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[from..]);
+    out.truncate(from + written.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ContainerId, Stream, Time};
+    use serde_json::{Value, json};
+
+    fn tail() -> Tail {
+        let container = Container {
+            id: ContainerId::new("abc"),
+            name: "we\"b".into(),
+            image: "nginx:1.27".into(),
+            labels: [("a.b".to_owned(), "c\nd".to_owned())].into(),
+        };
+        Tail::new(&container, "node-1")
+    }
+
+    fn encode(bytes: &[u8], truncated: bool) -> Value {
+        let line = Line {
+            time: Time(1_795_187_098_062_848_374),
+            stream: Stream::Stderr,
+            bytes,
+            truncated,
+        };
+        let mut out = Vec::new();
+        Encoder::default().encode(&line, &tail(), &mut out);
+        assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
+        assert_eq!(out.last(), Some(&b'\n'));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn the_shape_is_the_contracts() {
+        let want = json!({
+            "ts": "2026-11-20T15:04:58.062848374Z",
+            "stream": "stderr",
+            "line": "x",
+            "container": {
+                "id": "abc", "name": "we\"b", "image": "nginx:1.27", "labels": {"a.b": "c\nd"}
+            },
+            "host": "node-1"
+        });
+        assert_eq!(encode(b"x", false), want);
+    }
+
+    #[test]
+    fn every_byte_survives() {
+        for length in 0..100 {
+            for byte in 0..=127_u8 {
+                let mut bytes = vec![b'x'; length];
+                bytes.insert(length / 2, byte);
+                let text = String::from_utf8(bytes.clone()).unwrap();
+                assert_eq!(encode(&bytes, false)["line"], Value::String(text));
+            }
+        }
+        let text = "größe 漢字 \u{1f600} \u{2028}";
+        assert_eq!(encode(text.as_bytes(), false)["line"], text);
+
+        let record = encode(b"\xff\xfe half \xe6\xbc", true);
+        assert_eq!(record.get("line"), None);
+        let decoded = STANDARD.decode(record["line_base64"].as_str().unwrap());
+        assert_eq!(decoded.unwrap(), b"\xff\xfe half \xe6\xbc");
+        assert_eq!(record["truncated"], true);
+    }
+
+    #[test]
+    fn seconds_change() {
+        let mut encoder = Encoder::default();
+        let mut text = |nanos| {
+            let mut out = Vec::new();
+            encoder.time(nanos, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(text(999_999_999), "1970-01-01T00:00:00.999999999Z");
+        assert_eq!(text(1_000_000_001), "1970-01-01T00:00:01.000000001Z");
+        assert_eq!(text(0), "1970-01-01T00:00:00.000000000Z");
+    }
+}

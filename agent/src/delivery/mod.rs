@@ -1,0 +1,11 @@
+//! From lines to the sinks: encoded once, gathered in batches, written by a thread a sink.
+
+mod json;
+mod metrics;
+mod outbox;
+mod writer;
+
+pub use json::Tail;
+pub use metrics::Metrics;
+pub use outbox::{Batch, Bounds, Outbox};
+pub use writer::{Fatal, Writer, Writers};

@@ -1,0 +1,60 @@
+//! Whether the agent can do its work, and which part of it cannot: what `/readyz` shows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+/// How one part is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub ready: bool,
+    pub detail: String,
+}
+
+/// All parts, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<String, Status>>>);
+
+impl Readiness {
+    /// Adds a part, which is not ready at first.
+    pub fn part(&self, name: &str) -> Part {
+        let part = Part {
+            name: name.to_owned(),
+            all: self.clone(),
+        };
+        part.down("starting");
+        part
+    }
+
+    pub fn snapshot(&self) -> BTreeMap<String, Status> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Status>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One part's own entry.
+#[derive(Clone, Debug)]
+pub struct Part {
+    name: String,
+    all: Readiness,
+}
+
+impl Part {
+    pub fn up(&self, detail: &str) {
+        self.set(true, detail);
+    }
+
+    pub fn down(&self, detail: &str) {
+        self.set(false, detail);
+    }
+
+    fn set(&self, ready: bool, detail: &str) {
+        let detail = detail.to_owned();
+        let status = Status { ready, detail };
+        self.all.lock().insert(self.name.clone(), status);
+    }
+}

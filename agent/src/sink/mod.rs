@@ -1,0 +1,21 @@
+//! Where records go. A sink writes bytes; batching, retrying and counting are delivery's.
+
+mod file;
+mod stdout;
+
+use std::io;
+
+pub use file::File;
+pub use stdout::Stdout;
+
+/// A place to write to.
+pub trait Sink: Send {
+    /// The `sink` label of its metrics.
+    fn name(&self) -> &str;
+
+    /// Writes some of `bytes` and tells how many, as `write(2)` does. May block.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Whether an error means that no later attempt can succeed.
+    fn is_fatal(&self, error: &io::Error) -> bool;
+}
