@@ -171,9 +171,9 @@ pub fn look(fd: u32, inode: u64) -> Option<Answer> {
 /// Both ends of the connection behind a descriptor, if it still is that connection after they were read.
 #[inline(always)]
 fn ends(fd: u32, inode: u64) -> Option<Ends> {
-    let ends = kernel::socket(fd).filter(|socket| socket.inode == inode)?.ends()?;
-    kernel::socket(fd).filter(|socket| socket.inode == inode)?;
-    Some(ends)
+    let socket = kernel::socket(fd);
+    let ends = socket.ends();
+    (socket.inode == inode && kernel::socket(fd).inode == inode).then_some(ends)
 }
 
 #[inline(always)]

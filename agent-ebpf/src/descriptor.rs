@@ -37,14 +37,15 @@ fn cell(fd: u32) -> Option<Cell> {
 #[inline(never)]
 pub fn settle(fd: u32) {
     let Some(cell) = cell(fd) else {
-        if kernel::socket(fd).and_then(|socket| hold(socket.inode)).map(|held| held.release()).is_some() {
+        if let Some(held) = hold(kernel::socket(fd).inode) {
+            held.release();
             refused(Limited::Descriptors);
         }
         return;
     };
     for _ in 0..TURNS {
         let before = cell.load();
-        let now = kernel::socket(fd).map_or(0, |socket| socket.inode);
+        let now = kernel::socket(fd).inode;
         if now == before {
             return;
         }

@@ -44,7 +44,8 @@ pub fn exit_connect(ctx: TracePointContext) -> u32 {
     // SAFETY: only its own thread adds or removes this entry.
     let fd = unsafe { (*prepared).opened_fd };
     let result = result(&ctx);
-    if let Some(socket) = kernel::socket(fd).filter(kernel::Socket::is_unix_stream) {
+    let socket = kernel::socket(fd);
+    if socket.is_unix_stream() {
         if result == 0 {
             debug!(&ctx, "connected: fd {} is socket:[{}]", fd, socket.inode);
             connection::opened(fd, socket.inode, prepared);

@@ -2,6 +2,7 @@
 pub mod config;
 pub mod delivery;
 pub mod engine;
+pub mod kernel;
 pub mod metrics;
 pub mod readiness;
 pub mod record;

@@ -5,7 +5,7 @@ mod layout;
 mod state;
 
 pub use layout::{Bits, Layout};
-pub use state::{CLOSED, Ends, State};
+pub use state::{Ends, State};
 
 /// `sun_path` has 108 bytes and need not be terminated; the rest is room for the terminator that
 /// `bpf_probe_read_user_str` always writes, and makes the struct a multiple of eight.

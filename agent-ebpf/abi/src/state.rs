@@ -3,7 +3,7 @@
 const RCV_SHUTDOWN: u32 = 1;
 const SHUTDOWN_MASK: u32 = 3;
 /// `TCP_CLOSE`, which AF_UNIX uses too: `unix_release_sock` puts the dying socket into it.
-pub const CLOSED: u32 = 7;
+const CLOSED: u32 = 7;
 
 /// Both ends of a connection as the kernel's structures have them.
 #[repr(C)]
