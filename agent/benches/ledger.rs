@@ -41,7 +41,7 @@ fn main() {
 }
 
 fn unrelated() {
-    rustix::process::getppid();
+    let _ = rustix::process::getppid();
 }
 
 fn per_turn(turns: u32, mut work: impl FnMut()) -> Duration {
