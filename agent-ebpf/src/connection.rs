@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// More than one turn only when another processor changed the same counter in between.
-const TURNS: u32 = 8;
+const TURNS: u32 = 4;
 
 /// A connection that cannot be removed while this is held. Give it back with [`Held::release`].
 #[derive(Clone, Copy)]
 pub struct Held(*mut Connection);
 
 /// Holds the connection with this inode, if there is one that is not just being removed.
-#[inline(always)]
+#[inline(never)]
 pub fn hold(inode: u64) -> Option<Held> {
     if inode == 0 {
         return None;
@@ -62,7 +62,7 @@ impl Held {
     }
 
     /// Lets go; the last one out removes the connection.
-    #[inline(always)]
+    #[inline(never)]
     pub fn release(self) {
         if self.holders().decrement() != 1 {
             return;
@@ -71,7 +71,7 @@ impl Held {
         // SAFETY: a map's value.
         let connection = unsafe { &*self.0 };
         let inode = connection.inode;
-        if let Some(totals) = totals(&connection.peer) {
+        if let Some(totals) = totals(&connection.peer).or_else(other_totals) {
             totals.closed().count();
             if connection.state_at_close != State::Established as u64 {
                 totals.closed_after_peer().count();
@@ -119,13 +119,11 @@ pub fn opened(fd: u32, inode: u64, prepared: *mut Connection) {
         return;
     }
     let Some(held) = owned(inode) else { return };
-    held.holders().store(1);
-    enter_peer(&prepared.peer);
-    if let Some(totals) = totals(&prepared.peer) {
+    if let Some(totals) = totals(&prepared.peer).or_else(|| first_totals(&prepared.peer)) {
         totals.opened().count();
     }
-    descriptor::settle(fd);
-    held.release();
+    held.holders().store(1);
+    descriptor::enter(fd, held);
 }
 
 const E2BIG: i32 = 7;
@@ -173,20 +171,26 @@ pub fn look(fd: u32, inode: u64) -> Option<Answer> {
 fn ends(fd: u32, inode: u64) -> Option<Ends> {
     let socket = kernel::socket(fd);
     let ends = socket.ends();
-    (socket.inode == inode && kernel::socket(fd).inode == inode).then_some(ends)
-}
-
-#[inline(always)]
-fn enter_peer(peer: &Peer) {
-    if PEERS.get_ptr(peer).is_none() && PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
-        refused(Limited::Peers);
-    }
+    (socket.inode == inode && socket.is_still_there()).then_some(ends)
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.
 #[inline(always)]
 fn totals(peer: &Peer) -> Option<Counters> {
-    PEERS.get_ptr_mut(peer).or_else(|| PEERS.get_ptr_mut(Peer::OTHER)).map(Counters)
+    PEERS.get_ptr_mut(peer).map(Counters)
+}
+
+#[inline(always)]
+fn first_totals(peer: &Peer) -> Option<Counters> {
+    if PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
+        refused(Limited::Peers);
+    }
+    totals(peer).or_else(other_totals)
+}
+
+#[inline(always)]
+fn other_totals() -> Option<Counters> {
+    totals(&Peer::OTHER)
 }
 
 /// [`Totals`] in their map.

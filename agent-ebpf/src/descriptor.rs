@@ -13,7 +13,7 @@ use abi::{Call, Limited};
 use crate::{
     atomic::Cell,
     call::Thread,
-    connection::{hold, owned},
+    connection::{Held, hold, owned},
     kernel,
     maps::{DESCRIPTORS, refused},
 };
@@ -31,6 +31,17 @@ pub fn connection(fd: u32) -> u64 {
 fn cell(fd: u32) -> Option<Cell> {
     // SAFETY: a map's value.
     DESCRIPTORS.get_ptr_mut(fd).map(|cell| unsafe { Cell::new(cell) })
+}
+
+/// A new connection with its first descriptor; the cell takes over the holder.
+#[inline(always)]
+pub fn enter(fd: u32, held: Held) {
+    // The cell is not 0 while the close of an earlier connection with this number has not been seen.
+    let entered = cell(fd).is_some_and(|cell| cell.replace(0, held.inode()).is_ok());
+    settle(fd);
+    if !entered {
+        held.release();
+    }
 }
 
 /// Makes a descriptor's cell agree with the process's table; its old and new connection lose and gain a holder.

@@ -52,10 +52,16 @@ pub struct Socket {
     /// 0: no socket.
     pub inode: u64,
     socket: Address,
+    file: Address,
+    /// `&current->files->fdt->fd[fd]`
+    slot: Address,
 }
 
 impl Socket {
-    const NONE: Self = Self { inode: 0, socket: core::ptr::null() };
+    const NONE: Self = {
+        let nowhere = core::ptr::null();
+        Self { inode: 0, socket: nowhere, file: nowhere, slot: nowhere }
+    };
 }
 
 #[inline(always)]
@@ -79,15 +85,18 @@ pub fn socket(fd: u32) -> Socket {
     if mode & S_IFMT != S_IFSOCK || socket.is_null() {
         return Socket::NONE;
     }
-    let inode = read(inode, offset!(inode_i_ino));
-    // `struct file` is recycled without a grace period (SLAB_TYPESAFE_BY_RCU): look again, as `__fget_files_rcu` does.
-    if read::<Address>(slot, 0) != file {
-        return Socket::NONE;
-    }
-    Socket { inode, socket }
+    let found = Socket { inode: read(inode, offset!(inode_i_ino)), socket, file, slot };
+    if found.is_still_there() { found } else { Socket::NONE }
 }
 
 impl Socket {
+    /// What was read of it before was its own: `struct file` is recycled without a grace period (SLAB_TYPESAFE_BY_RCU), hence
+    /// this second look, as in `__fget_files_rcu`.
+    #[inline(always)]
+    pub fn is_still_there(self) -> bool {
+        read::<Address>(self.slot, 0) == self.file
+    }
+
     #[inline(always)]
     pub fn is_unix_stream(self) -> bool {
         let family: u16 = read(self.sk(), offset!(sock_skc_family));

@@ -156,10 +156,11 @@ pub fn exit_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let Some(call) = thread.exit() else { return 0 };
     let inode = descriptor::connection(call.fd);
+    // A cell of 0 needs no settling here: a close makes no connection, and whoever makes one settles the cell himself.
     if inode != 0 {
         trace!(&ctx, "closed: fd {} was socket:[{}]", call.fd, inode);
+        descriptor::settle(call.fd);
     }
-    descriptor::settle(call.fd);
     0
 }
 
