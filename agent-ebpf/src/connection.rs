@@ -3,14 +3,16 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Answer, Call, Connection, Ends, Limited, Peer, State, Totals};
+use abi::{Answer, Call, Connection, Limited, Peer, State, Totals};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 
 use crate::{
     atomic::Cell,
     call::Thread,
-    descriptor, kernel,
-    maps::{CONNECTIONS, DESCRIPTORS, PEERS, refused},
+    descriptor,
+    kernel::{self, Address, Socket},
+    maps::{CONNECTIONS, PEERS, refused},
+    peer,
 };
 
 /// More than one turn only when another processor changed the same counter in between.
@@ -61,6 +63,12 @@ impl Held {
         unsafe { (*self.0).inode }
     }
 
+    #[inline(always)]
+    fn sk(self) -> Address {
+        // SAFETY: held, so the entry is this connection's.
+        unsafe { (*self.0).sk as Address }
+    }
+
     /// Lets go; the last one out removes the connection.
     #[inline(never)]
     pub fn release(self) {
@@ -100,30 +108,36 @@ impl Held {
     }
 }
 
-/// `connect` succeeded: enters the connection that was prepared when it began.
+/// `connect` succeeded.
 #[inline(always)]
-pub fn opened(fd: u32, inode: u64, prepared: *mut Connection) {
-    if DESCRIPTORS.get_ptr_mut(fd).is_none() {
+pub fn opened(call: &Call, socket: Socket) {
+    if !descriptor::is_watched(call.fd) {
         return refused(Limited::Descriptors);
     }
-    // SAFETY: `prepared` is this thread's own entry of CONNECTING.
-    let prepared = unsafe { &mut *prepared };
-    prepared.inode = inode;
-    // SAFETY: the helper has no preconditions.
-    prepared.opened_ns = unsafe { bpf_ktime_get_boot_ns() };
-    // Entered with no holder, so that nobody takes hold of a half-written entry.
-    if let Err(error) = CONNECTIONS.insert(inode, &*prepared, u64::from(BPF_NOEXIST)) {
+    let connection = Connection {
+        inode: socket.inode,
+        file: socket.file as u64,
+        sk: socket.sk() as u64,
+        // SAFETY: the helper has no preconditions.
+        opened_ns: unsafe { bpf_ktime_get_boot_ns() },
+        // Entered with no holder, so that nobody takes hold of a half-written entry.
+        holders: 0,
+        own_shutdown: 0,
+        state_at_close: State::Established as u64,
+        peer: peer::read(call),
+    };
+    if let Err(error) = CONNECTIONS.insert(socket.inode, &connection, u64::from(BPF_NOEXIST)) {
         if error != -EEXIST {
             refused(Limited::Connections);
         }
         return;
     }
-    let Some(held) = owned(inode) else { return };
-    if let Some(totals) = totals(&prepared.peer).or_else(|| first_totals(&prepared.peer)) {
+    let Some(held) = owned(socket.inode) else { return };
+    if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
         totals.opened().count();
     }
     held.holders().store(1);
-    descriptor::enter(fd, held);
+    descriptor::enter(call.fd, socket.file, held);
 }
 
 const E2BIG: i32 = 7;
@@ -132,9 +146,9 @@ const EEXIST: i32 = 17;
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]
 pub fn closing(fd: u32) {
-    let inode = descriptor::connection(fd);
-    let Some(held) = hold(inode) else { return };
-    if let Some(ends) = ends(fd, inode) {
+    let Some(held) = hold(descriptor::connection(fd)) else { return };
+    let ends = kernel::ends(held.sk());
+    if ends.shutdown != 0 {
         let own = held.own_shutdown().load() as u32;
         held.state_at_close().store(State::of(own, &ends) as u64);
     }
@@ -151,27 +165,27 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
     }
     let Some(held) = hold(descriptor::connection(fd)) else { return };
     let wanted = u64::from(how + 1);
-    let bits = (wanted & !held.own_shutdown().set(wanted)) as u32;
-    if thread.enter(Call { inode: held.inode(), fd, bits }).is_err() {
+    let detail = (wanted & !held.own_shutdown().set(wanted)) as u32;
+    if thread.enter(Call { inode: held.inode(), fd, detail, ..Call::default() }).is_err() {
         held.release();
     }
 }
 
-/// What a descriptor looks like, if it is the connection with this inode.
+/// What a descriptor looks like, if it is a connection, and still is after it was read.
 #[inline(always)]
-pub fn look(fd: u32, inode: u64) -> Option<Answer> {
-    let held = hold(inode)?;
-    let own_shutdown = held.own_shutdown().load() as u32;
+pub fn look(fd: u32, answer: &mut Answer) {
+    answer.inode = 0;
+    let Some(held) = hold(descriptor::connection(fd)) else { return };
+    // SAFETY: held, so the entry is this connection's.
+    let connection = unsafe { &*held.0 };
+    answer.ends = kernel::ends(held.sk());
+    answer.opened_ns = connection.opened_ns;
+    answer.own_shutdown = held.own_shutdown().load();
+    answer.peer = connection.peer;
+    if kernel::file(fd) as u64 == connection.file {
+        answer.inode = connection.inode;
+    }
     held.release();
-    Some(Answer { found: 1, own_shutdown, ends: ends(fd, inode)? })
-}
-
-/// Both ends of the connection behind a descriptor, if it still is that connection after they were read.
-#[inline(always)]
-fn ends(fd: u32, inode: u64) -> Option<Ends> {
-    let socket = kernel::socket(fd);
-    let ends = socket.ends();
-    (socket.inode == inode && socket.is_still_there()).then_some(ends)
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.

@@ -4,6 +4,8 @@
 //! 5 already. So no program concludes from a call what the descriptor has become. Whatever may have changed it, the
 //! program at the call's exit looks into the process's descriptor table and makes the cell agree ([`settle`]).
 //!
+//! A file that was recycled while we read of it (`struct file` is SLAB_TYPESAFE_BY_RCU) is one more such change.
+//!
 //! That the cells are right once no call is under way: let the last write to a cell be W. Its writer read the table again after W
 //! and found it in agreement, or wrote again. Every change of the table after that reading belongs to a call whose exit comes
 //! after it, and that exit would have found the difference and written. So there was no such change.
@@ -14,7 +16,7 @@ use crate::{
     atomic::Cell,
     call::Thread,
     connection::{Held, hold, owned},
-    kernel,
+    kernel::{self, Address},
     maps::{DESCRIPTORS, refused},
 };
 
@@ -33,11 +35,19 @@ fn cell(fd: u32) -> Option<Cell> {
     DESCRIPTORS.get_ptr_mut(fd).map(|cell| unsafe { Cell::new(cell) })
 }
 
+#[inline(always)]
+pub fn is_watched(fd: u32) -> bool {
+    cell(fd).is_some()
+}
+
 /// A new connection with its first descriptor; the cell takes over the holder.
 #[inline(always)]
-pub fn enter(fd: u32, held: Held) {
+pub fn enter(fd: u32, file: Address, held: Held) {
     // The cell is not 0 while the close of an earlier connection with this number has not been seen.
     let entered = cell(fd).is_some_and(|cell| cell.replace(0, held.inode()).is_ok());
+    if entered && kernel::file(fd) == file {
+        return;
+    }
     settle(fd);
     if !entered {
         held.release();
@@ -79,7 +89,7 @@ pub fn settle(fd: u32) {
 pub fn duplicating(thread: Thread, old: u32) {
     let held = hold(connection(old));
     let inode = held.map_or(0, |held| held.inode());
-    if thread.enter(Call { inode, fd: old, bits: 0 }).is_err()
+    if thread.enter(Call { inode, fd: old, ..Call::default() }).is_err()
         && let Some(held) = held
     {
         held.release();

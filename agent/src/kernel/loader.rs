@@ -8,7 +8,7 @@ use aya::{
     programs::{RawTracePoint, TracePoint},
 };
 
-use super::{layout, refusal::Refusal, tracefs};
+use super::{layout, namespace, refusal::Refusal};
 
 #[cfg(kernel_part)]
 static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTURER_EBPF_OBJECT")));
@@ -43,7 +43,7 @@ pub struct Settings {
 pub fn load(settings: &Settings) -> Result<Ebpf, Refusal> {
     let object = OBJECT.ok_or_else(Refusal::not_built)?;
     let mut layout = layout::structures()?;
-    tracefs::with(|tracefs| {
+    namespace::with_tracefs(|tracefs| {
         layout::records(tracefs, &mut layout)?;
         let mut ebpf = create(object, settings, &layout)?;
         for &(program, events) in PROGRAMS {
@@ -69,13 +69,13 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
         loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
     }
     let mut ebpf = loader.load(object).map_err(|error| Refusal::new("create the kernel maps", &error))?;
-    for name in ["identify", "question"] {
+    for name in ["identify", "survey"] {
         raw_tracepoint(&mut ebpf, name)?
             .load()
             .map_err(|error| Refusal::load(name, &error))?;
     }
     // Before the attach, or the first calls would be taken for another process's.
-    ask(raw_tracepoint(&mut ebpf, "identify")?, [0; 2])?;
+    ask(raw_tracepoint(&mut ebpf, "identify")?, 0)?;
     Ok(ebpf)
 }
 
@@ -103,8 +103,8 @@ fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTrace
 }
 
 /// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
-pub fn ask(program: &RawTracePoint, question: [u64; 2]) -> Result<(), Refusal> {
+pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
     let mut options = RawTracePointRunOptions::new();
-    options.args[..2].copy_from_slice(&question);
+    options.args[0] = argument;
     program.test_run(options).map(drop).map_err(|error| Refusal::new("run a program (BPF_PROG_TEST_RUN)", &error))
 }

@@ -1,17 +1,18 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`tracefs`]), then [`ledger`]. Nothing here knows whom
+//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`]. Nothing here knows whom
 //! the connections are for.
 
 mod btf;
-mod descriptors;
 mod layout;
 mod ledger;
 mod loader;
 mod log;
+mod mapped;
+mod namespace;
 mod refusal;
 mod snapshot;
-mod tracefs;
+
 
 use std::sync::Mutex;
 
@@ -49,7 +50,7 @@ pub enum Tier {
 
 /// The attached programs. They are detached when this is dropped.
 pub struct Kernel {
-    /// Owns the programs and their links; `question` is run through it, one at a time.
+    /// Owns the programs and their links; `survey` is run through it, one at a time.
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     messages: Mutex<EbpfLogger<IntoTracing>>,
@@ -86,11 +87,11 @@ impl Kernel {
 
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.ebpf.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let question: &RawTracePoint = ebpf
-            .program("question")
+        let survey: &RawTracePoint = ebpf
+            .program("survey")
             .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| Refusal::foreign_object("question"))?;
-        self.ledger.snapshot(question)
+            .ok_or_else(|| Refusal::foreign_object("survey"))?;
+        self.ledger.snapshot(survey)
     }
 
     /// Passes on what the programs reported since the last time, to `tracing`, target `log_capturer::kernel::bpf`.
