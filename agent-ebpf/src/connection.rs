@@ -172,20 +172,25 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
 }
 
 /// What a descriptor looks like, if it is a connection, and still is after it was read.
-#[inline(always)]
+///
+/// Reads without a holder: as long as the cell names the connection, the cell's own keeps the entry.
+#[inline(never)]
 pub fn look(fd: u32, answer: &mut Answer) {
     answer.inode = 0;
-    let Some(held) = hold(descriptor::connection(fd)) else { return };
-    // SAFETY: held, so the entry is this connection's.
-    let connection = unsafe { &*held.0 };
-    answer.ends = kernel::ends(held.sk());
-    answer.opened_ns = connection.opened_ns;
-    answer.own_shutdown = held.own_shutdown().load();
-    answer.peer = connection.peer;
-    if kernel::file(fd) as u64 == connection.file {
-        answer.inode = connection.inode;
+    let inode = descriptor::connection(fd);
+    if inode == 0 {
+        return;
     }
-    held.release();
+    let Some(entry) = CONNECTIONS.get_ptr(inode) else { return };
+    // SAFETY: a map's value.
+    let connection = unsafe { &*entry };
+    answer.ends = kernel::ends(connection.sk as Address);
+    answer.opened_ns = connection.opened_ns;
+    answer.own_shutdown = connection.own_shutdown;
+    answer.peer = connection.peer;
+    if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
+        answer.inode = inode;
+    }
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.

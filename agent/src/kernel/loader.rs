@@ -1,11 +1,11 @@
 //! Loads the programs and attaches them.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
 use abi::Layout;
 use aya::{
     Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
-    programs::{RawTracePoint, TracePoint},
+    programs::{RawTracePoint, TracePoint, trace_point::TracePointLink},
 };
 
 use super::{layout, namespace, refusal::Refusal};
@@ -40,16 +40,34 @@ pub struct Settings {
     pub debug: bool,
 }
 
-pub fn load(settings: &Settings) -> Result<Ebpf, Refusal> {
+/// The attachments; they end with this.
+#[derive(Default)]
+pub struct Links(Vec<TracePointLink>);
+
+impl Drop for Links {
+    /// The kernel waits for a grace period with each one (`tracepoint_synchronize_unregister`): a second for all of them
+    /// in turn.
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            for link in self.0.drain(..) {
+                // Where no thread can be had, the link goes with the closure, here.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            }
+        });
+    }
+}
+
+pub fn load(settings: &Settings) -> Result<(Ebpf, Links), Refusal> {
     let object = OBJECT.ok_or_else(Refusal::not_built)?;
     let mut layout = layout::structures()?;
     namespace::with_tracefs(|tracefs| {
         layout::records(tracefs, &mut layout)?;
         let mut ebpf = create(object, settings, &layout)?;
+        let mut links = Links::default();
         for &(program, events) in PROGRAMS {
-            attach(&mut ebpf, program, events, tracefs)?;
+            attach(&mut ebpf, program, events, tracefs, &mut links)?;
         }
-        Ok(ebpf)
+        Ok((ebpf, links))
     })
 }
 
@@ -79,7 +97,13 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
     Ok(ebpf)
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path) -> Result<(), Refusal> {
+fn attach(
+    ebpf: &mut Ebpf,
+    name: &str,
+    events: &[&str],
+    tracefs: &Path,
+    links: &mut Links,
+) -> Result<(), Refusal> {
     let program: &mut TracePoint = ebpf
         .program_mut(name)
         .and_then(|program| program.try_into().ok())
@@ -89,9 +113,11 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path) -> Resul
         if OPTIONAL.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
             continue;
         }
-        program
+        let link = program
             .attach("syscalls", event)
+            .and_then(|id| program.take_link(id))
             .map_err(|error| Refusal::new(format_args!("attach to the tracepoint `syscalls:{event}`"), &error))?;
+        links.0.push(link);
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use aya::{Ebpf, programs::RawTracePoint};
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
-use self::{ledger::Ledger, loader::Settings, log::IntoTracing};
+use self::{ledger::Ledger, loader::{Links, Settings}, log::IntoTracing};
 pub use self::{
     refusal::{Refusal, RefusalKind},
     snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
@@ -50,7 +50,9 @@ pub enum Tier {
 
 /// The attached programs. They are detached when this is dropped.
 pub struct Kernel {
-    /// Owns the programs and their links; `survey` is run through it, one at a time.
+    /// Before the programs, as fields are dropped in this order.
+    _links: Links,
+    /// Owns the programs; `survey` is run through it, one at a time.
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     messages: Mutex<EbpfLogger<IntoTracing>>,
@@ -69,11 +71,11 @@ impl Kernel {
             descriptors: limit.clamp(FEWEST_DESCRIPTORS, MOST_DESCRIPTORS) as u32,
             debug: options.debug,
         };
-        let mut ebpf = loader::load(&settings)?;
+        let (mut ebpf, links) = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
-        Ok(Self { ebpf: Mutex::new(ebpf), ledger, messages: Mutex::new(messages) })
+        Ok(Self { _links: links, ebpf: Mutex::new(ebpf), ledger, messages: Mutex::new(messages) })
     }
 
     pub fn tier(&self) -> Tier {
