@@ -15,15 +15,22 @@ fn engine_or_say_why(test: &str) -> Option<PrivateEngine> {
     } else {
         return Some(PrivateEngine::start().unwrap());
     };
-    writeln!(std::io::stderr(), "not run: {test}: {reason}").unwrap();
+    let line = format!("not run: {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     None
 }
 
-/// A container that writes a line and goes on living.
+/// A container that writes a line and goes on living. The trap, because a first process ignores SIGTERM
+/// without one, and the engine would wait ten seconds for it.
 fn talker(engine: &PrivateEngine) -> String {
     engine.import_busybox().unwrap();
     engine
-        .run(&["busybox:test", "sh", "-c", "echo hello; exec sleep 1000"])
+        .run(&[
+            "busybox:test",
+            "sh",
+            "-c",
+            "trap exit TERM; echo hello; sleep 1000 & wait",
+        ])
         .unwrap()
 }
 
