@@ -2,6 +2,7 @@
 
 mod build_ebpf;
 mod cargo;
+mod check;
 mod run;
 mod say;
 mod setup;
@@ -38,6 +39,8 @@ enum Verb {
     },
     /// Builds the kernel half, which the agent then embeds.
     BuildEbpf,
+    /// Format, lints, licences, metrics that nothing changes, imports against the layering.
+    Check,
     /// Installs what the other verbs need; each calls it for its own part.
     Setup,
 }
@@ -59,6 +62,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             say::step(&format!("built {}", build_ebpf::build_ebpf()?.display()));
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Check => check::check(),
         Verb::Setup => setup::setup(),
     }
 }
