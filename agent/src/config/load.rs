@@ -1,0 +1,344 @@
+//! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Config, DEFAULT_HOST, locate, validate};
+
+const VARIABLE_PREFIX: &str = "LOG_CAPTURER_";
+
+/// Everything that has a say in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<PathBuf>,
+    /// `key=value`, the key with dots, the value in YAML.
+    pub overrides: Vec<String>,
+}
+
+/// A configuration that cannot be used: where, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// `path:line:column: what is wrong`, as compilers say it.
+    #[error("{place}: {message}")]
+    Value { place: Place, message: String },
+    #[error("{}", list(.0))]
+    Contradiction(Vec<Problem>),
+}
+
+/// One thing that is wrong with values that are well-formed each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub place: Place,
+    /// The key with dots.
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.key, self.message)
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    lines.join("\n")
+}
+
+/// Where a value was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    File {
+        path: PathBuf,
+        line: u64,
+        column: u64,
+    },
+    /// A variable or a `--set`, as the user wrote it.
+    Override(String),
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File { path, line, column } => {
+                write!(f, "{}:{line}:{column}", path.display())
+            }
+            Place::Override(text) => f.write_str(text),
+            Place::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value from outside the file.
+struct Override {
+    key: String,
+    value: String,
+    said_as: String,
+}
+
+impl Sources {
+    /// Reads everything and checks it.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let text = match &self.file {
+            Some(path) => Some((path.as_path(), read(path)?)),
+            None => None,
+        };
+        let mut config = match &text {
+            Some((path, text)) => parse(path, text)?,
+            None => Config::default(),
+        };
+        let overrides = self.overrides()?;
+        for one in &overrides {
+            config = apply(&config, one)?;
+        }
+        if config.docker.host.is_empty() {
+            let host = std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty());
+            config.docker.host = host.unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        }
+        if config.host.is_empty() {
+            let name = rustix::system::uname().nodename().to_owned();
+            config.host = name.to_string_lossy().into_owned();
+        }
+        let place = |key: &str| place_of(key, &overrides, text.as_ref());
+        let problems = validate::contradictions(&config, place);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Contradiction(problems))
+        }
+    }
+
+    fn overrides(&self) -> Result<Vec<Override>, ConfigError> {
+        let mut all = variables();
+        for text in &self.overrides {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(ConfigError::Value {
+                    place: Place::Override(format!("--set {text}")),
+                    message: "expected key=value, for example docker.host=unix:///run/docker.sock"
+                        .to_owned(),
+                });
+            };
+            all.push(Override {
+                key: key.trim().to_owned(),
+                value: value.to_owned(),
+                said_as: format!("--set {text}"),
+            });
+        }
+        Ok(all)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    // A file of comments only is no document, and changes nothing.
+    let document: Option<Config> = serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error
+            .location()
+            .map_or((1, 1), |at| (at.line(), at.column()));
+        ConfigError::Value {
+            place: Place::File {
+                path: path.to_owned(),
+                line,
+                column,
+            },
+            message: first_line(&error.without_snippet().to_string()),
+        }
+    })?;
+    Ok(document.unwrap_or_default())
+}
+
+/// `LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL` and its like, by the keys that there are.
+fn variables() -> Vec<Override> {
+    let mut keys = Vec::new();
+    leaves(&tree(&Config::default()), &mut String::new(), &mut keys);
+    keys.into_iter()
+        .filter_map(|key| {
+            let name = format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase());
+            let value = std::env::var(&name).ok()?;
+            let said_as = format!("{name}={value}");
+            Some(Override {
+                key,
+                value,
+                said_as,
+            })
+        })
+        .collect()
+}
+
+/// The keys of a tree, with dots. A list is one value.
+fn leaves(value: &Value, prefix: &mut String, keys: &mut Vec<String>) {
+    let Value::Object(map) = value else {
+        keys.push(prefix.clone());
+        return;
+    };
+    for (key, value) in map {
+        let length = prefix.len();
+        if length > 0 {
+            prefix.push('.');
+        }
+        prefix.push_str(key);
+        leaves(value, prefix, keys);
+        prefix.truncate(length);
+    }
+}
+
+fn tree(config: &Config) -> Value {
+    serde_json::to_value(config).unwrap_or(Value::Null)
+}
+
+fn apply(config: &Config, change: &Override) -> Result<Config, ConfigError> {
+    let refuse = |message: String| ConfigError::Value {
+        place: Place::Override(change.said_as.clone()),
+        message,
+    };
+    let value: Value = serde_saphyr::from_str(&change.value)
+        .map_err(|error| refuse(first_line(&error.without_snippet().to_string())))?;
+    let mut tree = tree(config);
+    let mut node = &mut tree;
+    for part in change.key.split('.') {
+        let known = node.as_object().map(|map| {
+            let keys: Vec<&str> = map.keys().map(String::as_str).collect();
+            keys.join(", ")
+        });
+        node = node.get_mut(part).ok_or_else(|| match known {
+            Some(known) => refuse(format!("unknown key {part:?}; there are {known}")),
+            None => refuse(format!("{part:?} is below a value that has no keys")),
+        })?;
+    }
+    // What is a string in the tree stays one, whatever YAML makes of it.
+    *node = match (&*node, value) {
+        (Value::String(_), Value::Number(number)) => Value::String(number.to_string()),
+        (Value::String(_), Value::Null) => Value::String(String::new()),
+        (_, value) => value,
+    };
+    serde_json::from_value(tree).map_err(|error| refuse(error.to_string()))
+}
+
+fn place_of(key: &str, overrides: &[Override], text: Option<&(&Path, String)>) -> Place {
+    let covers = |said: &str| key == said || key.starts_with(&format!("{said}."));
+    if let Some(one) = overrides.iter().rev().find(|o| covers(&o.key)) {
+        return Place::Override(one.said_as.clone());
+    }
+    text.and_then(|(path, text)| {
+        let (line, column) = locate::key(text, key)?;
+        Some(Place::File {
+            path: path.to_path_buf(),
+            line,
+            column,
+        })
+    })
+    .unwrap_or(Place::Default)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(yaml: &str, overrides: &[&str]) -> Result<Config, String> {
+        let dir = std::env::temp_dir().join(format!("lc-config-{:?}", std::thread::current().id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("c.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            overrides: overrides.iter().map(|&s| s.to_owned()).collect(),
+        };
+        let loaded = sources.load();
+        std::fs::remove_dir_all(&dir).unwrap();
+        loaded.map_err(|error| error.to_string().replace(dir.to_str().unwrap(), ""))
+    }
+
+    #[test]
+    fn default_yaml_is_the_code() {
+        let text = include_str!("../../../configs/default.yaml");
+        let shown = parse(Path::new("default.yaml"), text).unwrap();
+        assert_eq!(shown, Config::default());
+
+        let document: Value = serde_saphyr::from_str(text).unwrap();
+        let (mut shown, mut known) = (Vec::new(), Vec::new());
+        leaves(&document, &mut String::new(), &mut shown);
+        leaves(&tree(&Config::default()), &mut String::new(), &mut known);
+        shown.sort();
+        known.sort();
+        assert_eq!(shown, known, "configs/default.yaml must show every key");
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        let config = load("# only a comment\n", &["docker.host=unix:///x"]).unwrap();
+        assert_eq!(config.capture, Config::default().capture);
+        assert_eq!(config.docker.host, "unix:///x");
+        assert!(!config.host.is_empty());
+    }
+
+    #[test]
+    fn a_bad_file_is_told_with_its_line() {
+        let error = load("capture:\n  rotation:\n    intervall: 5m\n", &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:3:"), "{error}");
+        assert!(error.contains("intervall"), "{error}");
+
+        let error = load("capture:\n  rotation:\n    interval: soon\n", &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:3:"), "{error}");
+
+        let error = load("sinks:\n- type: stdout\n- type: kafka\n", &[]).unwrap_err();
+        assert!(error.contains("kafka"), "{error}");
+        assert!(error.starts_with("/c.yaml:"), "{error}");
+
+        let error = load("capture: [\n", &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:"), "{error}");
+    }
+
+    #[test]
+    fn a_contradiction_is_told_with_its_line_and_key() {
+        let yaml = "docker:\n  pool:\n    max_size: 2\n    max_idle: 3\n";
+        let error = load(yaml, &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:4:"), "{error}");
+        assert!(error.contains("docker.pool.max_idle"), "{error}");
+    }
+
+    #[test]
+    fn overrides_win_and_are_checked() {
+        let yaml = "capture:\n  rotation:\n    interval: 5m\n";
+        let config = load(yaml, &["capture.rotation.interval=7s", "host=12"]).unwrap();
+        assert_eq!(config.capture.rotation.interval.as_secs(), 7);
+        assert_eq!(config.host, "12");
+
+        let sinks = load("", &["sinks=[{type: file, path: /x}]"]).unwrap().sinks;
+        assert_eq!(sinks, [super::super::Sink::File { path: "/x".into() }]);
+
+        for (set, part) in [
+            ("capture.rotations.interval=7s", "unknown key \"rotations\""),
+            (
+                "capture.rotation.interval=never",
+                "--set capture.rotation.interval=never",
+            ),
+            ("host.name=x", "below a value"),
+            ("host", "expected key=value"),
+            (
+                "capture.streams.max_concurrent=0",
+                "--set capture.streams.max_concurrent=0",
+            ),
+        ] {
+            let error = load("", &[set]).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The configuration: one typed tree, read once, checked once.
+//!
+//! `configs/default.yaml` shows every key with its default and what it is for; a test holds
+//! the two equal. Durations are written as `5m`, sizes as `64MiB`.
+
+mod load;
+mod locate;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Problem, Sources};
+
+/// The engine's socket where nothing else is said.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The `host` of every record; the machine's name when empty.
+    pub host: String,
+    pub docker: Docker,
+    pub capture: Capture,
+    pub kernel: Kernel,
+    pub delivery: Delivery,
+    pub sinks: Vec<Sink>,
+    pub admin: Admin,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+/// The engine and the connections to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Docker {
+    /// `unix:///path/of/the/socket`; `DOCKER_HOST` when empty.
+    pub host: String,
+    pub api: Api,
+    pub pool: Pool,
+    pub retry: Retry,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// From the request to the end of the response's head.
+    #[serde(with = "humantime_serde")]
+    pub head_timeout: Duration,
+    /// For the whole body of a short request.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+}
+
+/// Keep-alive connections for short requests. Log streams have a budget of their own,
+/// `capture.streams.max_concurrent`, so neither can starve the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pool {
+    pub max_size: usize,
+    pub max_idle: usize,
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    #[serde(with = "humantime_serde")]
+    pub wait_timeout: Duration,
+}
+
+/// The growing delay between attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    #[serde(with = "humantime_serde")]
+    pub initial_delay: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+}
+
+/// What is read of which containers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    pub streams: Streams,
+    pub rotation: Rotation,
+    /// A longer line is cut there.
+    pub max_line_bytes: ByteSize,
+    /// How long lines may gather in the socket before they are read together.
+    #[serde(with = "humantime_serde")]
+    pub coalesce: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    pub max_concurrent: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rotation {
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Connections beyond `streams.max_concurrent` that rotations may hold: the new one is
+    /// open before the old one closes.
+    pub max_concurrent: usize,
+}
+
+/// The kernel half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kernel {
+    pub mode: KernelMode,
+    /// Connections that the kernel's map has room for.
+    pub max_connections: u32,
+    /// Carry the kernel side's debug messages into the log.
+    pub debug: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelMode {
+    /// Run without it where it is refused, and say why.
+    Auto,
+    /// Exit with the reason where it is refused.
+    Required,
+    Off,
+}
+
+/// From the streams to the sinks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// A batch is handed over when it is this large, or this old.
+    pub batch_bytes: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub flush_interval: Duration,
+    /// Batches that may wait for the slowest sink; then nothing more is read.
+    pub max_batches: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Sink {
+    Stdout {},
+    File { path: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub level: Level,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// What was read must be delivered by then.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            docker: Docker::default(),
+            capture: Capture::default(),
+            kernel: Kernel::default(),
+            delivery: Delivery::default(),
+            sinks: vec![Sink::Stdout {}],
+            admin: Admin::default(),
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_size: 4,
+            max_idle: 2,
+            idle_timeout: Duration::from_secs(30),
+            max_age: Duration::from_secs(300),
+            wait_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            streams: Streams::default(),
+            rotation: Rotation::default(),
+            max_line_bytes: ByteSize::mib(1),
+            coalesce: Duration::from_millis(10),
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { max_concurrent: 50 }
+    }
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(300),
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            mode: KernelMode::Auto,
+            max_connections: 4096,
+            debug: false,
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            batch_bytes: ByteSize::kib(256),
+            flush_interval: Duration::from_millis(100),
+            max_batches: 8,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+        }
+    }
+}

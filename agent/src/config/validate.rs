@@ -1,0 +1,133 @@
+//! What no single value shows: limits, and values that contradict each other.
+
+use std::time::Duration;
+
+use super::load::{Place, Problem};
+use super::{Config, Sink};
+
+/// Everything that is wrong with `config`; `place` tells where a key was said.
+pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut require = |holds: bool, key: &'static str, message: &str| {
+        if !holds {
+            problems.push(Problem {
+                place: place(key),
+                key,
+                message: message.to_owned(),
+            });
+        }
+    };
+    let docker = &config.docker;
+    require(
+        docker
+            .host
+            .strip_prefix("unix://")
+            .is_some_and(|path| path.starts_with('/')),
+        "docker.host",
+        "must be unix:// and the absolute path of the engine's socket, \
+         as in unix:///var/run/docker.sock",
+    );
+    require(
+        docker.host.len() - "unix://".len().min(docker.host.len()) < 108,
+        "docker.host",
+        "is longer than the 107 bytes that a unix socket's path can have",
+    );
+    for (key, value) in [
+        ("docker.api.connect_timeout", docker.api.connect_timeout),
+        ("docker.api.head_timeout", docker.api.head_timeout),
+        ("docker.api.body_timeout", docker.api.body_timeout),
+        ("docker.pool.idle_timeout", docker.pool.idle_timeout),
+        ("docker.pool.max_age", docker.pool.max_age),
+        ("docker.pool.wait_timeout", docker.pool.wait_timeout),
+        ("docker.retry.initial_delay", docker.retry.initial_delay),
+        (
+            "capture.rotation.interval",
+            config.capture.rotation.interval,
+        ),
+        ("delivery.flush_interval", config.delivery.flush_interval),
+        ("shutdown.deadline", config.shutdown.deadline),
+    ] {
+        require(value > Duration::ZERO, key, "must be longer than 0s");
+    }
+    require(
+        docker.pool.max_size >= 1,
+        "docker.pool.max_size",
+        "must be at least 1",
+    );
+    require(
+        docker.pool.max_idle <= docker.pool.max_size,
+        "docker.pool.max_idle",
+        "must not be more than docker.pool.max_size",
+    );
+    require(
+        docker.retry.initial_delay <= docker.retry.max_delay,
+        "docker.retry.initial_delay",
+        "must not be longer than docker.retry.max_delay",
+    );
+    let capture = &config.capture;
+    require(
+        (1..=10_000).contains(&capture.streams.max_concurrent),
+        "capture.streams.max_concurrent",
+        "must be from 1 to 10000",
+    );
+    require(
+        capture.rotation.interval >= Duration::from_millis(100),
+        "capture.rotation.interval",
+        "must be at least 100ms",
+    );
+    require(
+        capture.rotation.max_concurrent >= 1,
+        "capture.rotation.max_concurrent",
+        "must be at least 1",
+    );
+    require(
+        (1024..=1 << 28).contains(&capture.max_line_bytes.as_u64()),
+        "capture.max_line_bytes",
+        "must be from 1KiB to 256MiB",
+    );
+    require(
+        capture.coalesce <= Duration::from_secs(1),
+        "capture.coalesce",
+        "must be at most 1s",
+    );
+    require(
+        (64..=1 << 20).contains(&config.kernel.max_connections),
+        "kernel.max_connections",
+        "must be from 64 to 1048576",
+    );
+    let delivery = &config.delivery;
+    require(
+        (4 << 10..=64 << 20).contains(&delivery.batch_bytes.as_u64()),
+        "delivery.batch_bytes",
+        "must be from 4KiB to 64MiB",
+    );
+    require(
+        (2..=1024).contains(&delivery.max_batches),
+        "delivery.max_batches",
+        "must be from 2 to 1024",
+    );
+    require(
+        !config.sinks.is_empty(),
+        "sinks",
+        "must name at least one sink",
+    );
+    let stdouts = config.sinks.iter().filter(|s| matches!(s, Sink::Stdout {}));
+    require(stdouts.count() <= 1, "sinks", "must not name stdout twice");
+    let mut paths: Vec<_> = config
+        .sinks
+        .iter()
+        .filter_map(|sink| match sink {
+            Sink::File { path } => Some(path),
+            Sink::Stdout {} => None,
+        })
+        .collect();
+    let files = paths.len();
+    paths.sort();
+    paths.dedup();
+    require(
+        paths.len() == files,
+        "sinks",
+        "must not name one file twice",
+    );
+    problems
+}

@@ -1,0 +1,87 @@
+//! What can go wrong between the agent and the engine.
+
+use std::io;
+use std::time::Duration;
+
+/// Bytes of a log stream that no engine would send, or an error that the engine sent in it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    #[error("chunked body is malformed: {0}")]
+    Chunk(&'static str),
+    #[error("frame header {0:02x?} is not one of a multiplexed log stream")]
+    Frame([u8; 8]),
+    #[error("log stream starts with byte {0:#04x}, which neither a frame nor a timestamp does")]
+    NotALog(u8),
+    #[error("message has no timestamp where one must be: {0:?}")]
+    NoTime(String),
+    /// A frame of type 3: the engine's own words.
+    #[error("engine: {0}")]
+    Engine(String),
+}
+
+/// A request, or a stream, that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("cannot connect to {host}: {source}")]
+    Connect { host: String, source: io::Error },
+    /// The step that ran out of time.
+    #[error("{step} took longer than {limit:?}")]
+    Timeout { step: &'static str, limit: Duration },
+    #[error("the peer does not speak HTTP as an engine does: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("the engine closed the connection")]
+    Closed,
+    #[error("engine answered {status}: {message}")]
+    Status { status: u16, message: String },
+    #[error("cannot read the engine's answer to {endpoint}: {source}")]
+    Json {
+        endpoint: &'static str,
+        source: serde_json::Error,
+    },
+    #[error("the answer to {endpoint} is larger than {limit} bytes")]
+    TooLarge {
+        endpoint: &'static str,
+        limit: usize,
+    },
+    #[error("{0}")]
+    NoEngine(String),
+    #[error("cannot read from the engine: {0}")]
+    Read(#[from] io::Error),
+    #[error("the engine's stream was cut off")]
+    Cut,
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl EngineError {
+    /// The status that the engine answered, if it came that far.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            EngineError::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether this says something of the engine as a whole, and not of one request.
+    pub fn engine_is_away(&self) -> bool {
+        matches!(
+            self,
+            EngineError::Connect { .. } | EngineError::Timeout { .. } | EngineError::Closed
+        )
+    }
+
+    /// The `reason` label of `docker_http_errors_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            EngineError::Connect { .. } => "connect",
+            EngineError::Timeout { .. } => "timeout",
+            EngineError::Http(_) | EngineError::NoEngine(_) => "protocol",
+            EngineError::Closed | EngineError::Cut => "closed",
+            EngineError::Status { .. } => "status",
+            EngineError::Json { .. } => "json",
+            EngineError::TooLarge { .. } => "too_large",
+            EngineError::Read(_) => "read",
+            EngineError::Decode(_) => "decode",
+        }
+    }
+}

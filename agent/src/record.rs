@@ -1,0 +1,90 @@
+//! What travels through the house: a container, a stream, a line. A leaf, no I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The engine's id of a container: 64 hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The twelve digits that `docker ps` shows.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// What a record says of the container that wrote the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: ContainerId,
+    /// Without the leading slash that the API puts there.
+    pub name: String,
+    pub image: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Which of a container's two outputs a line came from. A TTY has one, told as `stdout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    pub const ALL: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// The engine's time of a line, in nanoseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// The `since` parameter of the logs endpoint: `seconds.nanoseconds`.
+    pub fn as_since(self) -> String {
+        format!(
+            "{}.{:09}",
+            self.0.div_euclid(1_000_000_000),
+            self.0.rem_euclid(1_000_000_000)
+        )
+    }
+}
+
+/// A whole line of a container, lent for as long as it takes to encode it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    pub time: Time,
+    pub stream: Stream,
+    /// Without its line end; the bytes as the container wrote them.
+    pub bytes: &'a [u8],
+    /// Set when the line was longer than `capture.max_line_bytes`.
+    pub truncated: bool,
+}
