@@ -3,6 +3,7 @@ pub mod capture;
 pub mod config;
 pub mod delivery;
 pub mod engine;
+pub mod kernel;
 pub mod metrics;
 pub mod pace;
 pub mod readiness;

@@ -48,12 +48,7 @@ pub struct Register {
 
 impl Register {
     /// Enters a connected socket. It stays entered until the returned entry is dropped.
-    pub fn enter(
-        &self,
-        socket: impl AsFd,
-        purpose: Purpose,
-        container: Option<ContainerId>,
-    ) -> io::Result<Entry> {
+    pub fn enter(&self, socket: impl AsFd, purpose: Purpose, container: Option<ContainerId>) -> io::Result<Entry> {
         let fd = socket.as_fd();
         let inode = rustix::fs::fstat(fd)?.st_ino;
         let held = Held {
@@ -109,9 +104,7 @@ mod tests {
         let register = Register::default();
         let (socket, _peer) = UnixStream::pair().unwrap();
         let container = ContainerId::new("abc");
-        let entry = register
-            .enter(&socket, Purpose::Logs, Some(container.clone()))
-            .unwrap();
+        let entry = register.enter(&socket, Purpose::Logs, Some(container.clone())).unwrap();
 
         let held = register.snapshot();
         assert_eq!(held.len(), 1);
@@ -119,10 +112,7 @@ mod tests {
         assert_eq!(held[0].fd, socket.as_raw_fd());
         assert_eq!(held[0].container, Some(container));
         let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-        assert_eq!(
-            link.to_str().unwrap(),
-            format!("socket:[{}]", entry.inode())
-        );
+        assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", entry.inode()));
 
         drop(entry);
         assert!(register.snapshot().is_empty());

@@ -38,7 +38,11 @@ enum Verb {
         filter: Option<String>,
     },
     /// Builds the kernel half, which the agent then embeds.
-    BuildEbpf,
+    BuildEbpf {
+        /// The compiler; without it LOG_CAPTURER_EBPF_COMPILER, or the one that is found
+        #[arg(long)]
+        compiler: Option<build_ebpf::Compiler>,
+    },
     /// Format, lints, licences, metrics that nothing changes, imports against the layering.
     Check,
     /// Installs what the other verbs need; each calls it for its own part.
@@ -57,9 +61,12 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { filter } => test::test(filter.as_deref()),
-        Verb::BuildEbpf => {
+        Verb::BuildEbpf { compiler } => {
             setup::ensure(&[setup::Part::KernelHalf]);
-            say::step(&format!("built {}", build_ebpf::build_ebpf()?.display()));
+            say::step(&format!(
+                "built {}",
+                build_ebpf::build_ebpf(cargo::root(), compiler)?.display()
+            ));
             Ok(ExitCode::SUCCESS)
         }
         Verb::Check => check::check(),

@@ -15,7 +15,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(&[Part::KernelHalf, Part::Engine, Part::Witnesses]);
     let mut account = Account::default();
     say::step("building the kernel half");
-    if let Err(error) = build_ebpf() {
+    if let Err(error) = build_ebpf(cargo::root(), None) {
         account
             .unable
             .insert(format!("the kernel half: it was not built: {error:#}"));

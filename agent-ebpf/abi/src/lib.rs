@@ -1,2 +1,135 @@
-//! What the kernel half and the agent share.
+//! What the kernel half and the agent share: plain structs, and the one definition of a connection's state.
 #![no_std]
+
+mod layout;
+mod state;
+
+pub use layout::{Bits, Layout};
+pub use state::{Ends, State};
+
+/// `sun_path` has 108 bytes and need not be terminated; the rest is room for the terminator that
+/// `bpf_probe_read_user_str` always writes, and makes the struct a multiple of eight.
+pub const NAME_LEN: usize = 116;
+
+/// Where a connection leads. Bytes past `len` are zero, so that equal addresses are equal keys.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub family: u16,
+    pub len: u16,
+    pub name: [u8; NAME_LEN],
+}
+
+impl Peer {
+    /// Takes the totals of every peer for which the map of totals has no room.
+    pub const OTHER: Self = Self {
+        family: 0,
+        len: 0,
+        name: [0; NAME_LEN],
+    };
+}
+
+/// A live connection; the key of its map is the inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    pub inode: u64,
+    /// `bpf_ktime_get_boot_ns` at the end of `connect`.
+    pub opened_ns: u64,
+    /// How many hold it: descriptors, and for a moment a running program or system call.
+    /// At 0 the entry is dead and about to be removed. This and the next two are changed atomically only.
+    pub holders: u64,
+    /// The bits that our own `shutdown(2)` added to `sk_shutdown`.
+    pub own_shutdown: u64,
+    /// [`State`] at the last attempt to close a descriptor of it.
+    pub state_at_close: u64,
+    /// The descriptor that `connect` was called on.
+    pub opened_fd: u32,
+    pub call_site: u32,
+    pub peer: Peer,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub opened: u64,
+    pub closed: u64,
+    /// The part of `closed` where the peer had ended first.
+    pub closed_after_peer: u64,
+}
+
+impl Totals {
+    pub const ZERO: Self = Self {
+        opened: 0,
+        closed: 0,
+        closed_after_peer: 0,
+    };
+}
+
+/// A system call under way on one thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The connection held for the duration of the call, 0 for none.
+    pub inode: u64,
+    pub fd: u32,
+    /// `shutdown` only: the bits that are ours if it succeeds.
+    pub bits: u32,
+}
+
+/// What `question` says of one descriptor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// 1 if the descriptor was, before and after the reading, the connection that was asked for.
+    pub found: u32,
+    pub own_shutdown: u32,
+    pub ends: Ends,
+}
+
+impl Answer {
+    pub const NOTHING: Self = Self {
+        found: 0,
+        own_shutdown: 0,
+        ends: Ends {
+            shutdown: 0,
+            peer_state: 0,
+            peer_inode: 0,
+        },
+    };
+}
+
+/// Maps that can refuse an entry; the index of its counter in `FAILURES`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    Connections = 0,
+    Descriptors = 1,
+    Calls = 2,
+    Peers = 3,
+}
+
+pub const LIMITED: u32 = 4;
+
+/// `CONNECT_ERRORS` is indexed by errno; Linux ends at `EHWPOISON`, 133.
+pub const ERRNOS: u32 = 134;
+
+const _: () = assert!(size_of::<Peer>() == 120);
+const _: () = assert!(size_of::<Connection>() == 168);
+const _: () = assert!(size_of::<Totals>() == 24);
+const _: () = assert!(size_of::<Call>() == 16);
+const _: () = assert!(size_of::<Answer>() == 24);
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: all are repr(C), Copy, made of integers and arrays of them, without padding (sizes asserted above).
+    unsafe impl aya::Pod for super::Peer {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Connection {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Totals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Answer {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Layout {}
+}

@@ -77,8 +77,7 @@ enum End {
 }
 
 /// A rotation under way: a second connection on its way to take over.
-type Opening =
-    Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
 
 /// The old connection, kept until the new one has caught up.
 struct Retiring {
@@ -338,11 +337,7 @@ impl Follower {
     fn complain(&mut self, error: &EngineError) {
         let text = error.to_string();
         if error.engine_is_away() || self.complained.as_ref() == Some(&text) {
-            debug!(
-                container = self.container.name,
-                error = text,
-                "log stream failed again"
-            );
+            debug!(container = self.container.name, error = text, "log stream failed again");
             return;
         }
         warn!(

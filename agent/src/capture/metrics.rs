@@ -103,9 +103,8 @@ const VERIFIED: [&str; 3] = ["true", "false", "unknown"];
 
 impl Series {
     pub fn new(name: &str, all: &Arc<Metrics>) -> Self {
-        let of = |counters: &IntCounterVec| {
-            Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]))
-        };
+        let of =
+            |counters: &IntCounterVec| Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]));
         Self {
             lines: of(&all.lines),
             bytes: of(&all.bytes),

@@ -35,9 +35,8 @@ mod tests {
 
     #[test]
     fn found_in_mounts_and_cgroups() {
-        let mount = |point: &str| {
-            format!("1 2 8:1 /var/lib/docker/containers/{ID}/hostname {point} rw - ext4 /dev/a rw")
-        };
+        let mount =
+            |point: &str| format!("1 2 8:1 /var/lib/docker/containers/{ID}/hostname {point} rw - ext4 /dev/a rw");
         let found = find(&mount("/etc/hostname"), "0::/").unwrap();
         assert_eq!(found.as_str(), ID);
         // Another container's folder, mounted for a look.

@@ -106,12 +106,7 @@ impl Position {
         }
         Some(Replay {
             expected,
-            last: self
-                .seen
-                .iter()
-                .rev()
-                .find(|seen| seen.time >= asked)
-                .copied(),
+            last: self.seen.iter().rev().find(|seen| seen.time >= asked).copied(),
             forgotten: self.forgotten,
         })
     }
@@ -202,9 +197,7 @@ mod tests {
         let mut replay = position.replay();
         let (mut new, mut gap) = (Vec::new(), false);
         for entry in &sent[..take.min(sent.len())] {
-            let verdict = replay
-                .as_mut()
-                .map_or(Verdict::New, |r| r.judge(&line(entry)));
+            let verdict = replay.as_mut().map_or(Verdict::New, |r| r.judge(&line(entry)));
             match verdict {
                 Verdict::Seen => continue,
                 Verdict::New => {}
@@ -263,12 +256,7 @@ mod tests {
             let mut streams = 0;
             while got.len() < log.len() {
                 streams += 1;
-                assert!(
-                    streams < 1_000,
-                    "seed {seed}: {} of {} lines",
-                    got.len(),
-                    log.len()
-                );
+                assert!(streams < 1_000, "seed {seed}: {} of {} lines", got.len(), log.len());
                 // The log grows between two streams, and the reader takes some of it.
                 written = (written + random.below(2_000) as usize).min(log.len());
                 let sent = engine(&log[..written], position.since(None), filters_all);
@@ -283,9 +271,7 @@ mod tests {
 
     #[test]
     fn a_log_that_lost_its_beginning_is_a_gap() {
-        let log: Vec<Entry> = (0..1_000)
-            .map(|i| (i * 1_000_000_000, format!("{i}")))
-            .collect();
+        let log: Vec<Entry> = (0..1_000).map(|i| (i * 1_000_000_000, format!("{i}"))).collect();
         let mut position = Position::default();
         read(&mut position, &log, 500);
         let sent = engine(&log[600..], position.since(None), true);

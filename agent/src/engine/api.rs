@@ -41,13 +41,10 @@ impl ApiVersion {
     /// What both sides speak, or why there is no such version.
     fn negotiate(engine: Option<&str>) -> Result<Self, EngineError> {
         let told = engine.ok_or_else(|| {
-            EngineError::NoEngine(
-                "it answers /_ping without an Api-Version: not a container engine".to_owned(),
-            )
+            EngineError::NoEngine("it answers /_ping without an Api-Version: not a container engine".to_owned())
         })?;
-        let version = Self::parse(told).ok_or_else(|| {
-            EngineError::NoEngine(format!("its Api-Version {told:?} is not a version"))
-        })?;
+        let version = Self::parse(told)
+            .ok_or_else(|| EngineError::NoEngine(format!("its Api-Version {told:?} is not a version")))?;
         if version < OLDEST {
             return Err(EngineError::NoEngine(format!(
                 "its API {version} is older than {OLDEST}, the oldest that is supported"
@@ -154,30 +151,17 @@ impl Engine {
         Ok(format!("/v{version}{path}"))
     }
 
-    async fn json<T: DeserializeOwned>(
-        &self,
-        endpoint: &'static str,
-        path: &str,
-    ) -> Result<T, EngineError> {
+    async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
         let path = self.path(path).await?;
-        let answer = self
-            .counted(endpoint, self.retried(endpoint, &path))
-            .await?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|source| EngineError::Json { endpoint, source })
+        let answer = self.counted(endpoint, self.retried(endpoint, &path)).await?;
+        serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
     }
 
     /// A request that can be repeated: an idle connection may be closed by the peer just as
     /// it is taken (hyper#3553), so one failure before any answer is tried again, on another.
-    async fn retried(
-        &self,
-        endpoint: &'static str,
-        path: &str,
-    ) -> Result<super::connection::Answer, EngineError> {
+    async fn retried(&self, endpoint: &'static str, path: &str) -> Result<super::connection::Answer, EngineError> {
         let answer = match self.pool.lease().await?.get(endpoint, path, ANSWER).await {
-            Err(EngineError::Closed) => {
-                self.pool.lease().await?.get(endpoint, path, ANSWER).await?
-            }
+            Err(EngineError::Closed) => self.pool.lease().await?.get(endpoint, path, ANSWER).await?,
             answer => answer?,
         };
         if answer.status != 200 {
@@ -204,10 +188,7 @@ impl Engine {
         };
         if let Some(status) = status {
             let status = status.to_string();
-            metrics
-                .requests
-                .with_label_values(&[endpoint, &status])
-                .inc();
+            metrics.requests.with_label_values(&[endpoint, &status]).inc();
         }
         match &result {
             Ok(_) => {
@@ -260,9 +241,7 @@ impl From<Summary> for Listed {
         let names = summary.names.unwrap_or_default();
         // A link's alias is /other/name; the container's own name has one slash.
         let own = names.iter().find(|name| name.matches('/').count() <= 1);
-        let name = own
-            .or(names.first())
-            .map_or("", |name| name.trim_start_matches('/'));
+        let name = own.or(names.first()).map_or("", |name| name.trim_start_matches('/'));
         let container = Container {
             id: ContainerId::new(&summary.id),
             name: name.to_owned(),

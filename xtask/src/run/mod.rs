@@ -17,7 +17,7 @@ use crate::{cargo, say};
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     setup::ensure(&[Part::KernelHalf]);
     say::step("building the kernel half");
-    if let Err(error) = build_ebpf() {
+    if let Err(error) = build_ebpf(cargo::root(), None) {
         say::step(&format!("going on without the kernel half: {error:#}"));
     }
     say::step("building the agent");

@@ -1,0 +1,39 @@
+//! Where the running kernel keeps what the programs read. The agent finds it and sets it before the load,
+//! as rustc emits no CO-RE relocations (aya #349).
+
+/// A number of up to 32 bits, which on some kernels is a bit field: `(word at offset >> shift) & mask`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits {
+    pub offset: u32,
+    pub shift: u32,
+    pub mask: u32,
+}
+
+/// Offsets in bytes: two of the tracepoints' records (their `common_*` head is not the same on every kernel), then
+/// of structure fields, named `structure_field`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    pub enter_args: u32,
+    pub exit_ret: u32,
+    pub task_struct_files: u32,
+    pub files_struct_fdt: u32,
+    pub fdtable_max_fds: u32,
+    pub fdtable_fd: u32,
+    pub file_f_inode: u32,
+    pub file_private_data: u32,
+    pub inode_i_mode: u32,
+    pub inode_i_ino: u32,
+    pub socket_sk: u32,
+    pub socket_type: u32,
+    pub socket_alloc_socket: u32,
+    pub socket_alloc_vfs_inode: u32,
+    pub sock_sk_socket: u32,
+    pub sock_skc_family: u32,
+    pub sock_skc_state: u32,
+    pub unix_sock_peer: u32,
+    pub sock_sk_shutdown: Bits,
+}
+
+const _: () = assert!(size_of::<Layout>() == 18 * 4 + 12);

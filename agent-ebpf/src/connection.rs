@@ -1,0 +1,229 @@
+//! A connection: connect → established → (half closed) → released.
+//!
+//! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
+//! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
+
+use abi::{Answer, Call, Connection, Ends, Limited, Peer, State, Totals};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
+
+use crate::{
+    atomic::Cell,
+    call::Thread,
+    descriptor, kernel,
+    maps::{CONNECTIONS, DESCRIPTORS, PEERS, refused},
+};
+
+/// More than one turn only when another processor changed the same counter in between.
+const TURNS: u32 = 8;
+
+/// A connection that cannot be removed while this is held. Give it back with [`Held::release`].
+#[derive(Clone, Copy)]
+pub struct Held(*mut Connection);
+
+/// Holds the connection with this inode, if there is one that is not just being removed.
+#[inline(always)]
+pub fn hold(inode: u64) -> Option<Held> {
+    if inode == 0 {
+        return None;
+    }
+    let held = Held(CONNECTIONS.get_ptr_mut(inode)?);
+    let mut holders = held.holders().load();
+    for _ in 0..TURNS {
+        if holders == 0 {
+            return None;
+        }
+        match held.holders().replace(holders, holders + 1) {
+            // Between the lookup and this the memory may have become another connection's.
+            Ok(()) if held.inode() == inode => return Some(held),
+            Ok(()) => {
+                held.release();
+                return None;
+            }
+            Err(now) => holders = now,
+        }
+    }
+    None
+}
+
+/// Takes over a holder that the caller knows to exist: a cell's, or that of a call under way.
+#[inline(always)]
+pub fn owned(inode: u64) -> Option<Held> {
+    if inode == 0 {
+        return None;
+    }
+    CONNECTIONS.get_ptr_mut(inode).map(Held)
+}
+
+impl Held {
+    #[inline(always)]
+    pub fn inode(self) -> u64 {
+        // SAFETY: held, so the entry is this connection's.
+        unsafe { (*self.0).inode }
+    }
+
+    /// Lets go; the last one out removes the connection.
+    #[inline(always)]
+    pub fn release(self) {
+        if self.holders().decrement() != 1 {
+            return;
+        }
+        // At 0 nobody else can take hold of it, and only we remove it: the entry is still ours to read.
+        // SAFETY: a map's value.
+        let connection = unsafe { &*self.0 };
+        let inode = connection.inode;
+        if let Some(totals) = totals(&connection.peer) {
+            totals.closed().count();
+            if connection.state_at_close != State::Established as u64 {
+                totals.closed_after_peer().count();
+            }
+        }
+        let _ = CONNECTIONS.remove(inode);
+    }
+
+    #[inline(always)]
+    fn holders(self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).holders) }
+    }
+
+    /// What our own `shutdown` did to it: bits of `sk_shutdown`.
+    #[inline(always)]
+    pub fn own_shutdown(self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).own_shutdown) }
+    }
+
+    #[inline(always)]
+    fn state_at_close(self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).state_at_close) }
+    }
+}
+
+/// `connect` succeeded: enters the connection that was prepared when it began.
+#[inline(always)]
+pub fn opened(fd: u32, inode: u64, prepared: *mut Connection) {
+    if DESCRIPTORS.get_ptr_mut(fd).is_none() {
+        return refused(Limited::Descriptors);
+    }
+    // SAFETY: `prepared` is this thread's own entry of CONNECTING.
+    let prepared = unsafe { &mut *prepared };
+    prepared.inode = inode;
+    // SAFETY: the helper has no preconditions.
+    prepared.opened_ns = unsafe { bpf_ktime_get_boot_ns() };
+    // Entered with no holder, so that nobody takes hold of a half-written entry.
+    if let Err(error) = CONNECTIONS.insert(inode, &*prepared, u64::from(BPF_NOEXIST)) {
+        if error != -EEXIST {
+            refused(Limited::Connections);
+        }
+        return;
+    }
+    let Some(held) = owned(inode) else { return };
+    held.holders().store(1);
+    enter_peer(&prepared.peer);
+    if let Some(totals) = totals(&prepared.peer) {
+        totals.opened().count();
+    }
+    descriptor::settle(fd);
+    held.release();
+}
+
+const E2BIG: i32 = 7;
+const EEXIST: i32 = 17;
+
+/// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
+#[inline(always)]
+pub fn closing(fd: u32) {
+    let inode = descriptor::connection(fd);
+    let Some(held) = hold(inode) else { return };
+    if let Some(ends) = ends(fd, inode) {
+        let own = held.own_shutdown().load() as u32;
+        held.state_at_close().store(State::of(own, &ends) as u64);
+    }
+    held.release();
+}
+
+/// `shutdown(fd, how)` is about to run: what it will set is ours from now on, so that no reader in between takes it for the
+/// peer's.
+#[inline(always)]
+pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
+    // SHUT_RD, SHUT_WR, SHUT_RDWR are 0, 1, 2; the bits of `sk_shutdown` one more.
+    if how > 2 {
+        return;
+    }
+    let Some(held) = hold(descriptor::connection(fd)) else {
+        return;
+    };
+    let wanted = u64::from(how + 1);
+    let bits = (wanted & !held.own_shutdown().set(wanted)) as u32;
+    if thread
+        .enter(Call {
+            inode: held.inode(),
+            fd,
+            bits,
+        })
+        .is_err()
+    {
+        held.release();
+    }
+}
+
+/// What a descriptor looks like, if it is the connection with this inode.
+#[inline(always)]
+pub fn look(fd: u32, inode: u64) -> Option<Answer> {
+    let held = hold(inode)?;
+    let own_shutdown = held.own_shutdown().load() as u32;
+    held.release();
+    Some(Answer {
+        found: 1,
+        own_shutdown,
+        ends: ends(fd, inode)?,
+    })
+}
+
+/// Both ends of the connection behind a descriptor, if it still is that connection after they were read.
+#[inline(always)]
+fn ends(fd: u32, inode: u64) -> Option<Ends> {
+    let socket = kernel::socket(fd);
+    let ends = socket.ends();
+    (socket.inode == inode && kernel::socket(fd).inode == inode).then_some(ends)
+}
+
+#[inline(always)]
+fn enter_peer(peer: &Peer) {
+    if PEERS.get_ptr(peer).is_none() && PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
+        refused(Limited::Peers);
+    }
+}
+
+/// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.
+#[inline(always)]
+fn totals(peer: &Peer) -> Option<Counters> {
+    PEERS
+        .get_ptr_mut(peer)
+        .or_else(|| PEERS.get_ptr_mut(Peer::OTHER))
+        .map(Counters)
+}
+
+/// [`Totals`] in their map.
+struct Counters(*mut Totals);
+
+impl Counters {
+    #[inline(always)]
+    fn opened(&self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).opened) }
+    }
+
+    #[inline(always)]
+    fn closed(&self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).closed) }
+    }
+
+    #[inline(always)]
+    fn closed_after_peer(&self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).closed_after_peer) }
+    }
+}

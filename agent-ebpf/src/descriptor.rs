@@ -1,0 +1,82 @@
+//! Which descriptors of the process are connections.
+//!
+//! A system call's exit is seen some time after its effect: when `close(5)` returns, another thread may have been given
+//! 5 already. So no program concludes from a call what the descriptor has become. Whatever may have changed it, the
+//! program at the call's exit looks into the process's descriptor table and makes the cell agree ([`settle`]).
+//!
+//! That the cells are right once no call is under way: let the last write to a cell be W. Its writer read the table again after W
+//! and found it in agreement, or wrote again. Every change of the table after that reading belongs to a call whose exit comes
+//! after it, and that exit would have found the difference and written. So there was no such change.
+
+use abi::{Call, Limited};
+
+use crate::{
+    atomic::Cell,
+    call::Thread,
+    connection::{hold, owned},
+    kernel,
+    maps::{DESCRIPTORS, refused},
+};
+
+/// A turn more than two needs another thread at the same descriptor number, once for each.
+const TURNS: u32 = 4;
+
+/// The inode of the connection that a descriptor was last found to be, 0 for none.
+#[inline(always)]
+pub fn connection(fd: u32) -> u64 {
+    cell(fd).map_or(0, |cell| cell.load())
+}
+
+#[inline(always)]
+fn cell(fd: u32) -> Option<Cell> {
+    // SAFETY: a map's value.
+    DESCRIPTORS.get_ptr_mut(fd).map(|cell| unsafe { Cell::new(cell) })
+}
+
+/// Makes a descriptor's cell agree with the process's table; its old and new connection lose and gain a holder.
+#[inline(never)]
+pub fn settle(fd: u32) {
+    let Some(cell) = cell(fd) else {
+        if let Some(held) = hold(kernel::socket(fd).inode) {
+            held.release();
+            refused(Limited::Descriptors);
+        }
+        return;
+    };
+    for _ in 0..TURNS {
+        let before = cell.load();
+        let now = kernel::socket(fd).inode;
+        if now == before {
+            return;
+        }
+        let held = hold(now);
+        let now = if held.is_some() { now } else { 0 };
+        if now == before {
+            return;
+        }
+        let swapped = cell.replace(before, now).is_ok();
+        // The cell's holder of the old connection is ours to release now; or else the new one, which the cell did not take.
+        if let Some(held) = if swapped { owned(before) } else { held } {
+            held.release();
+        }
+    }
+}
+
+/// A descriptor is about to be duplicated. Its connection is held until the call's exit, lest it be taken for released
+/// when another thread closes the descriptor before the duplicate has been seen.
+#[inline(always)]
+pub fn duplicating(thread: Thread, old: u32) {
+    let held = hold(connection(old));
+    let inode = held.map_or(0, |held| held.inode());
+    if thread
+        .enter(Call {
+            inode,
+            fd: old,
+            bits: 0,
+        })
+        .is_err()
+        && let Some(held) = held
+    {
+        held.release();
+    }
+}

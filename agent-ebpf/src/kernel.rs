@@ -1,0 +1,129 @@
+//! Walks through the kernel's structures. Everything may change under us: a socket is believed only if the descriptor
+//! still leads to it after it was read.
+
+use core::mem::MaybeUninit;
+
+use abi::Ends;
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
+};
+
+#[unsafe(no_mangle)]
+pub static LAYOUT: Global<abi::Layout> = Global::new(EMPTY);
+
+const EMPTY: abi::Layout = {
+    // SAFETY: integers only.
+    unsafe { core::mem::zeroed() }
+};
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+pub const AF_UNIX: u16 = 1;
+pub const SOCK_STREAM: u16 = 1;
+
+/// One field of the layout, without copying all of it to the stack.
+macro_rules! offset {
+    ($($field:ident).+) => {
+        // SAFETY: a field of a static; volatile because the loader replaces its value before the load.
+        unsafe { core::ptr::read_volatile(&raw const (*(&raw const $crate::kernel::LAYOUT).cast::<abi::Layout>()).$($field).+) }
+    };
+}
+pub(crate) use offset;
+
+type Address = *const u8;
+
+/// What cannot be read is 0, which the helper writes then: no address, no inode, no kind of file. (With options instead, LLVM
+/// merges paths and reads a register that was written on one of them only; the verifier refuses that.)
+#[inline(always)]
+fn read<T: Copy>(base: Address, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let source = base.wrapping_add(offset as usize).cast();
+    // SAFETY: the helper refuses a bad address instead of faulting. All that is read here is integers and addresses.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source);
+        value.assume_init()
+    }
+}
+
+/// The socket behind a descriptor of the current process.
+#[derive(Clone, Copy)]
+pub struct Socket {
+    /// 0: no socket.
+    pub inode: u64,
+    socket: Address,
+}
+
+impl Socket {
+    const NONE: Self = Self {
+        inode: 0,
+        socket: core::ptr::null(),
+    };
+}
+
+#[inline(always)]
+pub fn socket(fd: u32) -> Socket {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() } as Address;
+    let files: Address = read(task, offset!(task_struct_files));
+    let table: Address = read(files, offset!(files_struct_fdt));
+    let max: u32 = read(table, offset!(fdtable_max_fds));
+    if fd >= max {
+        return Socket::NONE;
+    }
+    let slots: Address = read(table, offset!(fdtable_fd));
+    let slot = slots.wrapping_add(fd as usize * size_of::<Address>());
+    let file: Address = read(slot, 0);
+    let inode: Address = read(file, offset!(file_f_inode));
+    // Only sockfs has inodes of this kind with a `struct socket` behind: a descriptor to a socket's path is opened
+    // with O_PATH, and has no private data.
+    let mode: u16 = read(inode, offset!(inode_i_mode));
+    let socket: Address = read(file, offset!(file_private_data));
+    if mode & S_IFMT != S_IFSOCK || socket.is_null() {
+        return Socket::NONE;
+    }
+    let inode = read(inode, offset!(inode_i_ino));
+    // `struct file` is recycled without a grace period (SLAB_TYPESAFE_BY_RCU): look again, as `__fget_files_rcu` does.
+    if read::<Address>(slot, 0) != file {
+        return Socket::NONE;
+    }
+    Socket { inode, socket }
+}
+
+impl Socket {
+    #[inline(always)]
+    pub fn is_unix_stream(self) -> bool {
+        let family: u16 = read(self.sk(), offset!(sock_skc_family));
+        let kind: u16 = read(self.socket, offset!(socket_type));
+        family == AF_UNIX && kind == SOCK_STREAM
+    }
+
+    #[inline(always)]
+    fn sk(self) -> Address {
+        read(self.socket, offset!(socket_sk))
+    }
+
+    #[inline(always)]
+    pub fn ends(self) -> Ends {
+        let sk = self.sk();
+        let word: u32 = read(sk, offset!(sock_sk_shutdown.offset));
+        let shutdown = (word >> (offset!(sock_sk_shutdown.shift) & 31)) & offset!(sock_sk_shutdown.mask);
+        let peer: Address = read(sk, offset!(unix_sock_peer));
+        let state: u8 = read(peer, offset!(sock_skc_state));
+        // `SOCK_INODE(peer->sk_socket)->i_ino`; a peer that is not accepted yet, or released, has no `sk_socket`.
+        let socket: Address = read(peer, offset!(sock_sk_socket));
+        let inode = socket
+            .wrapping_sub(offset!(socket_alloc_socket) as usize)
+            .wrapping_add(offset!(socket_alloc_vfs_inode) as usize);
+        let peer_inode = if socket.is_null() {
+            0
+        } else {
+            read(inode, offset!(inode_i_ino))
+        };
+        Ends {
+            shutdown,
+            peer_state: state.into(),
+            peer_inode,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
+
+use abi::{Answer, Call, Connection, ERRNOS, LIMITED, Limited, Peer, Totals};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, HashMap},
+};
+
+use crate::atomic::{Cell, Global};
+
+/// The agent's process, by its outermost id. Written by `identify`, read by every other program.
+pub static OWNER: Global = Global::new(0);
+
+/// Inode → connection, while it is held. Written here; read by the agent. Never an LRU, which would forget leaks.
+/// Full: the connection is not entered and not counted as opened.
+#[map]
+pub static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(4096, 0);
+
+/// Descriptor → inode of its connection, 0 for none. Written here; the agent maps it into its memory.
+/// An array, because its cells never move: they can be compared and swapped. Too small: the connection is not entered.
+#[map]
+pub static DESCRIPTORS: Array<u64> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
+
+/// Thread → its system call under way. Full: what the call did is missed.
+#[map]
+pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1024, 0);
+
+/// Thread → the connection that it is about to make. Full: the connection is missed.
+#[map]
+pub static CONNECTING: HashMap<u32, Connection> = HashMap::with_max_entries(1024, 0);
+
+/// Peer → totals; nothing is ever removed. Full: `Peer::OTHER`, which the agent enters first, takes the rest.
+#[map]
+pub static PEERS: HashMap<Peer, Totals> = HashMap::with_max_entries(64, 0);
+
+/// errno → failed connects.
+#[map]
+pub static CONNECT_ERRORS: Array<u64> = Array::with_max_entries(ERRNOS, 0);
+
+/// `Limited` → refused entries.
+#[map]
+pub static FAILURES: Array<u64> = Array::with_max_entries(LIMITED, 0);
+
+/// The answer to the agent's last question. The agent asks one at a time.
+#[map]
+pub static ANSWER: Array<Answer> = Array::with_max_entries(1, 0);
+
+pub fn refused(map: Limited) {
+    count(&FAILURES, map as u32);
+}
+
+pub fn count(counters: &Array<u64>, index: u32) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(counter) }.count();
+    }
+}

@@ -1,0 +1,31 @@
+//! Embeds the kernel part, if it was built. `cargo build` alone must not need an eBPF compiler.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(kernel_part)");
+    println!("cargo::rerun-if-env-changed=LOG_CAPTURER_EBPF_OBJECT");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
+    let object = env::var_os("LOG_CAPTURER_EBPF_OBJECT").map_or_else(built, PathBuf::from);
+    if object.is_file() {
+        println!("cargo::rustc-cfg=kernel_part");
+        println!("cargo::rustc-env=LOG_CAPTURER_EBPF_OBJECT={}", object.display());
+        println!("cargo::rerun-if-changed={}", object.display());
+    }
+}
+
+/// Where `cargo xtask build-ebpf` leaves the object.
+fn built() -> PathBuf {
+    let workspace = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("..");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let directory = workspace.join(target).join("ebpf");
+    // Cargo takes a missing file as changed at every build, and would compile the agent each time: so the directory is
+    // what it watches until the object is there.
+    if fs::create_dir_all(&directory).is_ok() {
+        println!("cargo::rerun-if-changed={}", directory.display());
+    }
+    directory.join("agent-ebpf")
+}

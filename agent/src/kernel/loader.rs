@@ -1,0 +1,118 @@
+//! Loads the programs and attaches them.
+
+use std::path::Path;
+
+use abi::Layout;
+use aya::{
+    Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
+    programs::{RawTracePoint, TracePoint},
+};
+
+use super::{layout, refusal::Refusal, tracefs};
+
+#[cfg(kernel_part)]
+static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTURER_EBPF_OBJECT")));
+#[cfg(not(kernel_part))]
+static OBJECT: Option<&[u8]> = None;
+
+/// Which program goes to which system call. Exits come first: an entry seen before the attach of its exit would leave
+/// something behind that no exit takes away.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("exit_connect", &["sys_exit_connect"]),
+    ("exit_close", &["sys_exit_close"]),
+    (
+        "exit_dup",
+        &["sys_exit_dup", "sys_exit_dup2", "sys_exit_dup3", "sys_exit_fcntl"],
+    ),
+    ("exit_shutdown", &["sys_exit_shutdown"]),
+    ("enter_shutdown", &["sys_enter_shutdown"]),
+    ("enter_close", &["sys_enter_close"]),
+    ("enter_dup", &["sys_enter_dup"]),
+    ("enter_dup2", &["sys_enter_dup2", "sys_enter_dup3"]),
+    ("enter_fcntl", &["sys_enter_fcntl"]),
+    ("enter_connect", &["sys_enter_connect"]),
+];
+
+/// System calls that not every architecture has.
+const OPTIONAL: &[&str] = &["sys_enter_dup2", "sys_exit_dup2"];
+
+/// What is decided at the load.
+pub struct Settings {
+    pub connections: u32,
+    pub descriptors: u32,
+    pub debug: bool,
+}
+
+pub fn load(settings: &Settings) -> Result<Ebpf, Refusal> {
+    let object = OBJECT.ok_or_else(Refusal::not_built)?;
+    let mut layout = layout::structures()?;
+    tracefs::with(|tracefs| {
+        layout::records(tracefs, &mut layout)?;
+        let mut ebpf = create(object, settings, &layout)?;
+        for &(program, events) in PROGRAMS {
+            attach(&mut ebpf, program, events, tracefs)?;
+        }
+        Ok(ebpf)
+    })
+}
+
+fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, Refusal> {
+    // `AYA_LOG_LEVEL` is constant to the verifier, which drops the messages that are off.
+    let level = if settings.debug { aya_log::Level::Trace as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::DEBUG)
+        .override_global("LAYOUT", layout, true)
+        .override_global(aya_log::LEVEL, &level, true)
+        .map_max_entries("CONNECTIONS", settings.connections)
+        .map_max_entries("DESCRIPTORS", settings.descriptors);
+    if !settings.debug {
+        // The ring of messages stays empty: the least that a ring may have, instead of 128 KiB.
+        loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
+    }
+    let mut ebpf = loader
+        .load(object)
+        .map_err(|error| Refusal::new("create the kernel maps", &error))?;
+    for name in ["identify", "question"] {
+        raw_tracepoint(&mut ebpf, name)?
+            .load()
+            .map_err(|error| Refusal::load(name, &error))?;
+    }
+    // Before the attach, or the first calls would be taken for another process's.
+    ask(raw_tracepoint(&mut ebpf, "identify")?, [0; 2])?;
+    Ok(ebpf)
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path) -> Result<(), Refusal> {
+    let program: &mut TracePoint = ebpf
+        .program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Refusal::foreign_object(name))?;
+    program.load().map_err(|error| Refusal::load(name, &error))?;
+    for event in events {
+        if OPTIONAL.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
+            continue;
+        }
+        program
+            .attach("syscalls", event)
+            .map_err(|error| Refusal::new(format_args!("attach to the tracepoint `syscalls:{event}`"), &error))?;
+    }
+    Ok(())
+}
+
+fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Refusal> {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Refusal::foreign_object(name))
+}
+
+/// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
+pub fn ask(program: &RawTracePoint, question: [u64; 2]) -> Result<(), Refusal> {
+    let mut options = RawTracePointRunOptions::new();
+    options.args[..2].copy_from_slice(&question);
+    program
+        .test_run(options)
+        .map(drop)
+        .map_err(|error| Refusal::new("run a program (BPF_PROG_TEST_RUN)", &error))
+}

@@ -1,0 +1,80 @@
+//! What the kernel holds, in the agent's own words.
+
+use std::time::{Duration, SystemTime};
+
+use abi::Peer;
+pub use abi::State;
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub connections: Vec<Connection>,
+    pub peers: Vec<PeerTotals>,
+    /// errno → failed connects.
+    pub connect_errors: Vec<(i32, u64)>,
+    pub maps: Vec<MapUsage>,
+}
+
+/// A connected socket that the process holds open.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// As in `/proc/self/fd`: `socket:[inode]`.
+    pub inode: u64,
+    /// The lowest descriptor of it.
+    pub fd: i32,
+    pub descriptors: u32,
+    pub peer: String,
+    pub opened: SystemTime,
+    pub age: Duration,
+    pub state: State,
+}
+
+/// `opened − closed` is what is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTotals {
+    pub peer: String,
+    pub opened: u64,
+    pub closed: u64,
+    /// The part of `closed` where the peer had ended first.
+    pub closed_after_peer: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUsage {
+    pub map: &'static str,
+    pub entries: u64,
+    pub capacity: u64,
+    /// Entries refused: the map was full.
+    pub failures: u64,
+}
+
+/// A path as it is; an abstract name with `@` for each zero byte, as `ss` shows it.
+pub(super) fn peer_name(peer: &Peer) -> String {
+    if *peer == Peer::OTHER {
+        return "other".into();
+    }
+    let name = &peer.name[..usize::from(peer.len).min(peer.name.len())];
+    String::from_utf8_lossy(name).replace('\0', "@")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &[u8]) -> String {
+        let mut peer = Peer {
+            family: 1,
+            len: name.len() as u16,
+            ..Peer::OTHER
+        };
+        peer.name[..name.len()].copy_from_slice(name);
+        peer_name(&peer)
+    }
+
+    #[test]
+    fn names_of_peers() {
+        assert_eq!(peer(b"/var/run/docker.sock"), "/var/run/docker.sock");
+        assert_eq!(peer(b"\0bus\0one"), "@bus@one");
+        assert_eq!(peer(b"/tmp/\xff"), "/tmp/\u{fffd}");
+        assert_eq!(peer_name(&Peer::OTHER), "other");
+    }
+}

@@ -1,0 +1,185 @@
+//! The ledger against the traps of a connection's life, each told by two witnesses that are not ours.
+//!
+//! Needs the kernel part and the rights to load it; says so where they are missing. The ledger is of the whole process: the
+//! tests take turns.
+
+mod descriptors;
+mod ends;
+mod limits;
+mod namespace;
+mod witness;
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+    os::{
+        fd::AsRawFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use log_capturer::kernel::{Connection, Kernel, Options, PeerTotals, RefusalKind, Snapshot, State};
+use rustix::fs::fstat;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// An attached ledger, and a socket to connect to.
+struct Fixture {
+    kernel: Kernel,
+    server: UnixListener,
+    path: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// None, with the reason printed past the test harness's capture, where the kernel part cannot run.
+fn fixture() -> Option<Fixture> {
+    fixture_with(&Options::default())
+}
+
+fn fixture_with(options: &Options) -> Option<Fixture> {
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match Kernel::attach(options) {
+        Ok(kernel) => {
+            let (server, path) = listener();
+            Some(Fixture {
+                kernel,
+                server,
+                path,
+                _turn: turn,
+            })
+        }
+        Err(refusal) => {
+            assert_ne!(refusal.kind, RefusalKind::Unexpected, "{refusal}");
+            let name = thread::current().name().unwrap_or("a test").to_owned();
+            writeln!(io::stderr(), "{name}: not run: {refusal}").expect("stderr");
+            None
+        }
+    }
+}
+
+fn listener() -> (UnixListener, PathBuf) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("ledger-{}-{number}.sock", std::process::id()));
+    (UnixListener::bind(&path).expect("bind"), path)
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Fixture {
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.path).expect("connect")
+    }
+
+    fn pair(&self) -> (UnixStream, UnixStream) {
+        let client = self.connect();
+        (client, self.server.accept().expect("accept").0)
+    }
+
+    /// A snapshot that both witnesses agree with, and whose sums are right.
+    fn checked(&self) -> Snapshot {
+        let snapshot = self.kernel.snapshot().expect("snapshot");
+        let ours: BTreeMap<_, _> = snapshot.connections.iter().map(|c| (c.inode, c.descriptors)).collect();
+        assert_eq!(ours, witness::connections(), "ledger against /proc and ss");
+        let live: u64 = snapshot.peers.iter().map(|peer| peer.opened - peer.closed).sum();
+        assert_eq!(live, ours.len() as u64, "opened - closed = live: {:?}", snapshot.peers);
+        snapshot
+    }
+
+    fn totals(&self, snapshot: &Snapshot) -> PeerTotals {
+        let name = self.path.to_str().expect("UTF-8");
+        let none = PeerTotals {
+            peer: name.into(),
+            opened: 0,
+            closed: 0,
+            closed_after_peer: 0,
+        };
+        snapshot
+            .peers
+            .iter()
+            .find(|peer| peer.peer == name)
+            .cloned()
+            .unwrap_or(none)
+    }
+
+    fn state(&self, stream: &UnixStream) -> State {
+        entry(&self.checked(), stream).state
+    }
+}
+
+fn inode(stream: &UnixStream) -> u64 {
+    fstat(stream).expect("fstat").st_ino
+}
+
+fn entry(snapshot: &Snapshot, stream: &UnixStream) -> Connection {
+    let inode = inode(stream);
+    snapshot
+        .connections
+        .iter()
+        .find(|c| c.inode == inode)
+        .cloned()
+        .expect("in the ledger")
+}
+
+#[test]
+fn a_connection_from_connect_to_close() {
+    let Some(fixture) = fixture() else { return };
+    assert!(fixture.checked().connections.is_empty());
+
+    let (client, server) = fixture.pair();
+    let snapshot = fixture.checked();
+    let seen = entry(&snapshot, &client);
+    assert_eq!(seen.fd, client.as_raw_fd());
+    assert_eq!(seen.peer, fixture.path.to_str().unwrap());
+    assert_eq!(seen.state, State::Established);
+    assert!(seen.age < Duration::from_secs(10), "{:?}", seen.age);
+    assert!(fixture.kernel.holds(inode(&client)).unwrap());
+    assert!(
+        !fixture.kernel.holds(inode(&server)).unwrap(),
+        "accepted, not opened by us"
+    );
+
+    let inode = inode(&client);
+    drop(client);
+    assert!(!fixture.kernel.holds(inode).unwrap());
+    let totals = fixture.totals(&fixture.checked());
+    assert_eq!((totals.opened, totals.closed, totals.closed_after_peer), (1, 1, 0));
+}
+
+#[test]
+fn an_abstract_name() {
+    use std::os::{linux::net::SocketAddrExt as _, unix::net::SocketAddr};
+    let Some(fixture) = fixture() else { return };
+    let name = format!("ledger-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _server = UnixListener::bind_addr(&address).unwrap();
+    let client = UnixStream::connect_addr(&address).unwrap();
+    assert_eq!(entry(&fixture.checked(), &client).peer, format!("@{name}"));
+}
+
+#[test]
+fn failed_connects_are_counted_by_errno() {
+    let Some(fixture) = fixture() else { return };
+    UnixStream::connect("/nonexistent/socket").unwrap_err();
+    let (server, path) = listener();
+    drop(server);
+    UnixStream::connect(&path).unwrap_err();
+    UnixStream::connect(&path).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    let snapshot = fixture.checked();
+    const ENOENT: i32 = 2;
+    const ECONNREFUSED: i32 = 111;
+    assert_eq!(snapshot.connect_errors, [(ENOENT, 1), (ECONNREFUSED, 2)]);
+    assert!(snapshot.peers.is_empty(), "{:?}", snapshot.peers);
+}
