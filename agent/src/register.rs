@@ -11,16 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::record::ContainerId;
 
 /// A socket's inode: what `/proc/PID/fd` shows as `socket:[N]`, and `ss -e` as `ino:N`.
 pub type Inode = u64;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Short requests: ping, list, inspect.
     Control,
@@ -28,6 +25,16 @@ pub enum Purpose {
     Events,
     /// One container's log.
     Logs,
+}
+
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Control => "control",
+            Purpose::Events => "events",
+            Purpose::Logs => "logs",
+        }
+    }
 }
 
 /// One open connection, as the agent believes.

@@ -29,6 +29,15 @@ pub enum State {
 }
 
 impl State {
+    /// The `state` label of `kernel_connections`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::HalfClosed => "half_closed",
+            Self::PeerGone => "peer_gone",
+        }
+    }
+
     /// `own` is what our own `shutdown` put into `ends.shutdown`. The peer's inode alone does not show its end
     /// (it is 0 before `accept` too), and `sk_shutdown` does not say who set it: hence the peer's state.
     #[inline(always)]

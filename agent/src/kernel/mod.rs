@@ -9,6 +9,7 @@ mod layout;
 mod ledger;
 mod loader;
 mod log;
+mod metrics;
 mod refusal;
 mod snapshot;
 mod tracefs;
@@ -21,6 +22,7 @@ use rustix::process::{Resource, getrlimit};
 
 use self::{ledger::Ledger, loader::Settings, log::IntoTracing};
 pub use self::{
+    metrics::Metrics,
     refusal::{Refusal, RefusalKind},
     snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
 };
