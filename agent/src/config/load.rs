@@ -209,10 +209,10 @@ fn apply(config: &Config, change: &Override) -> Result<Config, ConfigError> {
             None => refuse(format!("{part:?} is below a value that has no keys")),
         })?;
     }
-    // What is a string in the tree stays one, whatever YAML makes of it.
+    // What is a string in the tree stays one, whatever YAML makes of it: `off` is one.
     *node = match (&*node, value) {
-        (Value::String(_), Value::Number(number)) => Value::String(number.to_string()),
-        (Value::String(_), Value::Null) => Value::String(String::new()),
+        (_, Value::String(text)) => Value::String(text),
+        (Value::String(_), _) => Value::String(change.value.trim().to_owned()),
         (_, value) => value,
     };
     serde_json::from_value(tree).map_err(|error| refuse(error.to_string()))
@@ -310,6 +310,11 @@ mod tests {
         let config = load(yaml, &["capture.rotation.interval=7s", "host=12"]).unwrap();
         assert_eq!(config.capture.rotation.interval.as_secs(), 7);
         assert_eq!(config.host, "12");
+
+        let config = load("kernel: {mode: off}", &[]).unwrap();
+        assert_eq!(config.kernel.mode, super::super::KernelMode::Off);
+        let config = load("", &["kernel.mode=off"]).unwrap();
+        assert_eq!(config.kernel.mode, super::super::KernelMode::Off);
 
         let sinks = load("", &["sinks=[{type: file, path: /x}]"]).unwrap().sinks;
         assert_eq!(sinks, [super::super::Sink::File { path: "/x".into() }]);
