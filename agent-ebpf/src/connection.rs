@@ -146,7 +146,9 @@ const EEXIST: i32 = 17;
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]
 pub fn closing(fd: u32) {
-    let Some(held) = hold(descriptor::connection(fd)) else { return };
+    let Some(held) = hold(descriptor::connection(fd)) else {
+        return;
+    };
     let ends = kernel::ends(held.sk());
     if ends.shutdown != 0 {
         let own = held.own_shutdown().load() as u32;
@@ -163,10 +165,20 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
     if how > 2 {
         return;
     }
-    let Some(held) = hold(descriptor::connection(fd)) else { return };
+    let Some(held) = hold(descriptor::connection(fd)) else {
+        return;
+    };
     let wanted = u64::from(how + 1);
     let detail = (wanted & !held.own_shutdown().set(wanted)) as u32;
-    if thread.enter(Call { inode: held.inode(), fd, detail, ..Call::default() }).is_err() {
+    if thread
+        .enter(Call {
+            inode: held.inode(),
+            fd,
+            detail,
+            ..Call::default()
+        })
+        .is_err()
+    {
         held.release();
     }
 }
@@ -181,7 +193,9 @@ pub fn look(fd: u32, answer: &mut Answer) {
     if inode == 0 {
         return;
     }
-    let Some(entry) = CONNECTIONS.get_ptr(inode) else { return };
+    let Some(entry) = CONNECTIONS.get_ptr(inode) else {
+        return;
+    };
     // SAFETY: a map's value.
     let connection = unsafe { &*entry };
     answer.ends = kernel::ends(connection.sk as Address);

@@ -89,7 +89,13 @@ pub fn settle(fd: u32) {
 pub fn duplicating(thread: Thread, old: u32) {
     let held = hold(connection(old));
     let inode = held.map_or(0, |held| held.inode());
-    if thread.enter(Call { inode, fd: old, ..Call::default() }).is_err()
+    if thread
+        .enter(Call {
+            inode,
+            fd: old,
+            ..Call::default()
+        })
+        .is_err()
         && let Some(held) = held
     {
         held.release();

@@ -76,7 +76,11 @@ pub struct Socket {
 }
 
 impl Socket {
-    const NONE: Self = Self { inode: 0, file: ptr::null(), socket: ptr::null() };
+    const NONE: Self = Self {
+        inode: 0,
+        file: ptr::null(),
+        socket: ptr::null(),
+    };
 }
 
 #[inline(always)]
@@ -93,7 +97,11 @@ pub fn socket(fd: u32) -> Socket {
     if mode & S_IFMT != S_IFSOCK || socket.is_null() {
         return Socket::NONE;
     }
-    Socket { inode: read(inode, offset!(inode_i_ino)), file, socket }
+    Socket {
+        inode: read(inode, offset!(inode_i_ino)),
+        file,
+        socket,
+    }
 }
 
 impl Socket {
@@ -122,12 +130,21 @@ pub fn ends(sk: Address) -> Ends {
     let state: u8 = read(peer, offset!(sock_skc_state));
     // `SOCK_INODE(peer->sk_socket)->i_ino`; a peer that is not accepted yet, or released, has no `sk_socket`.
     let socket: Address = read(peer, offset!(sock_sk_socket));
-    let inode =
-        socket.wrapping_sub(offset!(socket_alloc_socket) as usize).wrapping_add(offset!(socket_alloc_vfs_inode) as usize);
-    let peer_inode = if socket.is_null() { 0 } else { read(inode, offset!(inode_i_ino)) };
+    let inode = socket
+        .wrapping_sub(offset!(socket_alloc_socket) as usize)
+        .wrapping_add(offset!(socket_alloc_vfs_inode) as usize);
+    let peer_inode = if socket.is_null() {
+        0
+    } else {
+        read(inode, offset!(inode_i_ino))
+    };
     // `unix_release_sock` takes `sk_socket` away before it sets `sk_shutdown`: what it set is not the peer's doing.
     if read::<Address>(sk, offset!(sock_sk_socket)).is_null() {
         return Ends::ALIVE;
     }
-    Ends { shutdown, peer_state: state.into(), peer_inode }
+    Ends {
+        shutdown,
+        peer_state: state.into(),
+        peer_inode,
+    }
 }

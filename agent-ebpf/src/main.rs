@@ -33,7 +33,12 @@ use crate::{
 pub fn enter_connect(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let (fd, address, detail) = (argument(&ctx, 0) as u32, argument(&ctx, 1), argument(&ctx, 2) as u32);
-    let _ = thread.enter(Call { fd, address, detail, inode: 0 });
+    let _ = thread.enter(Call {
+        fd,
+        address,
+        detail,
+        inode: 0,
+    });
     0
 }
 
@@ -173,7 +178,9 @@ pub fn identify(_ctx: RawTracePointContext) -> i32 {
 pub fn survey(ctx: RawTracePointContext) -> i32 {
     let first = ctx.arg::<u64>(0) as u32;
     for index in 0..SURVEY {
-        let Some(answer) = ANSWERS.get_ptr_mut(index) else { break };
+        let Some(answer) = ANSWERS.get_ptr_mut(index) else {
+            break;
+        };
         // SAFETY: a map's value; the agent does not read it before this program has ended.
         connection::look(first.wrapping_add(index), unsafe { &mut *answer });
     }

@@ -12,7 +12,10 @@ const FAMILY: usize = size_of::<u16>();
 /// The peer that a `connect` was for. Its address is read when the call has succeeded: it lies where the process put it.
 #[inline(always)]
 pub fn read(call: &Call) -> Peer {
-    let mut peer = Peer { family: AF_UNIX, ..Peer::OTHER };
+    let mut peer = Peer {
+        family: AF_UNIX,
+        ..Peer::OTHER
+    };
     let name = (call.address as *const u8).wrapping_add(FAMILY);
     let length = (call.detail & 0xffff).saturating_sub(FAMILY as u32).min(SUN_PATH);
     read_name(&mut peer, name, length);

@@ -25,14 +25,27 @@ fn main() {
         Err(refusal) => return println!("not run: {refusal}"),
     };
     println!("attach                       {:>9.1?}", begin.elapsed());
-    println!("resident memory added        {:>9} KiB (peak {} KiB)", resident() - before, peak() - before);
+    println!(
+        "resident memory added        {:>9} KiB (peak {} KiB)",
+        resident() - before,
+        peak() - before
+    );
     let with = median(|| per_turn(20_000, pair));
     println!("connect+accept+close+close   {with:>9.1?} with, {without:.1?} without");
-    println!("getppid                      {:>9.1?} with, {unrelated_without:.1?} without", median(|| per_turn(200_000, unrelated)));
+    println!(
+        "getppid                      {:>9.1?} with, {unrelated_without:.1?} without",
+        median(|| per_turn(200_000, unrelated))
+    );
 
     // A listener's queue has room for 128.
-    let held: Vec<_> = (0..1000).map(|_| (UnixStream::connect(&path).expect("connect"), server.accept())).collect();
-    println!("snapshot of {}             {:>9.1?}", held.len(), median(|| per_turn(20, || drop(kernel.snapshot().expect("snapshot")))));
+    let held: Vec<_> = (0..1000)
+        .map(|_| (UnixStream::connect(&path).expect("connect"), server.accept()))
+        .collect();
+    println!(
+        "snapshot of {}             {:>9.1?}",
+        held.len(),
+        median(|| per_turn(20, || drop(kernel.snapshot().expect("snapshot"))))
+    );
     drop(held);
     let begin = Instant::now();
     drop(kernel);
@@ -69,6 +82,9 @@ fn peak() -> u64 {
 /// In KiB.
 fn status(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of it");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .expect("a field of it");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -1,10 +1,44 @@
-//! log-capturer: streams container logs, and lets the kernel prove that nothing leaks.
-pub mod config;
-pub mod delivery;
-pub mod engine;
-pub mod kernel;
-pub mod metrics;
-pub mod readiness;
+//! log-capturer: streams every container's log, and lets the kernel prove that no connection
+//! leaks. The modules, in reading order:
+
+/// What travels through the house: a container, a stream, a line.
 pub mod record;
+
+/// One typed tree of settings, checked once.
+pub mod config;
+
+/// What the agent believes that it holds, by socket inode.
 pub mod register;
+
+/// Whether each part can do its work.
+pub mod readiness;
+
+/// How every metric is made.
+pub mod metrics;
+
+/// The Docker Engine API client.
+pub mod engine;
+
+/// How often the runtime's thread looks at its sockets.
+pub mod pace;
+
+/// Where records go.
 pub mod sink;
+
+/// From lines to the sinks.
+pub mod delivery;
+
+/// From a container to its records.
+pub mod capture;
+
+/// What the kernel holds for the agent, whatever the agent believes.
+pub mod kernel;
+
+/// What the agent tells about itself.
+pub mod admin;
+
+/// Builds everything, wires it, and ends it in order.
+pub mod app;
+
+/// The command line.
+pub mod cli;

@@ -3,8 +3,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 const NAMESPACE: &str = "log_capturer";
@@ -14,10 +13,7 @@ pub fn registry() -> prometheus::Result<Registry> {
     Registry::new_custom(Some(NAMESPACE.to_owned()), None)
 }
 
-fn enter<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<C>,
-) -> prometheus::Result<C> {
+fn enter<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> prometheus::Result<C> {
     let metric = made?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
@@ -27,12 +23,7 @@ pub fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Resul
     enter(registry, IntCounter::new(name, help))
 }
 
-pub fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
+pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
     enter(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
@@ -44,12 +35,7 @@ pub fn ratio(registry: &Registry, name: &str, help: &str) -> prometheus::Result<
     enter(registry, Gauge::new(name, help))
 }
 
-pub fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntGaugeVec> {
+pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
     enter(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
@@ -57,10 +43,6 @@ pub fn histogram(registry: &Registry, opts: HistogramOpts) -> prometheus::Result
     enter(registry, Histogram::with_opts(opts))
 }
 
-pub fn histograms(
-    registry: &Registry,
-    opts: HistogramOpts,
-    labels: &[&str],
-) -> prometheus::Result<HistogramVec> {
+pub fn histograms(registry: &Registry, opts: HistogramOpts, labels: &[&str]) -> prometheus::Result<HistogramVec> {
     enter(registry, HistogramVec::new(opts, labels))
 }

@@ -11,16 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::record::ContainerId;
 
 /// A socket's inode: what `/proc/PID/fd` shows as `socket:[N]`, and `ss -e` as `ino:N`.
 pub type Inode = u64;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Short requests: ping, list, inspect.
     Control,
@@ -28,6 +25,16 @@ pub enum Purpose {
     Events,
     /// One container's log.
     Logs,
+}
+
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Control => "control",
+            Purpose::Events => "events",
+            Purpose::Logs => "logs",
+        }
+    }
 }
 
 /// One open connection, as the agent believes.
@@ -48,12 +55,7 @@ pub struct Register {
 
 impl Register {
     /// Enters a connected socket. It stays entered until the returned entry is dropped.
-    pub fn enter(
-        &self,
-        socket: impl AsFd,
-        purpose: Purpose,
-        container: Option<ContainerId>,
-    ) -> io::Result<Entry> {
+    pub fn enter(&self, socket: impl AsFd, purpose: Purpose, container: Option<ContainerId>) -> io::Result<Entry> {
         let fd = socket.as_fd();
         let inode = rustix::fs::fstat(fd)?.st_ino;
         let held = Held {
@@ -109,9 +111,7 @@ mod tests {
         let register = Register::default();
         let (socket, _peer) = UnixStream::pair().unwrap();
         let container = ContainerId::new("abc");
-        let entry = register
-            .enter(&socket, Purpose::Logs, Some(container.clone()))
-            .unwrap();
+        let entry = register.enter(&socket, Purpose::Logs, Some(container.clone())).unwrap();
 
         let held = register.snapshot();
         assert_eq!(held.len(), 1);
@@ -119,10 +119,7 @@ mod tests {
         assert_eq!(held[0].fd, socket.as_raw_fd());
         assert_eq!(held[0].container, Some(container));
         let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-        assert_eq!(
-            link.to_str().unwrap(),
-            format!("socket:[{}]", entry.inode())
-        );
+        assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", entry.inode()));
 
         drop(entry);
         assert!(register.snapshot().is_empty());

@@ -50,20 +50,38 @@ pub fn build_ebpf(workspace: &Path, wanted: Option<Compiler>) -> Result<PathBuf>
     let mut cargo = cargo(compiler);
     cargo
         .current_dir(workspace)
-        .args(["build", "--release", "--target", TARGET, "-Z", "build-std=core", "--package", PACKAGE])
+        .args([
+            "build",
+            "--release",
+            "--target",
+            TARGET,
+            "-Z",
+            "build-std=core",
+            "--package",
+            PACKAGE,
+        ])
         .arg("--target-dir")
         .arg(&build)
         .env("PATH", path_with_linker()?)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Cdebuginfo=2\u{1f}-Clink-arg=--btf");
     // Set by the `cargo run` that we are started by; they would lead cargo and rustc to the host's toolchain.
-    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+    for variable in [
+        "RUSTUP_TOOLCHAIN",
+        "CARGO",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+    ] {
         cargo.env_remove(variable);
     }
     if compiler == Compiler::Debian {
         cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
     }
     let status = cargo.status().with_context(|| format!("start {cargo:?}"))?;
-    ensure!(status.success(), "the kernel half did not compile ({compiler}): {status}");
+    ensure!(
+        status.success(),
+        "the kernel half did not compile ({compiler}): {status}"
+    );
 
     let object = target.join("ebpf").join(PACKAGE);
     let built = build.join(TARGET).join("release").join(PACKAGE);
@@ -111,7 +129,10 @@ fn from_variable() -> Result<Option<Compiler>> {
 fn find() -> Result<Compiler> {
     if has_nightly() {
         Ok(Compiler::Rustup)
-    } else if [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCES].iter().all(|path| Path::new(path).exists()) {
+    } else if [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCES]
+        .iter()
+        .all(|path| Path::new(path).exists())
+    {
         Ok(Compiler::Debian)
     } else {
         bail!(
@@ -125,12 +146,21 @@ fn has_nightly() -> bool {
     Command::new("rustup")
         .args(["component", "list", "--installed", "--toolchain", "nightly"])
         .output()
-        .is_ok_and(|output| output.status.success() && output.stdout.split(|&byte| byte == b'\n').any(|line| line == b"rust-src"))
+        .is_ok_and(|output| {
+            output.status.success()
+                && output
+                    .stdout
+                    .split(|&byte| byte == b'\n')
+                    .any(|line| line == b"rust-src")
+        })
 }
 
 /// `cargo install` puts it where a login shell looks, which is not always where we were started from.
 fn linker() -> Option<PathBuf> {
-    search_path().into_iter().map(|directory| directory.join("bpf-linker")).find(|path| path.is_file())
+    search_path()
+        .into_iter()
+        .map(|directory| directory.join("bpf-linker"))
+        .find(|path| path.is_file())
 }
 
 fn search_path() -> Vec<PathBuf> {

@@ -1,28 +1,75 @@
-//! Builds, runs, tests and checks log-capturer.
+//! `cargo xtask`: everything that is done with this repository, a file a verb.
 
 mod build_ebpf;
+mod cargo;
+mod check;
+mod run;
+mod say;
+mod setup;
+mod test;
 
-use std::path::Path;
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::Parser;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+/// Builds, runs, tests and checks log-capturer.
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
 enum Verb {
-    /// Compile the kernel half, which the agent's next build embeds.
+    /// Sets up, builds, and captures the log of every container to standard output.
+    ///
+    /// The engine is the one at DOCKER_HOST or /var/run/docker.sock. Where none answers, a private
+    /// one is started with a few containers that write logs, and stopped at the end.
+    Run {
+        /// Handed on to `log-capturer run`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Sets up, builds, and runs every test; names those that this machine cannot run.
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Builds the kernel half, which the agent then embeds.
     BuildEbpf {
+        /// The compiler; without it LOG_CAPTURER_EBPF_COMPILER, or the one that is found
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
+    /// Format, lints, licences, metrics that nothing changes, imports against the layering.
+    Check,
+    /// Installs what the other verbs need; each calls it for its own part.
+    Setup,
 }
 
-fn main() -> Result<()> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    match Verb::parse() {
+fn main() -> ExitCode {
+    // Not `fn main() -> Result`: with RUST_BACKTRACE set, as in many a CI, it would bury the message.
+    do_verb(Arguments::parse().verb).unwrap_or_else(|error| {
+        say::step(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn do_verb(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Run { arguments } => run::run(&arguments),
+        Verb::Test { filter } => test::test(filter.as_deref()),
         Verb::BuildEbpf { compiler } => {
-            let object = build_ebpf::build_ebpf(workspace, compiler)?;
-            println!("{}", object.display());
+            setup::ensure(&[setup::Part::KernelHalf]);
+            say::step(&format!(
+                "built {}",
+                build_ebpf::build_ebpf(cargo::root(), compiler)?.display()
+            ));
+            Ok(ExitCode::SUCCESS)
         }
+        Verb::Check => check::check(),
+        Verb::Setup => setup::setup(),
     }
-    Ok(())
 }

@@ -22,7 +22,11 @@ pub struct Peer {
 
 impl Peer {
     /// Takes the totals of every peer for which the map of totals has no room.
-    pub const OTHER: Self = Self { family: 0, len: 0, name: [0; NAME_LEN] };
+    pub const OTHER: Self = Self {
+        family: 0,
+        len: 0,
+        name: [0; NAME_LEN],
+    };
 }
 
 /// A live connection; the key of its map is the inode.
@@ -55,7 +59,11 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub const ZERO: Self = Self { opened: 0, closed: 0, closed_after_peer: 0 };
+    pub const ZERO: Self = Self {
+        opened: 0,
+        closed: 0,
+        closed_after_peer: 0,
+    };
 }
 
 /// A system call under way on one thread.

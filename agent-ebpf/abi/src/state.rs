@@ -19,7 +19,11 @@ pub struct Ends {
 
 impl Ends {
     /// Nobody shut down anything; then the peer is not looked at.
-    pub const ALIVE: Self = Self { shutdown: 0, peer_state: 0, peer_inode: 0 };
+    pub const ALIVE: Self = Self {
+        shutdown: 0,
+        peer_state: 0,
+        peer_inode: 0,
+    };
 }
 
 #[repr(u32)]
@@ -34,6 +38,15 @@ pub enum State {
 }
 
 impl State {
+    /// The `state` label of `kernel_connections`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::HalfClosed => "half_closed",
+            Self::PeerGone => "peer_gone",
+        }
+    }
+
     /// `own` is what our own `shutdown` put into `ends.shutdown`. The peer's inode alone does not show its end
     /// (it is 0 before `accept` too), and `sk_shutdown` does not say who set it: hence the peer's state.
     #[inline(always)]
@@ -56,7 +69,14 @@ mod tests {
     const ESTABLISHED: u32 = 1;
 
     fn state(own: u32, shutdown: u32, peer_state: u32, peer_inode: u64) -> State {
-        State::of(own, &Ends { shutdown, peer_state, peer_inode })
+        State::of(
+            own,
+            &Ends {
+                shutdown,
+                peer_state,
+                peer_inode,
+            },
+        )
     }
 
     #[test]
@@ -84,7 +104,11 @@ mod tests {
     #[test]
     fn our_own_shutdown_is_not_the_peers() {
         assert_eq!(state(3, 3, ESTABLISHED, 7), State::Established);
-        assert_eq!(state(3, 3, ESTABLISHED, 0), State::Established, "nor when it is not accepted yet");
+        assert_eq!(
+            state(3, 3, ESTABLISHED, 0),
+            State::Established,
+            "nor when it is not accepted yet"
+        );
         assert_eq!(state(1, 1, ESTABLISHED, 7), State::Established);
     }
 

@@ -21,10 +21,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read the configuration {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// `path:line:column: what is wrong`, as compilers say it.
     #[error("{place}: {message}")]
     Value { place: Place, message: String },
@@ -122,8 +119,7 @@ impl Sources {
             let Some((key, value)) = text.split_once('=') else {
                 return Err(ConfigError::Value {
                     place: Place::Override(format!("--set {text}")),
-                    message: "expected key=value, for example docker.host=unix:///run/docker.sock"
-                        .to_owned(),
+                    message: "expected key=value, for example docker.host=unix:///run/docker.sock".to_owned(),
                 });
             };
             all.push(Override {
@@ -146,9 +142,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     // A file of comments only is no document, and changes nothing.
     let document: Option<Config> = serde_saphyr::from_str(text).map_err(|error| {
-        let (line, column) = error
-            .location()
-            .map_or((1, 1), |at| (at.line(), at.column()));
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         ConfigError::Value {
             place: Place::File {
                 path: path.to_owned(),
@@ -170,11 +164,7 @@ fn variables() -> Vec<Override> {
             let name = format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase());
             let value = std::env::var(&name).ok()?;
             let said_as = format!("{name}={value}");
-            Some(Override {
-                key,
-                value,
-                said_as,
-            })
+            Some(Override { key, value, said_as })
         })
         .collect()
 }
@@ -219,10 +209,10 @@ fn apply(config: &Config, change: &Override) -> Result<Config, ConfigError> {
             None => refuse(format!("{part:?} is below a value that has no keys")),
         })?;
     }
-    // What is a string in the tree stays one, whatever YAML makes of it.
+    // What is a string in the tree stays one, whatever YAML makes of it: `off` is one.
     *node = match (&*node, value) {
-        (Value::String(_), Value::Number(number)) => Value::String(number.to_string()),
-        (Value::String(_), Value::Null) => Value::String(String::new()),
+        (_, Value::String(text)) => Value::String(text),
+        (Value::String(_), _) => Value::String(change.value.trim().to_owned()),
         (_, value) => value,
     };
     serde_json::from_value(tree).map_err(|error| refuse(error.to_string()))
@@ -320,6 +310,11 @@ mod tests {
         let config = load(yaml, &["capture.rotation.interval=7s", "host=12"]).unwrap();
         assert_eq!(config.capture.rotation.interval.as_secs(), 7);
         assert_eq!(config.host, "12");
+
+        let config = load("kernel: {mode: off}", &[]).unwrap();
+        assert_eq!(config.kernel.mode, super::super::KernelMode::Off);
+        let config = load("", &["kernel.mode=off"]).unwrap();
+        assert_eq!(config.kernel.mode, super::super::KernelMode::Off);
 
         let sinks = load("", &["sinks=[{type: file, path: /x}]"]).unwrap().sinks;
         assert_eq!(sinks, [super::super::Sink::File { path: "/x".into() }]);

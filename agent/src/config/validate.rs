@@ -40,20 +40,13 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.pool.max_age", docker.pool.max_age),
         ("docker.pool.wait_timeout", docker.pool.wait_timeout),
         ("docker.retry.initial_delay", docker.retry.initial_delay),
-        (
-            "capture.rotation.interval",
-            config.capture.rotation.interval,
-        ),
+        ("capture.rotation.interval", config.capture.rotation.interval),
         ("delivery.flush_interval", config.delivery.flush_interval),
         ("shutdown.deadline", config.shutdown.deadline),
     ] {
         require(value > Duration::ZERO, key, "must be longer than 0s");
     }
-    require(
-        docker.pool.max_size >= 1,
-        "docker.pool.max_size",
-        "must be at least 1",
-    );
+    require(docker.pool.max_size >= 1, "docker.pool.max_size", "must be at least 1");
     require(
         docker.pool.max_idle <= docker.pool.max_size,
         "docker.pool.max_idle",
@@ -106,11 +99,7 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         "delivery.max_batches",
         "must be from 2 to 1024",
     );
-    require(
-        !config.sinks.is_empty(),
-        "sinks",
-        "must name at least one sink",
-    );
+    require(!config.sinks.is_empty(), "sinks", "must name at least one sink");
     let stdouts = config.sinks.iter().filter(|s| matches!(s, Sink::Stdout {}));
     require(stdouts.count() <= 1, "sinks", "must not name stdout twice");
     let mut paths: Vec<_> = config
@@ -124,10 +113,6 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
     let files = paths.len();
     paths.sort();
     paths.dedup();
-    require(
-        paths.len() == files,
-        "sinks",
-        "must not name one file twice",
-    );
+    require(paths.len() == files, "sinks", "must not name one file twice");
     problems
 }

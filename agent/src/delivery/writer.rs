@@ -75,8 +75,7 @@ impl Writers {
             };
             let name = format!("sink-{}", writer.sink.name());
             let thread = std::thread::Builder::new().name(name).stack_size(128 << 10);
-            all.threads
-                .push(thread.spawn(move || writer.run(&batches))?);
+            all.threads.push(thread.spawn(move || writer.run(&batches))?);
             senders.push(sender);
         }
         Ok((all, senders))
@@ -109,11 +108,7 @@ impl Writer {
                     source,
                 };
                 self.readiness.down(&fatal.to_string());
-                let mut first = self
-                    .failures
-                    .first
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut first = self.failures.first.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert(fatal);
                 drop(first);
                 self.failures.told.notify_one();

@@ -41,13 +41,10 @@ impl ApiVersion {
     /// What both sides speak, or why there is no such version.
     fn negotiate(engine: Option<&str>) -> Result<Self, EngineError> {
         let told = engine.ok_or_else(|| {
-            EngineError::NoEngine(
-                "it answers /_ping without an Api-Version: not a container engine".to_owned(),
-            )
+            EngineError::NoEngine("it answers /_ping without an Api-Version: not a container engine".to_owned())
         })?;
-        let version = Self::parse(told).ok_or_else(|| {
-            EngineError::NoEngine(format!("its Api-Version {told:?} is not a version"))
-        })?;
+        let version = Self::parse(told)
+            .ok_or_else(|| EngineError::NoEngine(format!("its Api-Version {told:?} is not a version")))?;
         if version < OLDEST {
             return Err(EngineError::NoEngine(format!(
                 "its API {version} is older than {OLDEST}, the oldest that is supported"
@@ -100,10 +97,10 @@ impl Engine {
         Ok(version)
     }
 
-    /// The containers that run now.
-    pub async fn running(&self) -> Result<Vec<Container>, EngineError> {
-        let listed: Vec<Summary> = self.json("list", "/containers/json").await?;
-        Ok(listed.into_iter().map(Container::from).collect())
+    /// All containers, those that have ended too.
+    pub async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+        let listed: Vec<Summary> = self.json("list", "/containers/json?all=1").await?;
+        Ok(listed.into_iter().map(Listed::from).collect())
     }
 
     /// Subscribes to the containers' events, from `since` on.
@@ -154,30 +151,17 @@ impl Engine {
         Ok(format!("/v{version}{path}"))
     }
 
-    async fn json<T: DeserializeOwned>(
-        &self,
-        endpoint: &'static str,
-        path: &str,
-    ) -> Result<T, EngineError> {
+    async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
         let path = self.path(path).await?;
-        let answer = self
-            .counted(endpoint, self.retried(endpoint, &path))
-            .await?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|source| EngineError::Json { endpoint, source })
+        let answer = self.counted(endpoint, self.retried(endpoint, &path)).await?;
+        serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
     }
 
     /// A request that can be repeated: an idle connection may be closed by the peer just as
     /// it is taken (hyper#3553), so one failure before any answer is tried again, on another.
-    async fn retried(
-        &self,
-        endpoint: &'static str,
-        path: &str,
-    ) -> Result<super::connection::Answer, EngineError> {
+    async fn retried(&self, endpoint: &'static str, path: &str) -> Result<super::connection::Answer, EngineError> {
         let answer = match self.pool.lease().await?.get(endpoint, path, ANSWER).await {
-            Err(EngineError::Closed) => {
-                self.pool.lease().await?.get(endpoint, path, ANSWER).await?
-            }
+            Err(EngineError::Closed) => self.pool.lease().await?.get(endpoint, path, ANSWER).await?,
             answer => answer?,
         };
         if answer.status != 200 {
@@ -204,10 +188,7 @@ impl Engine {
         };
         if let Some(status) = status {
             let status = status.to_string();
-            metrics
-                .requests
-                .with_label_values(&[endpoint, &status])
-                .inc();
+            metrics.requests.with_label_values(&[endpoint, &status]).inc();
         }
         match &result {
             Ok(_) => {
@@ -243,22 +224,31 @@ struct Summary {
     image: String,
     #[serde(default)]
     labels: Option<std::collections::BTreeMap<String, String>>,
+    #[serde(default)]
+    state: String,
 }
 
-impl From<Summary> for Container {
+/// A container, and whether its log can get more lines before its next start.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub container: Container,
+    pub running: bool,
+}
+
+impl From<Summary> for Listed {
     fn from(summary: Summary) -> Self {
+        let running = ["running", "paused", "restarting"].contains(&summary.state.as_str());
         let names = summary.names.unwrap_or_default();
         // A link's alias is /other/name; the container's own name has one slash.
         let own = names.iter().find(|name| name.matches('/').count() <= 1);
-        let name = own
-            .or(names.first())
-            .map_or("", |name| name.trim_start_matches('/'));
-        Container {
+        let name = own.or(names.first()).map_or("", |name| name.trim_start_matches('/'));
+        let container = Container {
             id: ContainerId::new(&summary.id),
             name: name.to_owned(),
             image: summary.image,
             labels: summary.labels.unwrap_or_default(),
-        }
+        };
+        Listed { container, running }
     }
 }
 
@@ -279,12 +269,14 @@ mod tests {
 
     #[test]
     fn a_summary_is_read_leniently() {
-        let text = r#"[{"Id":"ab","Names":["/x/alias","/web"],"Image":"nginx","Labels":null,"New":1},
-                       {"Id":"cd"}]"#;
+        let text = r#"[{"Id":"ab","Names":["/x/alias","/web"],"Image":"nginx","Labels":null,"New":1,
+                        "State":"running"}, {"Id":"cd","State":"exited"}]"#;
         let all: Vec<Summary> = serde_json::from_str(text).unwrap();
-        let all: Vec<Container> = all.into_iter().map(Container::from).collect();
-        assert_eq!(all[0].name, "web");
-        assert_eq!(all[0].image, "nginx");
-        assert_eq!(all[1].name, "");
+        let all: Vec<Listed> = all.into_iter().map(Listed::from).collect();
+        assert_eq!(all[0].container.name, "web");
+        assert_eq!(all[0].container.image, "nginx");
+        assert!(all[0].running);
+        assert_eq!(all[1].container.name, "");
+        assert!(!all[1].running);
     }
 }

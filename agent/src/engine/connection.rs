@@ -53,11 +53,7 @@ pub struct Opener {
 
 impl Opener {
     /// Connects, enters the connection in the register, and makes it ready for a request.
-    pub async fn open(
-        &self,
-        purpose: Purpose,
-        container: Option<&ContainerId>,
-    ) -> Result<Connection, EngineError> {
+    pub async fn open(&self, purpose: Purpose, container: Option<&ContainerId>) -> Result<Connection, EngineError> {
         let (socket, gate) = self.connect(purpose, container).await.inspect_err(|_| {
             self.metrics.connection_errors.inc();
         })?;
@@ -141,19 +137,10 @@ impl Connection {
     }
 
     /// Sends a request and reads its whole answer, of at most `limit` bytes.
-    pub async fn get(
-        &mut self,
-        endpoint: &'static str,
-        path: &str,
-        limit: usize,
-    ) -> Result<Answer, EngineError> {
+    pub async fn get(&mut self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
         let (head, body) = self.send(path).await?.into_parts();
         let body = within("reading the answer", self.limits.body, async {
-            let body = drive(
-                unlocked(&mut self.driver),
-                Limited::new(body, limit).collect(),
-            )
-            .await;
+            let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
             body.map_err(|error| body_error(endpoint, limit, error))
         })
         .await?;
@@ -188,9 +175,7 @@ impl Connection {
             return Err(self.refused(response).await);
         }
         let transfer = transfer(response.headers());
-        let socket = unlocked(&mut self.driver)
-            .take()
-            .map(|driver| driver.into_parts().io);
+        let socket = unlocked(&mut self.driver).take().map(|driver| driver.into_parts().io);
         match socket {
             Some(socket) if socket.head_is_whole() => Ok(RawBody { socket, transfer }),
             _ => Err(EngineError::Closed),
@@ -208,16 +193,10 @@ impl Connection {
         let driver = unlocked(driver);
         within("waiting for the engine's answer", self.limits.head, async {
             drive(driver, sender.ready()).await?;
-            drive(driver, sender.send_request(request))
-                .await
-                .map_err(|error| {
-                    let closed = error.is_canceled() || error.is_incomplete_message();
-                    if closed {
-                        EngineError::Closed
-                    } else {
-                        error.into()
-                    }
-                })
+            drive(driver, sender.send_request(request)).await.map_err(|error| {
+                let closed = error.is_canceled() || error.is_incomplete_message();
+                if closed { EngineError::Closed } else { error.into() }
+            })
         })
         .await
     }
@@ -226,8 +205,7 @@ impl Connection {
     async fn refused(&mut self, response: Response<Incoming>) -> EngineError {
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ERROR_BODY).collect();
-        let read =
-            tokio::time::timeout(self.limits.body, drive(unlocked(&mut self.driver), body)).await;
+        let read = tokio::time::timeout(self.limits.body, drive(unlocked(&mut self.driver), body)).await;
         let text = match read {
             Ok(Ok(body)) => body.to_bytes(),
             _ => Bytes::new(),
@@ -326,11 +304,7 @@ pub fn message(body: &[u8]) -> String {
     short.replace(char::is_control, " ")
 }
 
-fn body_error(
-    endpoint: &'static str,
-    limit: usize,
-    error: Box<dyn std::error::Error + Send + Sync>,
-) -> EngineError {
+fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
     if error.is::<LengthLimitError>() {
         return EngineError::TooLarge { endpoint, limit };
     }

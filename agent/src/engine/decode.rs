@@ -47,11 +47,7 @@ impl Decoder {
     }
 
     /// Takes bytes as they came from the socket, and lends each line that they complete.
-    pub fn feed(
-        &mut self,
-        mut input: &[u8],
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), DecodeError> {
+    pub fn feed(&mut self, mut input: &[u8], out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         while let Some(body) = self.body(&mut input)? {
             self.frames(body, out)?;
         }
@@ -106,11 +102,7 @@ impl Decoder {
         }
     }
 
-    fn frames(
-        &mut self,
-        mut body: &[u8],
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), DecodeError> {
+    fn frames(&mut self, mut body: &[u8], out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         if let (Framing::Unknown, Some(&first)) = (&self.framing, body.first()) {
             self.framing = match first {
                 0..=3 => Framing::Multiplexed(Frames::default()),
@@ -196,10 +188,7 @@ mod tests {
     #[test]
     fn parts_merge_per_stream_wherever_they_are_cut() {
         let (wire, want) = multiplexed();
-        for cut in (0..200)
-            .chain(16_300..16_900)
-            .chain(wire.len() - 120..wire.len())
-        {
+        for cut in (0..200).chain(16_300..16_900).chain(wire.len() - 120..wire.len()) {
             let got = decode(Transfer::Chunked(Chunked::default()), &wire, &[cut], MAX);
             assert!(got == want, "cut at {cut}");
         }
@@ -265,12 +254,7 @@ mod tests {
         let want = [
             (1, Stream::Stdout, b"first".to_vec(), false),
             (1, Stream::Stdout, [&long[..], b"tail"].concat(), false),
-            (
-                1,
-                Stream::Stdout,
-                own_time[..own_time.len() - 2].to_vec(),
-                false,
-            ),
+            (1, Stream::Stdout, own_time[..own_time.len() - 2].to_vec(), false),
             (1, Stream::Stdout, b"no end".to_vec(), false),
             (2, Stream::Stdout, b"restarted".to_vec(), false),
             (2, Stream::Stdout, b"last".to_vec(), false),
@@ -288,10 +272,7 @@ mod tests {
             decoder.feed(wire, &mut |_| {}).unwrap_err()
         };
         assert_eq!(refuse(b"<html>"), DecodeError::NotALog(b'<'));
-        assert!(matches!(
-            refuse(&frame(1, "yesterday", b"x\n")),
-            DecodeError::NoTime(_)
-        ));
+        assert!(matches!(refuse(&frame(1, "yesterday", b"x\n")), DecodeError::NoTime(_)));
         assert!(matches!(refuse(b"1 2 3\n"), DecodeError::NoTime(_)));
         let mut engine = vec![3, 0, 0, 0, 0, 0, 0, 13];
         engine.extend(b"disk on fire\n");

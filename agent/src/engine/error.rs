@@ -39,10 +39,7 @@ pub enum EngineError {
         source: serde_json::Error,
     },
     #[error("the answer to {endpoint} is larger than {limit} bytes")]
-    TooLarge {
-        endpoint: &'static str,
-        limit: usize,
-    },
+    TooLarge { endpoint: &'static str, limit: usize },
     #[error("{0}")]
     NoEngine(String),
     #[error("cannot read from the engine: {0}")]

@@ -127,8 +127,7 @@ mod tests {
 
     #[test]
     fn a_start_carries_the_container() {
-        let line =
-            br#"{"status":"start","id":"ab","from":"nginx","Type":"container","Action":"start",
+        let line = br#"{"status":"start","id":"ab","from":"nginx","Type":"container","Action":"start",
             "Actor":{"ID":"ab","Attributes":{"image":"nginx:1","name":"web","com.x":"y"}},
             "scope":"local","time":1,"timeNano":1000000005}"#;
         let event = parse(line).unwrap().unwrap();
@@ -138,10 +137,7 @@ mod tests {
         };
         assert_eq!(container.name, "web");
         assert_eq!(container.image, "nginx:1");
-        assert_eq!(
-            container.labels,
-            BTreeMap::from([("com.x".into(), "y".into())])
-        );
+        assert_eq!(container.labels, BTreeMap::from([("com.x".into(), "y".into())]));
     }
 
     #[test]
@@ -149,9 +145,7 @@ mod tests {
         assert_eq!(parse(b" \r").unwrap(), None);
         assert_eq!(parse(br#"{"Action":"exec_start: ls"}"#).unwrap(), None);
         assert!(parse(b"nonsense").is_err());
-        let die = parse(br#"{"Action":"die","Actor":{"ID":"ab"}}"#)
-            .unwrap()
-            .unwrap();
+        let die = parse(br#"{"Action":"die","Actor":{"ID":"ab"}}"#).unwrap().unwrap();
         assert_eq!(die.action, Action::Die);
     }
 }

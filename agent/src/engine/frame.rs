@@ -137,11 +137,7 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for header in [
-            *b"HTTP/1.1",
-            [1, 0, 0, 1, 0, 0, 0, 1],
-            [4, 0, 0, 0, 0, 0, 0, 1],
-        ] {
+        for header in [*b"HTTP/1.1", [1, 0, 0, 1, 0, 0, 0, 1], [4, 0, 0, 0, 0, 0, 0, 1]] {
             assert!(Frames::default().next(&mut &header[..]).is_err());
         }
     }

@@ -45,8 +45,7 @@ impl Pending {
     fn push(&mut self, bytes: &[u8], max: usize) {
         let room = max.saturating_sub(self.bytes.len());
         self.cut |= bytes.len() > room;
-        self.bytes
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn clear(&mut self) {
@@ -79,11 +78,7 @@ impl Lines {
     }
 
     /// Takes a stretch of a frame of a multiplexed stream.
-    pub fn frame(
-        &mut self,
-        piece: Piece<'_>,
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), DecodeError> {
+    pub fn frame(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         let stream = match piece.kind {
             Kind::Stdout => Stream::Stdout,
             Kind::Stderr => Stream::Stderr,
@@ -92,10 +87,7 @@ impl Lines {
         };
         let pending = &mut self.pending[stream as usize];
         if piece.starts_frame && piece.ends_frame && pending.time.is_none() {
-            let (time, text) = self
-                .clock
-                .split(piece.bytes)
-                .ok_or_else(|| no_time(piece.bytes))?;
+            let (time, text) = self.clock.split(piece.bytes).ok_or_else(|| no_time(piece.bytes))?;
             if let Some(bytes) = text.strip_suffix(b"\n") {
                 out(whole(time, stream, bytes, self.max));
             } else {
@@ -149,11 +141,7 @@ impl Lines {
 
     /// Takes a stretch of a TTY's raw stream, in which nothing but line feeds tells one
     /// message from the next.
-    pub fn raw(
-        &mut self,
-        mut input: &[u8],
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), DecodeError> {
+    pub fn raw(&mut self, mut input: &[u8], out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         // The times inside a long line are taken out only when it is whole.
         let max = self.max + self.max / PART * timestamp::PREFIX + 2 * timestamp::PREFIX;
         while let Some(end) = memchr::memchr(b'\n', input) {
@@ -179,12 +167,7 @@ impl Lines {
     }
 
     /// One line of a TTY, with its times still in it.
-    fn raw_line(
-        &mut self,
-        line: &[u8],
-        cut: bool,
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), DecodeError> {
+    fn raw_line(&mut self, line: &[u8], cut: bool, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         let (mut time, mut text) = match (self.clock.split(line), self.last) {
             (Some(split), _) => split,
             (None, Some(last)) => (last, line),

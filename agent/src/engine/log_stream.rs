@@ -44,10 +44,7 @@ pub struct LogStream {
 
 impl LogStream {
     pub fn new(body: RawBody, max_line_bytes: usize) -> Self {
-        let RawBody {
-            mut socket,
-            transfer,
-        } = body;
+        let RawBody { mut socket, transfer } = body;
         Self {
             leftover: socket.take_leftover(),
             socket,

@@ -1,8 +1,7 @@
 //! What the engine client counts.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
 use crate::metrics::{counter, counters, gauge, gauges, histogram, histograms, ratio};
@@ -12,9 +11,7 @@ const LATENCY: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 /// Seconds that a connection lives: from one request to a day.
-const LIFETIME: &[f64] = &[
-    0.1, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 360.0, 900.0, 3600.0, 86400.0,
-];
+const LIFETIME: &[f64] = &[0.1, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 360.0, 900.0, 3600.0, 86400.0];
 
 #[derive(Debug)]
 pub struct Metrics {

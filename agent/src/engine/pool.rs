@@ -48,11 +48,7 @@ impl managed::Manager for Manager {
         self.opener.open(Purpose::Control, None).await
     }
 
-    async fn recycle(
-        &self,
-        connection: &mut Connection,
-        _: &managed::Metrics,
-    ) -> managed::RecycleResult<EngineError> {
+    async fn recycle(&self, connection: &mut Connection, _: &managed::Metrics) -> managed::RecycleResult<EngineError> {
         if connection.opened().elapsed() >= self.max_age || !connection.is_reusable() {
             return Err(RecycleError::message("old, or closed by the peer"));
         }
@@ -69,9 +65,7 @@ impl Pool {
         let config = managed::PoolConfig {
             max_size: size.max_size,
             // Connecting has a limit of its own.
-            timeouts: Timeouts::wait_millis(
-                u64::try_from(size.wait_timeout.as_millis()).unwrap_or(u64::MAX),
-            ),
+            timeouts: Timeouts::wait_millis(u64::try_from(size.wait_timeout.as_millis()).unwrap_or(u64::MAX)),
             // The one used last: those that are not needed grow old and go.
             queue_mode: managed::QueueMode::Lifo,
         };
@@ -80,11 +74,7 @@ impl Pool {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .expect("a wait timeout has the runtime that it needs");
-        Self {
-            inner,
-            opener,
-            size,
-        }
+        Self { inner, opener, size }
     }
 
     /// A connection that is ready for a request: an idle one, or a new one.
@@ -131,17 +121,9 @@ impl Pool {
         let metrics = &self.opener.metrics;
         metrics.idle.set(count(idle));
         metrics.active.set(count(active));
-        metrics
-            .connections
-            .with_label_values(&["idle"])
-            .set(count(idle));
-        metrics
-            .connections
-            .with_label_values(&["active"])
-            .set(count(active));
-        metrics
-            .utilization
-            .set(used as f64 / self.size.max_size as f64);
+        metrics.connections.with_label_values(&["idle"]).set(count(idle));
+        metrics.connections.with_label_values(&["active"]).set(count(active));
+        metrics.utilization.set(used as f64 / self.size.max_size as f64);
     }
 }
 

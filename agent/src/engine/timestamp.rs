@@ -59,9 +59,7 @@ fn nanos(stamp: &[u8]) -> Option<i64> {
         return None;
     };
     digits.iter().try_fold(0_i64, |sum, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| sum * 10 + i64::from(digit - b'0'))
+        digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
     })
 }
 
@@ -93,9 +91,7 @@ mod tests {
     fn splits_the_engines_form() {
         let mut clock = Clock::default();
         for _ in 0..2 {
-            let (time, rest) = clock
-                .split(b"2026-11-20T15:04:58.662848374Z hello world\n")
-                .unwrap();
+            let (time, rest) = clock.split(b"2026-11-20T15:04:58.662848374Z hello world\n").unwrap();
             assert_eq!(time, Time(1_795_187_098_662_848_374));
             assert_eq!(rest, b"hello world\n");
         }

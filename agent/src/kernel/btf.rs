@@ -93,7 +93,9 @@ struct Field {
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4).map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")))
+    bytes
+        .get(at..at + 4)
+        .map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")))
 }
 
 impl<'a> Btf<'a> {
@@ -109,7 +111,11 @@ impl<'a> Btf<'a> {
             let begin = (word(bytes, 4)? as usize).checked_add(word(bytes, at)? as usize)?;
             bytes.get(begin..begin.checked_add(word(bytes, at + 4)? as usize)?)
         };
-        let mut btf = Self { types: section(8)?, strings: section(16)?, begins: Vec::new() };
+        let mut btf = Self {
+            types: section(8)?,
+            strings: section(16)?,
+            begins: Vec::new(),
+        };
         let mut at = 0;
         while at < btf.types.len() {
             btf.begins.push(at as u32);
@@ -162,10 +168,16 @@ impl<'a> Btf<'a> {
     fn member(&self, of: Type, name: &str) -> Option<Field> {
         for index in 0..of.len() {
             let at = of.rest + index * MEMBER_LEN;
-            let (member_name, type_id, offset) =
-                (word(self.types, at)?, word(self.types, at + 4)?, word(self.types, at + 8)?);
-            let (offset, bits) =
-                if of.has_bit_fields() { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
+            let (member_name, type_id, offset) = (
+                word(self.types, at)?,
+                word(self.types, at + 4)?,
+                word(self.types, at + 8)?,
+            );
+            let (offset, bits) = if of.has_bit_fields() {
+                (offset & 0x00ff_ffff, offset >> 24)
+            } else {
+                (offset, 0)
+            };
             if self.is_named(member_name, name) {
                 return Some(Field { offset, bits, type_id });
             }
@@ -173,7 +185,10 @@ impl<'a> Btf<'a> {
                 && let Some(inner) = self.aggregate(type_id)
                 && let Some(field) = self.member(inner, name)
             {
-                return Some(Field { offset: offset + field.offset, ..field });
+                return Some(Field {
+                    offset: offset + field.offset,
+                    ..field
+                });
             }
         }
         None
@@ -183,7 +198,9 @@ impl<'a> Btf<'a> {
     fn field(&self, path: &str) -> Result<Field, BtfError> {
         let mut names = path.split('.');
         let structure = names.next().unwrap_or_default();
-        let mut of = self.structure(structure).ok_or_else(|| BtfError::NoStructure(structure.into()))?;
+        let mut of = self
+            .structure(structure)
+            .ok_or_else(|| BtfError::NoStructure(structure.into()))?;
         let missing = || BtfError::NoField(path.into());
         let mut found: Option<Field> = None;
         for name in names {
@@ -191,7 +208,10 @@ impl<'a> Btf<'a> {
                 of = self.aggregate(outer.type_id).ok_or_else(missing)?;
             }
             let inner = self.member(of, name).ok_or_else(missing)?;
-            found = Some(Field { offset: found.map_or(0, |outer| outer.offset) + inner.offset, ..inner });
+            found = Some(Field {
+                offset: found.map_or(0, |outer| outer.offset) + inner.offset,
+                ..inner
+            });
         }
         found.ok_or_else(missing)
     }
@@ -209,14 +229,20 @@ impl<'a> Btf<'a> {
     pub fn bits(&self, path: &str) -> Result<Bits, BtfError> {
         let field = self.field(path)?;
         let size = match field.bits {
-            0 => self.int_bits(field.type_id).ok_or_else(|| BtfError::NoField(path.into()))?,
+            0 => self
+                .int_bits(field.type_id)
+                .ok_or_else(|| BtfError::NoField(path.into()))?,
             bits => bits,
         };
         let shift = field.offset % 32;
         if size == 0 || shift + size > 32 {
             return Err(BtfError::BitField(path.into()));
         }
-        Ok(Bits { offset: field.offset / 32 * 4, shift, mask: u32::MAX >> (32 - size) })
+        Ok(Bits {
+            offset: field.offset / 32 * 4,
+            shift,
+            mask: u32::MAX >> (32 - size),
+        })
     }
 
     fn int_bits(&self, mut id: u32) -> Option<u32> {

@@ -10,7 +10,10 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        Self { strings: vec![0], ..Self::default() }
+        Self {
+            strings: vec![0],
+            ..Self::default()
+        }
     }
 
     fn name(&mut self, name: &str) -> u32 {
@@ -58,7 +61,12 @@ impl Writer {
     fn bytes(&self) -> Vec<u8> {
         let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
         let header = [1 << 16 | MAGIC, 24, 0, types, types, strings];
-        header.iter().flat_map(|word| word.to_ne_bytes()).chain(self.types.clone()).chain(self.strings.clone()).collect()
+        header
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .chain(self.types.clone())
+            .chain(self.strings.clone())
+            .collect()
     }
 }
 
@@ -75,9 +83,17 @@ fn sample() -> Vec<u8> {
     writer.aggregate(
         STRUCT,
         "sock",
-        &[("common", common, 64, 0), ("", union, 128, 0), ("shutdown", alias, 216, 0)],
+        &[
+            ("common", common, 64, 0),
+            ("", union, 128, 0),
+            ("shutdown", alias, 216, 0),
+        ],
     );
-    writer.aggregate(STRUCT, "old_sock", &[("padding", word, 0, 6), ("shutdown", word, 38, 2)]);
+    writer.aggregate(
+        STRUCT,
+        "old_sock",
+        &[("padding", word, 0, 6), ("shutdown", word, 38, 2)],
+    );
     writer.bytes()
 }
 
@@ -95,9 +111,26 @@ fn plain_nested_and_anonymous_fields() {
 fn small_numbers_are_parts_of_a_word() {
     let bytes = sample();
     let btf = Btf::parse(&bytes).unwrap();
-    assert_eq!(btf.bits("sock.shutdown"), Ok(Bits { offset: 24, shift: 24, mask: 0xff }));
-    assert_eq!(btf.bits("old_sock.shutdown"), Ok(Bits { offset: 4, shift: 6, mask: 3 }));
-    assert_eq!(btf.offset("old_sock.shutdown"), Err(BtfError::BitField("old_sock.shutdown".into())));
+    assert_eq!(
+        btf.bits("sock.shutdown"),
+        Ok(Bits {
+            offset: 24,
+            shift: 24,
+            mask: 0xff
+        })
+    );
+    assert_eq!(
+        btf.bits("old_sock.shutdown"),
+        Ok(Bits {
+            offset: 4,
+            shift: 6,
+            mask: 3
+        })
+    );
+    assert_eq!(
+        btf.offset("old_sock.shutdown"),
+        Err(BtfError::BitField("old_sock.shutdown".into()))
+    );
 }
 
 #[test]
@@ -106,13 +139,20 @@ fn what_is_not_there_is_named() {
     let btf = Btf::parse(&bytes).unwrap();
     assert_eq!(btf.offset("file.f_count"), Err(BtfError::NoStructure("file".into())));
     assert_eq!(btf.offset("sock.sk_ino"), Err(BtfError::NoField("sock.sk_ino".into())));
-    assert_eq!(btf.offset("sock.shutdown.what"), Err(BtfError::NoField("sock.shutdown.what".into())));
+    assert_eq!(
+        btf.offset("sock.shutdown.what"),
+        Err(BtfError::NoField("sock.shutdown.what".into()))
+    );
 }
 
 #[test]
 fn cut_short_anywhere_is_refused_without_a_panic() {
     let bytes = sample();
     for length in 0..bytes.len() {
-        assert_eq!(Btf::parse(&bytes[..length]).err(), Some(BtfError::Malformed), "{length} bytes");
+        assert_eq!(
+            Btf::parse(&bytes[..length]).err(),
+            Some(BtfError::Malformed),
+            "{length} bytes"
+        );
     }
 }

@@ -57,8 +57,12 @@ fn record_field(tracefs: &Path, event: &str, field: &str) -> Result<u32, Refusal
     let path = tracefs.join("events/syscalls").join(event).join("format");
     let format =
         fs::read_to_string(&path).map_err(|error| Refusal::new(format_args!("read {}", path.display()), &error))?;
-    offset_in(&format, field)
-        .ok_or_else(|| Refusal::missing(format_args!("read {}", path.display()), format_args!("no field `{field}`")))
+    offset_in(&format, field).ok_or_else(|| {
+        Refusal::missing(
+            format_args!("read {}", path.display()),
+            format_args!("no field `{field}`"),
+        )
+    })
 }
 
 /// From `field:unsigned int fd;	offset:16;	size:8;	signed:0;`.

@@ -76,7 +76,10 @@ impl Ledger {
     }
 
     fn totals(&self) -> Result<Vec<(Peer, Totals)>, Refusal> {
-        self.peers.iter().collect::<Result<_, _>>().map_err(|error| unreadable(&error))
+        self.peers
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| unreadable(&error))
     }
 
     fn live(&self, survey: &RawTracePoint) -> Result<Vec<Connection>, Refusal> {
@@ -89,7 +92,9 @@ impl Ledger {
             }
             ask(survey, first as u64)?;
             for (index, fd) in block.enumerate() {
-                let Some(answer) = self.answers.get(index).filter(|answer| answer.inode != 0) else { continue };
+                let Some(answer) = self.answers.get(index).filter(|answer| answer.inode != 0) else {
+                    continue;
+                };
                 let connection = live.entry(answer.inode).or_insert_with(|| {
                     let age = now_since_boot.saturating_sub(Duration::from_nanos(answer.opened_ns));
                     Connection {
@@ -123,11 +128,21 @@ impl Ledger {
         }
         let usage = |map, limited: Limited, entries, capacity| {
             let failures = self.counter(&self.failures, limited as u32)?;
-            Ok(MapUsage { map, entries, capacity, failures })
+            Ok(MapUsage {
+                map,
+                entries,
+                capacity,
+                failures,
+            })
         };
         const { assert!(LIMITED == 4) };
         let maps = vec![
-            usage("connections", Limited::Connections, connections.len() as u64, self.capacity)?,
+            usage(
+                "connections",
+                Limited::Connections,
+                connections.len() as u64,
+                self.capacity,
+            )?,
             usage(
                 "descriptors",
                 Limited::Descriptors,
@@ -146,7 +161,12 @@ impl Ledger {
                 closed_after_peer: totals.closed_after_peer,
             })
             .collect();
-        Ok(Snapshot { connections, peers, connect_errors, maps })
+        Ok(Snapshot {
+            connections,
+            peers,
+            connect_errors,
+            maps,
+        })
     }
 
     fn counter(&self, counters: &Array<MapData, u64>, index: u32) -> Result<u64, Refusal> {
@@ -164,7 +184,9 @@ where
 }
 
 fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
-    let Some(Map::Array(map)) = ebpf.take_map(name) else { return Err(Refusal::foreign_object(name)) };
+    let Some(Map::Array(map)) = ebpf.take_map(name) else {
+        return Err(Refusal::foreign_object(name));
+    };
     Mapped::new(map.fd(), len as usize).map_err(|error| Refusal::new(format_args!("map `{name}` into memory"), &error))
 }
 

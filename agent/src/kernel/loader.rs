@@ -20,7 +20,10 @@ static OBJECT: Option<&[u8]> = None;
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("exit_connect", &["sys_exit_connect"]),
     ("exit_close", &["sys_exit_close"]),
-    ("exit_dup", &["sys_exit_dup", "sys_exit_dup2", "sys_exit_dup3", "sys_exit_fcntl"]),
+    (
+        "exit_dup",
+        &["sys_exit_dup", "sys_exit_dup2", "sys_exit_dup3", "sys_exit_fcntl"],
+    ),
     ("exit_shutdown", &["sys_exit_shutdown"]),
     ("enter_shutdown", &["sys_enter_shutdown"]),
     ("enter_close", &["sys_enter_close"]),
@@ -86,7 +89,9 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
         // The ring of messages stays empty: the least that a ring may have, instead of 128 KiB.
         loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
     }
-    let mut ebpf = loader.load(object).map_err(|error| Refusal::new("create the kernel maps", &error))?;
+    let mut ebpf = loader
+        .load(object)
+        .map_err(|error| Refusal::new("create the kernel maps", &error))?;
     for name in ["identify", "survey"] {
         raw_tracepoint(&mut ebpf, name)?
             .load()
@@ -97,13 +102,7 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
     Ok(ebpf)
 }
 
-fn attach(
-    ebpf: &mut Ebpf,
-    name: &str,
-    events: &[&str],
-    tracefs: &Path,
-    links: &mut Links,
-) -> Result<(), Refusal> {
+fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &mut Links) -> Result<(), Refusal> {
     let program: &mut TracePoint = ebpf
         .program_mut(name)
         .and_then(|program| program.try_into().ok())
@@ -132,5 +131,8 @@ fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTrace
 pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
     let mut options = RawTracePointRunOptions::new();
     options.args[0] = argument;
-    program.test_run(options).map(drop).map_err(|error| Refusal::new("run a program (BPF_PROG_TEST_RUN)", &error))
+    program
+        .test_run(options)
+        .map(drop)
+        .map_err(|error| Refusal::new("run a program (BPF_PROG_TEST_RUN)", &error))
 }

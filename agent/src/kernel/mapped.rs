@@ -24,8 +24,21 @@ impl<T: Pod> Mapped<T> {
     pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
         const { Self::ALIGNED };
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let values = unsafe { mmap(ptr::null_mut(), len * size_of::<T>(), ProtFlags::READ, MapFlags::SHARED, map, 0) }?;
-        Ok(Self { values: values.cast(), len, kind: PhantomData })
+        let values = unsafe {
+            mmap(
+                ptr::null_mut(),
+                len * size_of::<T>(),
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                map,
+                0,
+            )
+        }?;
+        Ok(Self {
+            values: values.cast(),
+            len,
+            kind: PhantomData,
+        })
     }
 
     pub fn len(&self) -> usize {

@@ -9,10 +9,10 @@ mod ledger;
 mod loader;
 mod log;
 mod mapped;
+mod metrics;
 mod namespace;
 mod refusal;
 mod snapshot;
-
 
 use std::sync::Mutex;
 
@@ -20,8 +20,13 @@ use aya::{Ebpf, programs::RawTracePoint};
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
-use self::{ledger::Ledger, loader::{Links, Settings}, log::IntoTracing};
+use self::{
+    ledger::Ledger,
+    loader::{Links, Settings},
+    log::IntoTracing,
+};
 pub use self::{
+    metrics::Metrics,
     refusal::{Refusal, RefusalKind},
     snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
 };
@@ -36,7 +41,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 4096, debug: false }
+        Self {
+            connections: 4096,
+            debug: false,
+        }
     }
 }
 
@@ -75,7 +83,12 @@ impl Kernel {
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
-        Ok(Self { _links: links, ebpf: Mutex::new(ebpf), ledger, messages: Mutex::new(messages) })
+        Ok(Self {
+            _links: links,
+            ebpf: Mutex::new(ebpf),
+            ledger,
+            messages: Mutex::new(messages),
+        })
     }
 
     pub fn tier(&self) -> Tier {
@@ -99,6 +112,9 @@ impl Kernel {
     /// Passes on what the programs reported since the last time, to `tracing`, target `log_capturer::kernel::bpf`.
     /// Never waits.
     pub fn forward_log(&self) {
-        self.messages.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).flush();
+        self.messages
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .flush();
     }
 }

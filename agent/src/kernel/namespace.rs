@@ -19,7 +19,10 @@ const BTF: &str = "/sys/kernel/btf";
 pub fn with_tracefs<T: Send>(work: impl FnOnce(&Path) -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
     let inside = move || {
         let own = own_mounts();
-        let mounted = [TRACEFS, IN_DEBUGFS].map(Path::new).into_iter().find(|path| is_tracefs(path));
+        let mounted = [TRACEFS, IN_DEBUGFS]
+            .map(Path::new)
+            .into_iter()
+            .find(|path| is_tracefs(path));
         if own.is_ok() {
             hide_btf();
         }
@@ -31,7 +34,9 @@ pub fn with_tracefs<T: Send>(work: impl FnOnce(&Path) -> Result<T, Refusal> + Se
         work(Path::new(TRACEFS))
     };
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("kernel-attach".into()).spawn_scoped(scope, inside);
+        let thread = thread::Builder::new()
+            .name("kernel-attach".into())
+            .spawn_scoped(scope, inside);
         let thread = thread.map_err(|error| Refusal::new("start a thread", &error))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

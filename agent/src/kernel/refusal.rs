@@ -26,7 +26,8 @@ pub enum RefusalKind {
 
 const EPERM: i32 = 1;
 
-const RIGHTS: &str = "grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH (and CAP_SYS_ADMIN where tracefs is not mounted)";
+const RIGHTS: &str =
+    "grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH (and CAP_SYS_ADMIN where tracefs is not mounted)";
 const KERNEL: &str = "this needs Linux 5.12 or later with CONFIG_DEBUG_INFO_BTF and CONFIG_FTRACE_SYSCALLS";
 
 impl Refusal {
@@ -41,7 +42,11 @@ impl Refusal {
     }
 
     pub(super) fn not_built() -> Self {
-        Self { kind: RefusalKind::NotBuilt, what: "kernel part".into(), why: "built without it".into() }
+        Self {
+            kind: RefusalKind::NotBuilt,
+            what: "kernel part".into(),
+            why: "built without it".into(),
+        }
     }
 
     pub(super) fn new(what: impl Display, error: &(dyn Error + 'static)) -> Self {
@@ -53,7 +58,11 @@ impl Refusal {
         } else {
             RefusalKind::Unexpected
         };
-        Self { kind, what: what.to_string(), why: chain(error) }
+        Self {
+            kind,
+            what: what.to_string(),
+            why: chain(error),
+        }
     }
 
     /// At `BPF_PROG_LOAD` only EPERM is about rights: EACCES is one of the verifier's answers.
@@ -63,8 +72,16 @@ impl Refusal {
             ProgramError::LoadError { io_error, verifier_log } if io_error.raw_os_error() != Some(EPERM) => {
                 tracing::debug!("the verifier on `{program}`:\n{verifier_log}");
                 let log = verifier_log.to_string();
-                let last = log.lines().rev().find(|line| !line.starts_with("processed ")).unwrap_or_default();
-                Self { kind: RefusalKind::Unexpected, what, why: format!("{io_error}: {last}") }
+                let last = log
+                    .lines()
+                    .rev()
+                    .find(|line| !line.starts_with("processed "))
+                    .unwrap_or_default();
+                Self {
+                    kind: RefusalKind::Unexpected,
+                    what,
+                    why: format!("{io_error}: {last}"),
+                }
             }
             ProgramError::LoadError { io_error, .. } => Self::new(what, io_error),
             error => Self::new(what, error),
@@ -72,7 +89,11 @@ impl Refusal {
     }
 
     pub(super) fn missing(what: impl Display, why: impl Display) -> Self {
-        Self { kind: RefusalKind::Kernel, what: what.to_string(), why: why.to_string() }
+        Self {
+            kind: RefusalKind::Kernel,
+            what: what.to_string(),
+            why: why.to_string(),
+        }
     }
 
     /// The embedded object has not what this agent looks for in it.
@@ -116,7 +137,10 @@ mod tests {
     #[test]
     fn rights_are_asked_for_when_rights_are_missing() {
         let refusal = Refusal::new("load", &io::Error::from_raw_os_error(1));
-        assert_eq!(refusal.to_string(), format!("load: Operation not permitted (os error 1); {RIGHTS}"));
+        assert_eq!(
+            refusal.to_string(),
+            format!("load: Operation not permitted (os error 1); {RIGHTS}")
+        );
         let refusal = Refusal::new("load", &io::Error::from_raw_os_error(22));
         assert_eq!(refusal.kind, RefusalKind::Unexpected);
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-pub use abi::State;
 use abi::Peer;
+pub use abi::State;
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -61,7 +61,11 @@ mod tests {
     use super::*;
 
     fn peer(name: &[u8]) -> String {
-        let mut peer = Peer { family: 1, len: name.len() as u16, ..Peer::OTHER };
+        let mut peer = Peer {
+            family: 1,
+            len: name.len() as u16,
+            ..Peer::OTHER
+        };
         peer.name[..name.len()].copy_from_slice(name);
         peer_name(&peer)
     }

@@ -35,9 +35,7 @@ impl Sink for Stdout {
 
     /// A reader that has gone does not come back.
     fn is_fatal(&self, error: &io::Error) -> bool {
-        matches!(
-            error.kind(),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-        ) || error.raw_os_error() == Some(Errno::BADF.raw_os_error())
+        matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+            || error.raw_os_error() == Some(Errno::BADF.raw_os_error())
     }
 }

@@ -125,7 +125,10 @@ fn a_forgotten_clone_is_a_leak() {
     let inode = inode(&client);
     let forgotten = client.try_clone().unwrap().into_raw_fd();
     drop(client);
-    assert!(fixture.kernel.holds(inode).unwrap(), "socket:[{inode}] is still open as {forgotten}");
+    assert!(
+        fixture.kernel.holds(inode).unwrap(),
+        "socket:[{inode}] is still open as {forgotten}"
+    );
     assert_eq!(fixture.checked().connections[0].fd, forgotten);
     // SAFETY: `into_raw_fd` gave it to us.
     unsafe { io::close(forgotten) };

@@ -1,6 +1,10 @@
 //! Many at once, and more than there is room for.
 
-use std::{os::unix::net::UnixStream, sync::atomic::{AtomicBool, Ordering}, thread};
+use std::{
+    os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use super::{Fixture, Options, fixture, fixture_with};
 
@@ -87,18 +91,29 @@ fn duplicated_by_one_thread_while_closed_by_another() {
 fn a_full_map_is_counted_and_the_sums_stay_right() {
     const ROOM: u32 = 16;
     const EXCESS: u64 = 9;
-    let Some(fixture) = fixture_with(&Options { connections: ROOM, ..Options::default() }) else { return };
+    let Some(fixture) = fixture_with(&Options {
+        connections: ROOM,
+        ..Options::default()
+    }) else {
+        return;
+    };
     let clients: Vec<_> = (0..u64::from(ROOM) + EXCESS).map(|_| fixture.pair()).collect();
     let snapshot = fixture.kernel.snapshot().unwrap();
     let usage = snapshot.maps.iter().find(|map| map.map == "connections").unwrap();
-    assert_eq!((usage.entries, usage.capacity, usage.failures), (u64::from(ROOM), u64::from(ROOM), EXCESS));
+    assert_eq!(
+        (usage.entries, usage.capacity, usage.failures),
+        (u64::from(ROOM), u64::from(ROOM), EXCESS)
+    );
     assert_eq!(fixture.totals(&snapshot).opened, u64::from(ROOM));
     drop(clients);
     let totals = fixture.totals(&fixture.checked());
     assert_eq!((totals.opened, totals.closed), (u64::from(ROOM), u64::from(ROOM)));
 
     let (client, _server) = fixture.pair();
-    assert!(fixture.kernel.holds(super::inode(&client)).unwrap(), "there is room again");
+    assert!(
+        fixture.kernel.holds(super::inode(&client)).unwrap(),
+        "there is room again"
+    );
     fixture.checked();
 }
 
@@ -107,14 +122,26 @@ fn more_peers_than_room_share_one_name() {
     const PEERS: usize = 80;
     let Some(fixture) = fixture() else { return };
     let listeners: Vec<_> = (0..PEERS).map(|_| super::listener()).collect();
-    let clients: Vec<_> = listeners.iter().map(|(_, path)| UnixStream::connect(path).unwrap()).collect();
+    let clients: Vec<_> = listeners
+        .iter()
+        .map(|(_, path)| UnixStream::connect(path).unwrap())
+        .collect();
     let other = |fixture: &Fixture| {
         let snapshot = fixture.checked();
-        let other = snapshot.peers.iter().find(|peer| peer.peer == "other").cloned().unwrap();
+        let other = snapshot
+            .peers
+            .iter()
+            .find(|peer| peer.peer == "other")
+            .cloned()
+            .unwrap();
         (other.opened, other.closed)
     };
     let (opened, closed) = other(&fixture);
-    assert_eq!((opened, closed), (PEERS as u64 - 63, 0), "64 entries, one of them `other`");
+    assert_eq!(
+        (opened, closed),
+        (PEERS as u64 - 63, 0),
+        "64 entries, one of them `other`"
+    );
     drop(clients);
     assert_eq!(other(&fixture), (opened, opened));
     for (_, path) in listeners {

@@ -52,11 +52,23 @@ fn fixture_with(options: &Options) -> Option<Fixture> {
     let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     // Both ends of a thousand connections are ours.
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit");
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .expect("up to the hard limit");
     match Kernel::attach(options) {
         Ok(kernel) => {
             let (server, path) = listener();
-            Some(Fixture { kernel, server, path, _turn: turn })
+            Some(Fixture {
+                kernel,
+                server,
+                path,
+                _turn: turn,
+            })
         }
         Err(refusal) => {
             assert_ne!(refusal.kind, RefusalKind::Unexpected, "{refusal}");
@@ -102,8 +114,18 @@ impl Fixture {
 
     fn totals(&self, snapshot: &Snapshot) -> PeerTotals {
         let name = self.path.to_str().expect("UTF-8");
-        let none = PeerTotals { peer: name.into(), opened: 0, closed: 0, closed_after_peer: 0 };
-        snapshot.peers.iter().find(|peer| peer.peer == name).cloned().unwrap_or(none)
+        let none = PeerTotals {
+            peer: name.into(),
+            opened: 0,
+            closed: 0,
+            closed_after_peer: 0,
+        };
+        snapshot
+            .peers
+            .iter()
+            .find(|peer| peer.peer == name)
+            .cloned()
+            .unwrap_or(none)
     }
 
     fn state(&self, stream: &UnixStream) -> State {
@@ -117,7 +139,12 @@ fn inode(stream: &UnixStream) -> u64 {
 
 fn entry(snapshot: &Snapshot, stream: &UnixStream) -> Connection {
     let inode = inode(stream);
-    snapshot.connections.iter().find(|c| c.inode == inode).cloned().expect("in the ledger")
+    snapshot
+        .connections
+        .iter()
+        .find(|c| c.inode == inode)
+        .cloned()
+        .expect("in the ledger")
 }
 
 #[test]
@@ -133,7 +160,10 @@ fn a_connection_from_connect_to_close() {
     assert_eq!(seen.state, State::Established);
     assert!(seen.age < Duration::from_secs(10), "{:?}", seen.age);
     assert!(fixture.kernel.holds(inode(&client)).unwrap());
-    assert!(!fixture.kernel.holds(inode(&server)).unwrap(), "accepted, not opened by us");
+    assert!(
+        !fixture.kernel.holds(inode(&server)).unwrap(),
+        "accepted, not opened by us"
+    );
 
     let inode = inode(&client);
     drop(client);

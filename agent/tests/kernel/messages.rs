@@ -9,7 +9,10 @@ use super::{Fixture, Options, fixture_with, inode};
 
 /// What `tracing` wrote while a connection came and went.
 fn reported(debug: bool) -> Option<(Fixture, String, String)> {
-    let fixture = fixture_with(&Options { debug, ..Options::default() })?;
+    let fixture = fixture_with(&Options {
+        debug,
+        ..Options::default()
+    })?;
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -40,14 +43,22 @@ impl io::Write for Written {
 
 #[test]
 fn reported_when_asked_for() {
-    let Some((_fixture, name, text)) = reported(true) else { return };
-    let line = |what: &str| text.lines().find(|line| line.contains(what) && line.contains(&name)).unwrap_or_default();
+    let Some((_fixture, name, text)) = reported(true) else {
+        return;
+    };
+    let line = |what: &str| {
+        text.lines()
+            .find(|line| line.contains(what) && line.contains(&name))
+            .unwrap_or_default()
+    };
     assert!(line("connected").contains("DEBUG log_capturer::kernel::bpf"), "{text}");
     assert!(line("closed").contains("TRACE log_capturer::kernel::bpf"), "{text}");
 }
 
 #[test]
 fn silent_otherwise() {
-    let Some((_fixture, _, text)) = reported(false) else { return };
+    let Some((_fixture, _, text)) = reported(false) else {
+        return;
+    };
     assert_eq!(text, "");
 }

@@ -23,7 +23,11 @@ fn its_own_pid_namespace() {
         .output()
         .expect("unshare (util-linux)");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(said.contains("as process 1: socket:["), "{said}");
 }
 

@@ -11,8 +11,12 @@ pub fn proc_sockets() -> BTreeMap<u64, BTreeSet<i32>> {
     let mut sockets = BTreeMap::<u64, BTreeSet<i32>>::new();
     for entry in fs::read_dir("/proc/self/fd").expect("/proc is mounted") {
         let entry = entry.expect("an entry");
-        let Ok(target) = fs::read_link(entry.path()) else { continue };
-        let inode = target.to_str().and_then(|name| name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let Ok(target) = fs::read_link(entry.path()) else {
+            continue;
+        };
+        let inode = target
+            .to_str()
+            .and_then(|name| name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
         let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let (Some(inode), Some(fd)) = (inode, fd) {
             sockets.entry(inode).or_default().insert(fd);
@@ -23,8 +27,15 @@ pub fn proc_sockets() -> BTreeMap<u64, BTreeSet<i32>> {
 
 /// Inodes of all client ends of AF_UNIX stream connections on this host: `ss -x` has no name for our end of them.
 pub fn ss_clients() -> BTreeSet<u64> {
-    let output = Command::new("ss").args(["-x", "-H", "-n", "state", "established"]).output().expect("ss (iproute2)");
-    assert!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("ss")
+        .args(["-x", "-H", "-n", "state", "established"])
+        .output()
+        .expect("ss (iproute2)");
+    assert!(
+        output.status.success(),
+        "ss: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout)
         .lines()
         // u_str RECV SEND LOCAL INODE PEER INODE; the state's column is left out with `state`.

@@ -1,0 +1,10 @@
+//! What the agent tells about itself, over HTTP on loopback.
+
+pub mod client;
+mod metrics;
+mod pages;
+mod server;
+
+pub use metrics::Metrics;
+pub use pages::{ConnectionRow, ConnectionsPage, Pages};
+pub use server::Server;

@@ -1,0 +1,188 @@
+//! The pages, each made anew for each request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Metrics;
+use crate::engine::Engine;
+use crate::kernel::{Kernel, Snapshot};
+use crate::readiness::Readiness;
+use crate::register::{Held, Register};
+
+/// Everything that the pages show.
+pub struct Pages {
+    pub registry: Registry,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+    pub register: Register,
+    pub engine: Engine,
+    pub kernel: Option<Arc<Kernel>>,
+    pub kernel_metrics: crate::kernel::Metrics,
+}
+
+pub struct Page {
+    pub status: StatusCode,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+impl Page {
+    pub fn text(status: StatusCode, text: &str) -> Self {
+        Self {
+            status,
+            content_type: TEXT,
+            body: text.as_bytes().to_vec(),
+        }
+    }
+
+    fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        match serde_json::to_vec_pretty(value) {
+            Ok(mut body) => {
+                body.push(b'\n');
+                Self {
+                    status,
+                    content_type: JSON,
+                    body,
+                }
+            }
+            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+}
+
+/// `/connections`: what the kernel holds, with what the register knows of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectionsPage {
+    /// The tier that the states come from; `none` where they are only the register's belief.
+    pub kernel: String,
+    pub connections: Vec<ConnectionRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    pub inode: u64,
+    pub fd: i32,
+    pub descriptors: Option<u32>,
+    pub peer: Option<String>,
+    /// Absent where the register knows nothing of it: nobody owns that connection.
+    pub purpose: Option<String>,
+    pub container: Option<String>,
+    pub age_seconds: f64,
+    pub state: String,
+}
+
+impl Pages {
+    pub fn get(&self, path: &str) -> Page {
+        match path {
+            "/metrics" => self.metrics(),
+            "/healthz" => Page::text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.readyz(),
+            "/connections" => Page::json(StatusCode::OK, &self.connections()),
+            "/" => Page::text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n/connections\n"),
+            _ => Page::text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics /healthz /readyz /connections\n",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Page {
+        self.engine.pool().observe();
+        self.metrics.observe();
+        if let Some(snapshot) = self.snapshot() {
+            self.kernel_metrics.show(&snapshot);
+        }
+        let encoder = TextEncoder::new();
+        let mut families = self.registry.gather();
+        // The process collector keeps to its own names, without our prefix.
+        families.extend(prometheus::gather());
+        let mut body = Vec::new();
+        match encoder.encode(&families, &mut body) {
+            Ok(()) => Page {
+                status: StatusCode::OK,
+                content_type: "text/plain; version=0.0.4",
+                body,
+            },
+            Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+
+    fn readyz(&self) -> Page {
+        #[derive(Serialize)]
+        struct Readyz<'a> {
+            ready: bool,
+            parts: &'a std::collections::BTreeMap<String, crate::readiness::Status>,
+        }
+        let parts = &self.readiness.snapshot();
+        let ready = parts.values().all(|part| part.ready);
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        Page::json(status, &Readyz { ready, parts })
+    }
+
+    fn connections(&self) -> ConnectionsPage {
+        let mut believed: HashMap<u64, Held> = self
+            .register
+            .snapshot()
+            .into_iter()
+            .map(|held| (held.inode, held))
+            .collect();
+        let snapshot = self.snapshot();
+        let mut rows: Vec<ConnectionRow> = Vec::new();
+        let kernel = match (&self.kernel, snapshot) {
+            (Some(kernel), Some(snapshot)) => {
+                for connection in snapshot.connections {
+                    let held = believed.remove(&connection.inode);
+                    rows.push(ConnectionRow {
+                        inode: connection.inode,
+                        fd: connection.fd,
+                        descriptors: Some(connection.descriptors),
+                        peer: Some(connection.peer),
+                        purpose: held.as_ref().map(|held| held.purpose.as_str().to_owned()),
+                        container: held.and_then(|held| held.container).map(|id| id.to_string()),
+                        age_seconds: connection.age.as_secs_f64(),
+                        state: connection.state.as_str().to_owned(),
+                    });
+                }
+                kernel.tier().as_str()
+            }
+            _ => "none",
+        };
+        // What only the register knows: all of it where there is no kernel part.
+        rows.extend(believed.into_values().map(|held| ConnectionRow {
+            inode: held.inode,
+            fd: held.fd,
+            descriptors: None,
+            peer: None,
+            purpose: Some(held.purpose.as_str().to_owned()),
+            container: held.container.map(|id| id.to_string()),
+            age_seconds: held.opened.elapsed().as_secs_f64(),
+            state: "unknown".to_owned(),
+        }));
+        rows.sort_by_key(|row| row.inode);
+        ConnectionsPage {
+            kernel: kernel.to_owned(),
+            connections: rows,
+        }
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        match self.kernel.as_ref()?.snapshot() {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the kernel's ledger");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Accepts and answers. The server is small on purpose: five pages, a bounded number of
+//! clients, and a time limit on each.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::pages::{Page, Pages};
+
+/// Clients at the same time; further ones wait in the listener's queue.
+const CLIENTS: usize = 16;
+/// A client that asks nothing for this long is let go.
+const IDLE: Duration = Duration::from_secs(30);
+
+pub struct Server {
+    listener: TcpListener,
+    pages: Arc<Pages>,
+}
+
+impl Server {
+    pub async fn bind(address: SocketAddr, pages: Pages) -> std::io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            pages: Arc::new(pages),
+        })
+    }
+
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves for as long as it is polled; dropped, it closes everything.
+    pub async fn run(self) {
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if clients.len() < CLIENTS => match accepted {
+                    Ok((client, _)) => {
+                        clients.spawn(serve(client, Arc::clone(&self.pages)));
+                    }
+                    Err(error) => {
+                        // Out of descriptors, for one: the pause keeps it from spinning.
+                        debug!(%error, "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(_) = clients.join_next() => {}
+            }
+        }
+    }
+}
+
+async fn serve(client: TcpStream, pages: Arc<Pages>) {
+    let answer = service_fn(|request| {
+        let response = respond(&request, &pages);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(client), answer)
+        .await;
+    if let Err(error) = served {
+        debug!(%error, "admin client");
+    }
+}
+
+fn respond(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut refused = response(Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"));
+        refused
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    response(pages.get(request.uri().path()))
+}
+
+fn response(page: Page) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    *response.status_mut() = page.status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    response
+}

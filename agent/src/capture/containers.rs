@@ -1,0 +1,216 @@
+//! Which containers there are: subscribe first, then list, then reconcile from time to time.
+//!
+//! Events come and go with the engine, one can come twice, and a slow subscriber loses some.
+//! So events only make it quick; the list makes it true.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, info, warn};
+
+use super::follower::Follower;
+use super::{Context, Life, own};
+use crate::engine::{Action, EngineError, Event, Listed};
+use crate::readiness::Part;
+use crate::record::{Container, ContainerId, Time};
+
+/// How often the list is compared with what the events told.
+const RECONCILE: Duration = Duration::from_secs(60);
+
+/// Follows every container of the engine.
+pub struct Capture {
+    context: Arc<Context>,
+    readiness: Part,
+    own: Option<ContainerId>,
+    known: HashMap<ContainerId, watch::Sender<Life>>,
+    followers: JoinSet<ContainerId>,
+    /// The time of the last event: a subscription resumes there.
+    last_event: Option<Time>,
+}
+
+impl Capture {
+    pub fn new(context: Context, readiness: Part) -> Self {
+        Self {
+            context: Arc::new(context),
+            readiness,
+            own: own::container(),
+            known: HashMap::new(),
+            followers: JoinSet::new(),
+            last_event: None,
+        }
+    }
+
+    /// Runs until `stop`, and returns when every stream is closed.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        if let Some(own) = &self.own {
+            info!(
+                container = own.short(),
+                "runs in a container; its own log is not captured"
+            );
+        }
+        tokio::select! {
+            () = stop => {}
+            () = self.watch() => {}
+        }
+        // Each drops its stream, wherever it waits.
+        self.followers.shutdown().await;
+    }
+
+    /// Keeps in touch with the engine, for ever.
+    async fn watch(&mut self) {
+        let mut backoff = self.context.backoff();
+        let mut complained = None;
+        loop {
+            let (connected, error) = self.session().await;
+            if connected {
+                backoff = self.context.backoff();
+                complained = None;
+            }
+            let text = error.to_string();
+            self.readiness.down(&text);
+            if complained.as_ref() != Some(&text) {
+                warn!(error = text, "no connection to the engine; trying again");
+                complained = Some(text);
+            }
+            let pause = backoff.next().unwrap_or(self.context.retry.max_delay);
+            debug!(?pause, "waiting for the engine");
+            sleep(pause).await;
+        }
+    }
+
+    /// From a connect to what ended it. Tells whether it came as far as the list.
+    async fn session(&mut self) -> (bool, EngineError) {
+        let engine = self.context.engine.clone();
+        let subscribed = async {
+            let version = engine.ping().await?;
+            let events = engine.events(self.last_event).await?;
+            Ok((version, events, engine.list().await?))
+        };
+        let (version, mut events, listed) = match subscribed.await {
+            Ok(subscribed) => subscribed,
+            Err(error) => return (false, error),
+        };
+        self.reconcile(listed);
+        self.readiness.up(&format!("API {version}"));
+        info!(api = %version, containers = self.known.len(), "connected to the engine");
+        let mut reconcile = interval(RECONCILE);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reconcile.reset();
+        loop {
+            let failed = tokio::select! {
+                event = events.next() => match event {
+                    Ok(Some(event)) => {
+                        self.happened(event);
+                        continue;
+                    }
+                    Ok(None) => EngineError::Cut,
+                    Err(error) => error,
+                },
+                _ = reconcile.tick() => match engine.list().await {
+                    Ok(listed) => {
+                        self.reconcile(listed);
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Some(ended) = self.followers.join_next() => {
+                    self.let_go(ended);
+                    continue;
+                }
+            };
+            return (true, failed);
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.last_event = self.last_event.max(Some(event.time));
+        match event.action {
+            Action::Start(container) => self.started(container, true),
+            Action::Die => self.tell(&event.id, |life| life.running = false),
+            Action::Destroy => self.tell(&event.id, |life| {
+                life.running = false;
+                life.removed = true;
+            }),
+            Action::Rename(name) => self.tell(&event.id, |life| {
+                let mut container = Container::clone(&life.container);
+                container.name = name;
+                life.container = Arc::new(container);
+            }),
+        }
+    }
+
+    /// A container runs: it has just been started, or it was found so.
+    fn started(&mut self, container: Container, just_now: bool) {
+        if self.own.as_ref() == Some(&container.id) {
+            return;
+        }
+        let id = container.id.clone();
+        if let Some(known) = self.known.get(&id) {
+            known.send_modify(|life| {
+                life.starts += u64::from(just_now || !life.running);
+                life.running = true;
+                life.removed = false;
+                if *life.container != container {
+                    life.container = Arc::new(container);
+                }
+            });
+            return;
+        }
+        let (sender, life) = watch::channel(Life {
+            container: Arc::new(container),
+            starts: 1,
+            running: true,
+            removed: false,
+        });
+        let follower = Follower::new(Arc::clone(&self.context), life);
+        self.known.insert(id.clone(), sender);
+        self.followers.spawn(async move {
+            follower.run().await;
+            id
+        });
+    }
+
+    /// What the list says is true, whatever the events said. Every follower hears of it, so
+    /// one that waits to try again does so now.
+    fn reconcile(&mut self, listed: Vec<Listed>) {
+        let mut there = HashMap::new();
+        for Listed { container, running } in listed {
+            there.insert(container.id.clone(), running);
+            if running {
+                self.started(container, false);
+            }
+        }
+        for (id, known) in &self.known {
+            let running = there.get(id).copied();
+            if running != Some(true) {
+                known.send_modify(|life| {
+                    life.running = false;
+                    life.removed = running.is_none();
+                });
+            }
+        }
+    }
+
+    fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut Life)) {
+        if let Some(known) = self.known.get(id) {
+            known.send_modify(change);
+        }
+    }
+
+    fn let_go(&mut self, ended: Result<ContainerId, tokio::task::JoinError>) {
+        match ended {
+            Ok(id) => {
+                self.known.remove(&id);
+            }
+            // Reconciling follows the container again.
+            Err(panic) => {
+                error!(%panic, "a follower has failed; please report this");
+                self.known.retain(|_, life| !life.is_closed());
+            }
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! One container, from its first line to its removal.
+//!
+//! ```text
+//!            start event, or listed as running
+//!                        │
+//!            ┌───────────▼──────────┐   no slot free
+//!   ┌───────►│ waits for a slot     │◄───────────┐
+//!   │        └───────────┬──────────┘            │
+//!   │ start  ┌───────────▼──────────┐  cut, or   │ after a growing
+//!   │        │ reads (and rotates)  ├────────────┘ pause
+//!   │        └───────────┬──────────┘  ended while it runs
+//!   │                    │ ended, and the container has died
+//!   │        ┌───────────▼──────────┐
+//!   └────────┤ rests; keeps its     │ destroy event, or 404
+//!            │ position             ├─────────────────────► gone
+//!            └──────────────────────┘
+//! ```
+
+use std::future::pending;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::metrics::Series;
+use super::resume::{Position, Replay, Verdict};
+use super::{Context, Life};
+use crate::delivery::Tail;
+use crate::engine::{DecodeError, EngineError, LogStream, Progress};
+use crate::record::{Container, Line};
+use crate::register::Inode;
+
+/// How long an old connection is kept for the new one to catch up with it.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// How long the series of a removed container stay when one of them tells of a gap.
+const GAP_SHOWN: Duration = Duration::from_secs(120);
+
+/// Reads one container's log.
+pub struct Follower {
+    context: Arc<Context>,
+    life: watch::Receiver<Life>,
+    container: Arc<Container>,
+    captured: Captured,
+    backoff: backon::ExponentialBackoff,
+    /// What was last said of a failure, so that it is said once.
+    complained: Option<String>,
+}
+
+/// What has been taken from the log, and where it goes.
+struct Captured {
+    context: Arc<Context>,
+    position: Position,
+    tail: Tail,
+    series: Series,
+    replay: Option<Replay>,
+    /// Lines of the present read, for the pace.
+    lines: u64,
+}
+
+/// Why a stretch of reading has ended.
+enum End {
+    /// Everything was read, and the container has died.
+    Died,
+    /// The container, or its log, is not there any more.
+    Gone,
+    /// The engine cannot read this container's log driver, and never will.
+    Unreadable,
+    /// To be tried again.
+    Failed(EngineError),
+    /// The engine ended the stream, but the container runs: it is restarting, or its log
+    /// file has a record that cannot be decoded.
+    EndedEarly,
+}
+
+/// A rotation under way: a second connection on its way to take over.
+type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
+
+/// The old connection, kept until the new one has caught up.
+struct Retiring {
+    stream: LogStream,
+    _spare: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    pub fn new(context: Arc<Context>, life: watch::Receiver<Life>) -> Self {
+        let container = Arc::clone(&life.borrow().container);
+        let captured = Captured {
+            tail: Tail::new(&container, &context.host),
+            series: Series::new(&container.name, &context.metrics),
+            position: Position::default(),
+            replay: None,
+            lines: 0,
+            context: Arc::clone(&context),
+        };
+        Self {
+            backoff: context.backoff(),
+            context,
+            life,
+            container,
+            captured,
+            complained: None,
+        }
+    }
+
+    /// Runs until the container is removed.
+    pub async fn run(mut self) {
+        let mut read_to = 0;
+        loop {
+            let Some(started) = self.next_start(read_to).await else {
+                if self.captured.series.has_gap() {
+                    // To be scraped at least once.
+                    sleep(GAP_SHOWN).await;
+                }
+                return;
+            };
+            let slots = self.context.slots.clone();
+            let metrics = Arc::clone(&self.context.metrics);
+            let slot = slots
+                .take(|| metrics.errors.with_label_values(&["pool_full"]).inc())
+                .await;
+            let end = self.read().await;
+            self.captured.position.shrink();
+            drop(slot);
+            match end {
+                End::Died => {
+                    self.recovered();
+                    read_to = started;
+                }
+                End::Gone => {
+                    // It was started, and its log was not read to the end.
+                    warn!(
+                        container = self.container.name,
+                        "removed before its log was read: lines may be missing"
+                    );
+                    self.captured.series.gap();
+                    read_to = started;
+                }
+                End::Unreadable => {
+                    self.removed().await;
+                    return;
+                }
+                End::EndedEarly => self.pause().await,
+                End::Failed(error) => {
+                    self.complain(&error);
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a start that has not been read to its end; `None` when none can come.
+    async fn next_start(&mut self, read_to: u64) -> Option<u64> {
+        loop {
+            let (starts, removed) = {
+                let life = self.life.borrow_and_update();
+                (life.starts, life.removed)
+            };
+            self.rename();
+            if starts != read_to {
+                return Some(starts);
+            }
+            if removed || self.life.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Opens the log and reads it for as long as it goes.
+    async fn read(&mut self) -> End {
+        let since = self.captured.position.since(None);
+        let mut stream = match self.context.open(&self.container.id, since).await {
+            Ok(stream) => stream,
+            Err(error) => return self.not_opened(error),
+        };
+        self.captured.replay = self.captured.position.replay();
+        let context = Arc::clone(&self.context);
+        let mut opening: Option<Opening> = None;
+        let mut retiring: Option<Retiring> = None;
+        // When to rotate, or how long a rotation may take.
+        let mut timer = pin!(sleep_until(context.rotate_at()));
+        loop {
+            if self.captured.has_caught_up()
+                && let Some(old) = retiring.take()
+            {
+                self.retire(old);
+                timer.as_mut().reset(context.rotate_at());
+            }
+            let captured = &mut self.captured;
+            let mut take = |line: Line<'_>| captured.take(&line);
+            tokio::select! {
+                // Reading comes last: a busy stream is always ready.
+                biased;
+                () = &mut timer, if opening.is_none() => match retiring.take() {
+                    Some(old) => {
+                        self.retire(old);
+                        timer.as_mut().reset(context.rotate_at());
+                    }
+                    None => opening = Some(self.open_another(&stream)),
+                },
+                opened = wait_for(&mut opening) => {
+                    opening = None;
+                    match opened {
+                        Ok((spare, new)) => {
+                            self.captured.replay = self.captured.position.replay();
+                            let stream = std::mem::replace(&mut stream, new);
+                            retiring = Some(Retiring { stream, _spare: spare });
+                            timer.as_mut().reset(Instant::now() + CATCH_UP);
+                        }
+                        Err(error) => {
+                            // The old one goes on.
+                            self.count("open_failed");
+                            debug!(container = self.container.name, %error, "cannot rotate yet");
+                            timer.as_mut().reset(context.rotate_at());
+                        }
+                    }
+                }
+                progress = stream.read(|cx| context.outbox.poll_room(cx), &mut take) => {
+                    let lines = std::mem::take(&mut self.captured.lines);
+                    match (progress, retiring.take()) {
+                        (Ok(Progress::Read(bytes)), old) => {
+                            retiring = old;
+                            context.pace.read(lines, bytes);
+                            if lines > 0 {
+                                self.backoff = context.backoff();
+                            }
+                            // Every other stream has its turn before this one's next.
+                            tokio::task::yield_now().await;
+                        }
+                        (_, Some(old)) if self.captured.replay.take().is_some() => {
+                            // The new connection ended before it brought anything new: the
+                            // old one still stands where the position does.
+                            debug!(container = self.container.name, "rotation taken back");
+                            stream = old.stream;
+                            timer.as_mut().reset(context.rotate_at());
+                        }
+                        (Err(error), _) => return self.not_read(error),
+                        (Ok(Progress::Ended), _) => return self.ended(&mut stream).await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts to open the connection that will take over from `stream`.
+    fn open_another(&self, stream: &LogStream) -> Opening {
+        let context = Arc::clone(&self.context);
+        let id = self.container.id.clone();
+        let since = self.captured.position.since(stream.pending_since());
+        Box::pin(async move {
+            let spare = context.slots.spare().await;
+            let stream = context.open(&id, since).await?;
+            Ok((spare, stream))
+        })
+    }
+
+    /// Closes the old connection of a rotation, and asks the kernel whether it is gone.
+    fn retire(&self, old: Retiring) {
+        let age = old.stream.opened().elapsed();
+        let inode: Inode = old.stream.inode();
+        drop(old);
+        let released = (self.context.is_released)(inode);
+        if released == Some(false) {
+            warn!(
+                container = self.container.name,
+                inode, "the kernel still holds a rotated connection"
+            );
+        }
+        self.captured.series.rotated(released);
+        self.context.metrics.stream_age.observe(age.as_secs_f64());
+    }
+
+    /// The engine has ended the stream.
+    async fn ended(&mut self, stream: &mut LogStream) -> End {
+        // The end of the log comes before the event that says why.
+        let pause = self.next_pause();
+        let dead = timeout(pause, self.life.wait_for(|life| life.is_over())).await;
+        if dead.is_err() {
+            return End::EndedEarly;
+        }
+        let captured = &mut self.captured;
+        match stream.finish(&mut |line| captured.take(&line)) {
+            Ok(()) => End::Died,
+            Err(error) => End::Failed(error),
+        }
+    }
+
+    fn not_opened(&mut self, error: EngineError) -> End {
+        self.count("open_failed");
+        match error.status() {
+            Some(404) => End::Gone,
+            Some(501) => {
+                warn!(
+                    container = self.container.name, %error,
+                    "this container's log driver cannot be read; left alone until it is recreated"
+                );
+                End::Unreadable
+            }
+            _ => End::Failed(error),
+        }
+    }
+
+    fn not_read(&mut self, error: EngineError) -> End {
+        self.count(match error {
+            EngineError::Decode(DecodeError::Engine(_)) => "engine_error",
+            EngineError::Decode(_) => "malformed",
+            _ => "read_failed",
+        });
+        End::Failed(error)
+    }
+
+    fn count(&self, error_type: &str) {
+        let errors = &self.context.metrics.errors;
+        errors.with_label_values(&[error_type]).inc();
+    }
+
+    /// Waits before the next attempt: longer each time, but not when there is news.
+    async fn pause(&mut self) {
+        let pause = self.next_pause();
+        let _ = timeout(pause, self.life.changed()).await;
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        self.backoff.next().unwrap_or(self.context.retry.max_delay)
+    }
+
+    /// Waits until the container is removed.
+    async fn removed(&mut self) {
+        let _ = self.life.wait_for(|life| life.removed).await;
+    }
+
+    /// Says what is wrong, once for each kind of trouble. That the engine is away is said
+    /// once for all containers, elsewhere.
+    fn complain(&mut self, error: &EngineError) {
+        let text = error.to_string();
+        if error.engine_is_away() || self.complained.as_ref() == Some(&text) {
+            debug!(container = self.container.name, error = text, "log stream failed again");
+            return;
+        }
+        warn!(
+            container = self.container.name,
+            error = text,
+            "log stream failed; it is opened again"
+        );
+        self.complained = Some(text);
+    }
+
+    fn recovered(&mut self) {
+        if self.complained.take().is_some() {
+            info!(container = self.container.name, "log read to its end");
+        }
+    }
+
+    /// Takes over a new name.
+    fn rename(&mut self) {
+        let now = Arc::clone(&self.life.borrow().container);
+        if Arc::ptr_eq(&now, &self.container) {
+            return;
+        }
+        self.captured.tail = Tail::new(&now, &self.context.host);
+        if now.name != self.container.name {
+            self.captured.series = Series::new(&now.name, &self.context.metrics);
+        }
+        self.container = now;
+    }
+}
+
+impl Captured {
+    /// Whether the present connection has brought what the last one had.
+    fn has_caught_up(&self) -> bool {
+        self.replay.as_ref().is_none_or(Replay::has_caught_up)
+    }
+
+    /// A line has come: it is recognised, or noted and handed on.
+    fn take(&mut self, line: &Line<'_>) {
+        self.lines += 1;
+        if let Some(replay) = &mut self.replay {
+            match replay.judge(line) {
+                Verdict::Seen => {
+                    self.context.metrics.deduplicated.inc();
+                    return;
+                }
+                Verdict::New => {}
+                Verdict::NewAfterGap => self.series.gap(),
+            }
+            self.replay = None;
+        }
+        self.position.note(line);
+        self.series.captured(line.stream, line.bytes.len());
+        if line.truncated {
+            self.context.metrics.truncated.inc();
+        }
+        self.context.outbox.push(line, &self.tail);
+    }
+}
+
+async fn wait_for(opening: &mut Option<Opening>) -> <Opening as Future>::Output {
+    match opening {
+        Some(opening) => opening.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,155 @@
+//! What capture counts.
+
+use std::sync::Arc;
+
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use crate::metrics::{counter, counters, gauge, histogram, ratio};
+use crate::record::Stream;
+
+/// Seconds; around the default rotation interval of five minutes.
+const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
+
+#[derive(Debug)]
+pub struct Metrics {
+    pub streams_active: IntGauge,
+    pub utilization: Gauge,
+    pub rotations: IntCounterVec,
+    pub stream_age: Histogram,
+    pub errors: IntCounterVec,
+    pub lines: IntCounterVec,
+    pub bytes: IntCounterVec,
+    pub deduplicated: IntCounter,
+    pub truncated: IntCounter,
+    pub gaps: IntCounterVec,
+}
+
+impl Metrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            streams_active: gauge(
+                registry,
+                "container_streams_active",
+                "Containers whose log is being read now.",
+            )?,
+            utilization: ratio(
+                registry,
+                "stream_pool_utilization_ratio",
+                "Log streams that are open, of capture.streams.max_concurrent.",
+            )?,
+            rotations: counters(
+                registry,
+                "stream_rotations_total",
+                "Log streams whose connection was replaced; verified: the kernel saw the old \
+                 connection released.",
+                &["container", "verified"],
+            )?,
+            stream_age: histogram(
+                registry,
+                HistogramOpts::new(
+                    "stream_age_seconds",
+                    "Age of a log stream's connection when it was replaced.",
+                )
+                .buckets(AGES.to_vec()),
+            )?,
+            errors: counters(
+                registry,
+                "stream_errors_total",
+                "Log streams that could not be opened or read.",
+                &["error_type"],
+            )?,
+            lines: counters(
+                registry,
+                "lines_read_total",
+                "Whole lines captured, repeats not counted.",
+                &["container", "stream"],
+            )?,
+            bytes: counters(
+                registry,
+                "bytes_read_total",
+                "Bytes of the lines captured, without their line ends.",
+                &["container", "stream"],
+            )?,
+            deduplicated: counter(
+                registry,
+                "lines_deduplicated_total",
+                "Lines that a reopened stream repeated, and that were recognised and dropped.",
+            )?,
+            truncated: counter(
+                registry,
+                "lines_truncated_total",
+                "Lines that were longer than capture.max_line_bytes.",
+            )?,
+            gaps: counters(
+                registry,
+                "gaps_total",
+                "Resumes at which the last lines were not found again: lines may be missing.",
+                &["container"],
+            )?,
+        })
+    }
+}
+
+/// The series of one container. They go when it does.
+#[derive(Debug)]
+pub struct Series {
+    name: String,
+    all: Arc<Metrics>,
+    lines: [IntCounter; 2],
+    bytes: [IntCounter; 2],
+}
+
+const VERIFIED: [&str; 3] = ["true", "false", "unknown"];
+
+impl Series {
+    pub fn new(name: &str, all: &Arc<Metrics>) -> Self {
+        let of =
+            |counters: &IntCounterVec| Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]));
+        Self {
+            lines: of(&all.lines),
+            bytes: of(&all.bytes),
+            name: name.to_owned(),
+            all: Arc::clone(all),
+        }
+    }
+
+    pub fn captured(&self, stream: Stream, bytes: usize) {
+        self.lines[stream as usize].inc();
+        self.bytes[stream as usize].inc_by(bytes as u64);
+    }
+
+    pub fn gap(&self) {
+        self.all.gaps.with_label_values(&[&self.name]).inc();
+    }
+
+    pub fn has_gap(&self) -> bool {
+        self.all.gaps.with_label_values(&[&self.name]).get() > 0
+    }
+
+    /// A rotation; `released` is what the kernel says of the old connection.
+    pub fn rotated(&self, released: Option<bool>) {
+        let verified = match released {
+            Some(true) => VERIFIED[0],
+            Some(false) => VERIFIED[1],
+            None => VERIFIED[2],
+        };
+        let labels = [self.name.as_str(), verified];
+        self.all.rotations.with_label_values(&labels).inc();
+    }
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        // A series that was never made is not there to be removed: no error.
+        for stream in Stream::ALL {
+            let labels = [self.name.as_str(), stream.as_str()];
+            let _ = self.all.lines.remove_label_values(&labels);
+            let _ = self.all.bytes.remove_label_values(&labels);
+        }
+        for verified in VERIFIED {
+            let labels = [self.name.as_str(), verified];
+            let _ = self.all.rotations.remove_label_values(&labels);
+        }
+        let _ = self.all.gaps.remove_label_values(&[&self.name]);
+    }
+}

@@ -1,0 +1,102 @@
+//! From a container to its records.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `containers` | events and list: which containers there are |
+//! | `follower` | one container, from its first line to its removal |
+//! | `slots` | how many are read at the same time |
+//! | `resume` | where a log was left off, and how to go on |
+//! | `own` | which container is the agent's own |
+
+mod containers;
+mod follower;
+mod metrics;
+mod own;
+mod resume;
+mod slots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::BackoffBuilder;
+use tokio::time::Instant;
+
+use crate::delivery::Outbox;
+use crate::engine::{Engine, EngineError, LogStream, Since};
+use crate::pace::Pace;
+use crate::record::{Container, ContainerId};
+use crate::register::Inode;
+
+pub use containers::Capture;
+pub use metrics::Metrics;
+pub use slots::Slots;
+
+/// Asks the kernel whether a connection that the agent closed is released. `None` where
+/// there is no kernel part to ask.
+pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
+
+/// The growing delay between attempts.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    pub initial_delay: Duration,
+    pub max_delay: Duration,
+}
+
+impl Retry {
+    pub fn backoff(&self) -> backon::ExponentialBackoff {
+        backon::ExponentialBuilder::default()
+            .with_min_delay(self.initial_delay)
+            .with_max_delay(self.max_delay)
+            .without_max_times()
+            .with_jitter()
+            .build()
+    }
+}
+
+/// What every container's follower works with.
+pub struct Context {
+    pub engine: Engine,
+    pub outbox: Outbox,
+    pub slots: Slots,
+    pub pace: Arc<Pace>,
+    pub metrics: Arc<Metrics>,
+    pub is_released: IsReleased,
+    /// The `host` of every record.
+    pub host: String,
+    pub max_line_bytes: usize,
+    pub rotation_interval: Duration,
+    pub retry: Retry,
+}
+
+impl Context {
+    async fn open(&self, id: &ContainerId, since: Since) -> Result<LogStream, EngineError> {
+        self.engine.logs(id, since, self.max_line_bytes).await
+    }
+
+    fn backoff(&self) -> backon::ExponentialBackoff {
+        self.retry.backoff()
+    }
+
+    /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that
+    /// streams that began together do not rotate together.
+    fn rotate_at(&self) -> Instant {
+        Instant::now() + self.rotation_interval.mul_f64(1.0 - 0.1 * fastrand::f64())
+    }
+}
+
+/// What is known of a container, told to its follower.
+#[derive(Clone, Debug)]
+pub struct Life {
+    container: Arc<Container>,
+    /// Counts its starts, as far as they were seen. One can be counted twice.
+    starts: u64,
+    running: bool,
+    removed: bool,
+}
+
+impl Life {
+    /// Whether its log can get no more lines before the next start.
+    fn is_over(&self) -> bool {
+        self.removed || !self.running
+    }
+}

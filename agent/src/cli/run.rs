@@ -1,0 +1,50 @@
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use tracing::Level as TracingLevel;
+use tracing::error;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{Level, Sources};
+
+pub fn run(sources: &Sources) -> ExitCode {
+    let config = match sources.load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(super::UNUSABLE);
+        }
+    };
+    log_to_stderr(config.log.level, config.kernel.debug);
+    match crate::app::run(&config) {
+        Ok(code) => code,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Messages on standard error, with colour only on a terminal.
+fn log_to_stderr(level: Level, kernel_debug: bool) {
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let mut targets = Targets::new()
+        .with_target("log_capturer", level)
+        .with_default(LevelFilter::WARN);
+    if kernel_debug {
+        targets = targets.with_target("log_capturer::kernel::bpf", TracingLevel::TRACE);
+    }
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(kernel_debug);
+    tracing_subscriber::registry().with(targets).with(lines).init();
+}

@@ -1,0 +1,155 @@
+//! What the kernel holds, as metrics.
+
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+
+use super::{Snapshot, State, Tier};
+use crate::metrics::{counters, gauges};
+
+pub struct Metrics {
+    pub up: IntGaugeVec,
+    pub connections: IntGaugeVec,
+    pub opened: IntCounterVec,
+    pub closed: IntCounterVec,
+    pub connect_errors: IntCounterVec,
+    pub map_entries: IntGaugeVec,
+    pub map_capacity: IntGaugeVec,
+    pub map_failures: IntCounterVec,
+}
+
+const TIERS: [(Tier, &str); 3] = [
+    (Tier::Fentry, "fentry"),
+    (Tier::Tracepoint, "tracepoint"),
+    (Tier::None, "none"),
+];
+
+impl Tier {
+    /// The `tier` label of `kernel_up`.
+    pub fn as_str(self) -> &'static str {
+        TIERS
+            .iter()
+            .find(|(tier, _)| *tier == self)
+            .map_or("none", |(_, name)| name)
+    }
+}
+
+impl Metrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            up: gauges(
+                registry,
+                "kernel_up",
+                "1 for the way in which the kernel is watched.",
+                &["tier"],
+            )?,
+            connections: gauges(
+                registry,
+                "kernel_connections",
+                "Connections that the kernel holds open for the agent; half_closed: the peer has shut down its end, \
+                 peer_gone: it has released it (what TCP calls CLOSE_WAIT), and our descriptor is still open.",
+                &["state", "peer"],
+            )?,
+            opened: counters(
+                registry,
+                "kernel_connections_opened_total",
+                "Connections that the kernel saw opened, by the peer's address.",
+                &["peer"],
+            )?,
+            closed: counters(
+                registry,
+                "kernel_connections_closed_total",
+                "Connections of which the kernel saw the agent's last descriptor closed; after_peer: the peer had \
+                 ended first.",
+                &["peer", "after_peer"],
+            )?,
+            connect_errors: counters(
+                registry,
+                "kernel_connect_errors_total",
+                "Calls of connect that the kernel refused, by errno.",
+                &["errno"],
+            )?,
+            map_entries: gauges(
+                registry,
+                "kernel_map_entries",
+                "Entries in a map of the kernel part.",
+                &["map"],
+            )?,
+            map_capacity: gauges(
+                registry,
+                "kernel_map_capacity",
+                "Entries that the map has room for.",
+                &["map"],
+            )?,
+            map_failures: counters(
+                registry,
+                "kernel_map_failures_total",
+                "Entries that the map refused: it was full.",
+                &["map"],
+            )?,
+        })
+    }
+
+    /// Says which tier is in force.
+    pub fn in_force(&self, tier: Tier) {
+        for (other, name) in TIERS {
+            self.up.with_label_values(&[name]).set(i64::from(other == tier));
+        }
+    }
+
+    /// Brings everything up to date with what the kernel says now.
+    pub fn show(&self, snapshot: &Snapshot) {
+        const STATES: [State; 3] = [State::Established, State::HalfClosed, State::PeerGone];
+        for peer in &snapshot.peers {
+            let name = peer.peer.as_str();
+            advance(&self.opened, &[name], peer.opened);
+            advance(&self.closed, &[name, "true"], peer.closed_after_peer);
+            advance(&self.closed, &[name, "false"], peer.closed - peer.closed_after_peer);
+            for state in STATES {
+                let live = |c: &&super::Connection| c.peer == peer.peer && c.state == state;
+                let count = snapshot.connections.iter().filter(live).count();
+                self.connections
+                    .with_label_values(&[state.as_str(), name])
+                    .set(count as i64);
+            }
+        }
+        for (errno, count) in &snapshot.connect_errors {
+            advance(&self.connect_errors, &[&errno_name(*errno)], *count);
+        }
+        for usage in &snapshot.maps {
+            self.map_entries
+                .with_label_values(&[usage.map])
+                .set(usage.entries as i64);
+            self.map_capacity
+                .with_label_values(&[usage.map])
+                .set(usage.capacity as i64);
+            advance(&self.map_failures, &[usage.map], usage.failures);
+        }
+    }
+}
+
+/// Moves a counter on to a total that is kept elsewhere.
+fn advance(counters: &IntCounterVec, labels: &[&str], total: u64) {
+    let counter = counters.with_label_values(labels);
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// `ENOENT` and its like; the number where the name is not known.
+fn errno_name(errno: i32) -> String {
+    let known = format!("{:?}", rustix::io::Errno::from_raw_os_error(errno));
+    match errno {
+        2 => "ENOENT".into(),
+        4 => "EINTR".into(),
+        11 => "EAGAIN".into(),
+        13 => "EACCES".into(),
+        22 => "EINVAL".into(),
+        91 => "EPROTOTYPE".into(),
+        99 => "EADDRNOTAVAIL".into(),
+        101 => "ENETUNREACH".into(),
+        104 => "ECONNRESET".into(),
+        106 => "EISCONN".into(),
+        110 => "ETIMEDOUT".into(),
+        111 => "ECONNREFUSED".into(),
+        113 => "EHOSTUNREACH".into(),
+        115 => "EINPROGRESS".into(),
+        _ => known,
+    }
+}

@@ -1,0 +1,65 @@
+//! Words that no file of the repository holds.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::cargo;
+
+/// Put together here, or this file would be the first to hold them.
+const WORDS: [(&str, &str); 5] = [
+    (concat!("TO", "DO"), "do it, or open an issue"),
+    (concat!("FIX", "ME"), "do it, or open an issue"),
+    (concat!("/ro", "ot/"), "a path of one machine"),
+    (concat!("/ho", "me/"), "a path of one machine"),
+    (concat!("/wo", "rk/"), "a path of one machine"),
+];
+
+pub fn check() -> Result<()> {
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(cargo::root())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut found = Vec::new();
+    for file in String::from_utf8_lossy(&output.stdout).split_terminator('\0') {
+        // Deleted but not yet committed, or not text.
+        if let Ok(text) = std::fs::read_to_string(cargo::root().join(file)) {
+            found.extend(offences(Path::new(file), &text));
+        }
+    }
+    ensure!(found.is_empty(), "\n{}", found.join("\n"));
+    Ok(())
+}
+
+fn offences(file: &Path, text: &str) -> Vec<String> {
+    let lines = text.lines().enumerate();
+    let hits = lines.flat_map(|(number, line)| {
+        WORDS
+            .iter()
+            .filter(|(word, _)| line.contains(word))
+            .map(move |hit| (number, hit))
+    });
+    hits.map(|(number, (word, advice))| format!("  {}:{}: {word}: {advice}", file.display(), number + 1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offence_is_named_with_its_line() {
+        let text = format!("fine\n// {}: later\n", concat!("TO", "DO"));
+        assert_eq!(
+            offences(Path::new("a.rs"), &text),
+            [concat!("  a.rs:2: TO", "DO: do it, or open an issue")]
+        );
+        assert!(offences(Path::new("a.rs"), "all is done\n").is_empty());
+    }
+}

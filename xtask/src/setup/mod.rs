@@ -1,0 +1,83 @@
+//! What the other verbs need of the machine. Each step looks first whether it is done.
+
+mod debian;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+
+use crate::say;
+use debian::Package;
+use tools::CargoTool;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The compiler for the kernel half.
+    KernelHalf,
+    /// A Docker Engine to start where the machine has none, and what its image is made of.
+    Engine,
+    /// What the tests hold the agent's own figures against.
+    Witnesses,
+    /// The licence audit.
+    Licences,
+}
+
+const ALL: [Part; 4] = [Part::KernelHalf, Part::Engine, Part::Witnesses, Part::Licences];
+
+impl Part {
+    fn why(self) -> &'static str {
+        match self {
+            Self::KernelHalf => "the compiler for the kernel half",
+            Self::Engine => "a Docker Engine, and a busybox to make its image of",
+            Self::Witnesses => "the tests' independent witnesses",
+            Self::Licences => "the licence audit",
+        }
+    }
+
+    fn packages(self) -> &'static [Package] {
+        match self {
+            // A nightly with rust-src and a bpf-linker need nothing of Debian's.
+            Self::KernelHalf if tools::nightly_builds_core() && tools::BPF_LINKER.is_there() => &[],
+            Self::KernelHalf => debian::EBPF_COMPILER,
+            Self::Engine => debian::ENGINE,
+            Self::Witnesses => debian::WITNESSES,
+            Self::Licences => &[],
+        }
+    }
+
+    fn tools(self) -> &'static [CargoTool] {
+        match self {
+            Self::KernelHalf => &[tools::BPF_LINKER],
+            Self::Licences => &[tools::CARGO_DENY],
+            Self::Engine | Self::Witnesses => &[],
+        }
+    }
+
+    fn ensure(self) -> Result<()> {
+        debian::install(self.packages(), self.why())?;
+        self.tools().iter().try_for_each(|tool| tool.install(self.why()))
+    }
+}
+
+/// `cargo xtask setup`: all of it.
+pub fn setup() -> Result<ExitCode> {
+    let missing = ensure(&ALL);
+    if missing.is_empty() {
+        say::step("everything is there");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let missing: Vec<_> = missing.into_iter().map(Part::why).collect();
+    Err(anyhow!("missing: {}", missing.join("; ")))
+}
+
+/// Sets up these parts and gives those that it could not. A caller goes on without them where it
+/// can; the reason has been said.
+pub fn ensure(parts: &[Part]) -> Vec<Part> {
+    let fails = |part: &Part| {
+        part.ensure()
+            .inspect_err(|error| say::step(&format!("{}: {error:#}", part.why())))
+            .is_err()
+    };
+    parts.iter().copied().filter(fails).collect()
+}
