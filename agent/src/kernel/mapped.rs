@@ -18,7 +18,7 @@ unsafe impl<T: Pod> Sync for Mapped<T> {}
 
 impl<T: Pod> Mapped<T> {
     /// The kernel rounds the values of an array up to this, and so they must be.
-    const ALIGNED: () = assert!(size_of::<T>() % 8 == 0);
+    const ALIGNED: () = assert!(size_of::<T>().is_multiple_of(8));
 
     /// `map` is an array of `len` such values, made with `BPF_F_MMAPABLE`.
     pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
