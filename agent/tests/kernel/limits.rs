@@ -1,10 +1,8 @@
 //! Many at once, and more than there is room for.
 
-use std::{
-    os::unix::net::UnixStream,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
+use std::{os::unix::net::UnixStream, thread};
+
+use rustix::net::{Shutdown, shutdown};
 
 use super::{Fixture, Options, fixture, fixture_with};
 
