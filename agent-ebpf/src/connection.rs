@@ -3,25 +3,27 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Answer, Call, Connection, Ends, Limited, Peer, State, Totals};
+use abi::{Answer, Call, Connection, Limited, Peer, State, Totals};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 
 use crate::{
     atomic::Cell,
     call::Thread,
-    descriptor, kernel,
-    maps::{CONNECTIONS, DESCRIPTORS, PEERS, refused},
+    descriptor,
+    kernel::{self, Address, Socket},
+    maps::{CONNECTIONS, PEERS, refused},
+    peer,
 };
 
 /// More than one turn only when another processor changed the same counter in between.
-const TURNS: u32 = 8;
+const TURNS: u32 = 4;
 
 /// A connection that cannot be removed while this is held. Give it back with [`Held::release`].
 #[derive(Clone, Copy)]
 pub struct Held(*mut Connection);
 
 /// Holds the connection with this inode, if there is one that is not just being removed.
-#[inline(always)]
+#[inline(never)]
 pub fn hold(inode: u64) -> Option<Held> {
     if inode == 0 {
         return None;
@@ -61,8 +63,14 @@ impl Held {
         unsafe { (*self.0).inode }
     }
 
-    /// Lets go; the last one out removes the connection.
     #[inline(always)]
+    fn sk(self) -> Address {
+        // SAFETY: held, so the entry is this connection's.
+        unsafe { (*self.0).sk as Address }
+    }
+
+    /// Lets go; the last one out removes the connection.
+    #[inline(never)]
     pub fn release(self) {
         if self.holders().decrement() != 1 {
             return;
@@ -71,7 +79,7 @@ impl Held {
         // SAFETY: a map's value.
         let connection = unsafe { &*self.0 };
         let inode = connection.inode;
-        if let Some(totals) = totals(&connection.peer) {
+        if let Some(totals) = totals(&connection.peer).or_else(other_totals) {
             totals.closed().count();
             if connection.state_at_close != State::Established as u64 {
                 totals.closed_after_peer().count();
@@ -100,32 +108,36 @@ impl Held {
     }
 }
 
-/// `connect` succeeded: enters the connection that was prepared when it began.
+/// `connect` succeeded.
 #[inline(always)]
-pub fn opened(fd: u32, inode: u64, prepared: *mut Connection) {
-    if DESCRIPTORS.get_ptr_mut(fd).is_none() {
+pub fn opened(call: &Call, socket: Socket) {
+    if !descriptor::is_watched(call.fd) {
         return refused(Limited::Descriptors);
     }
-    // SAFETY: `prepared` is this thread's own entry of CONNECTING.
-    let prepared = unsafe { &mut *prepared };
-    prepared.inode = inode;
-    // SAFETY: the helper has no preconditions.
-    prepared.opened_ns = unsafe { bpf_ktime_get_boot_ns() };
-    // Entered with no holder, so that nobody takes hold of a half-written entry.
-    if let Err(error) = CONNECTIONS.insert(inode, &*prepared, u64::from(BPF_NOEXIST)) {
+    let connection = Connection {
+        inode: socket.inode,
+        file: socket.file as u64,
+        sk: socket.sk() as u64,
+        // SAFETY: the helper has no preconditions.
+        opened_ns: unsafe { bpf_ktime_get_boot_ns() },
+        // Entered with no holder, so that nobody takes hold of a half-written entry.
+        holders: 0,
+        own_shutdown: 0,
+        state_at_close: State::Established as u64,
+        peer: peer::read(call),
+    };
+    if let Err(error) = CONNECTIONS.insert(socket.inode, &connection, u64::from(BPF_NOEXIST)) {
         if error != -EEXIST {
             refused(Limited::Connections);
         }
         return;
     }
-    let Some(held) = owned(inode) else { return };
-    held.holders().store(1);
-    enter_peer(&prepared.peer);
-    if let Some(totals) = totals(&prepared.peer) {
+    let Some(held) = owned(socket.inode) else { return };
+    if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
         totals.opened().count();
     }
-    descriptor::settle(fd);
-    held.release();
+    held.holders().store(1);
+    descriptor::enter(call.fd, socket.file, held);
 }
 
 const E2BIG: i32 = 7;
@@ -134,9 +146,11 @@ const EEXIST: i32 = 17;
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]
 pub fn closing(fd: u32) {
-    let inode = descriptor::connection(fd);
-    let Some(held) = hold(inode) else { return };
-    if let Some(ends) = ends(fd, inode) {
+    let Some(held) = hold(descriptor::connection(fd)) else {
+        return;
+    };
+    let ends = kernel::ends(held.sk());
+    if ends.shutdown != 0 {
         let own = held.own_shutdown().load() as u32;
         held.state_at_close().store(State::of(own, &ends) as u64);
     }
@@ -155,12 +169,13 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
         return;
     };
     let wanted = u64::from(how + 1);
-    let bits = (wanted & !held.own_shutdown().set(wanted)) as u32;
+    let detail = (wanted & !held.own_shutdown().set(wanted)) as u32;
     if thread
         .enter(Call {
             inode: held.inode(),
             fd,
-            bits,
+            detail,
+            ..Call::default()
         })
         .is_err()
     {
@@ -168,41 +183,47 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
     }
 }
 
-/// What a descriptor looks like, if it is the connection with this inode.
-#[inline(always)]
-pub fn look(fd: u32, inode: u64) -> Option<Answer> {
-    let held = hold(inode)?;
-    let own_shutdown = held.own_shutdown().load() as u32;
-    held.release();
-    Some(Answer {
-        found: 1,
-        own_shutdown,
-        ends: ends(fd, inode)?,
-    })
-}
-
-/// Both ends of the connection behind a descriptor, if it still is that connection after they were read.
-#[inline(always)]
-fn ends(fd: u32, inode: u64) -> Option<Ends> {
-    let socket = kernel::socket(fd);
-    let ends = socket.ends();
-    (socket.inode == inode && kernel::socket(fd).inode == inode).then_some(ends)
-}
-
-#[inline(always)]
-fn enter_peer(peer: &Peer) {
-    if PEERS.get_ptr(peer).is_none() && PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
-        refused(Limited::Peers);
+/// What a descriptor looks like, if it is a connection, and still is after it was read.
+///
+/// Reads without a holder: as long as the cell names the connection, the cell's own keeps the entry.
+#[inline(never)]
+pub fn look(fd: u32, answer: &mut Answer) {
+    answer.inode = 0;
+    let inode = descriptor::connection(fd);
+    if inode == 0 {
+        return;
+    }
+    let Some(entry) = CONNECTIONS.get_ptr(inode) else {
+        return;
+    };
+    // SAFETY: a map's value.
+    let connection = unsafe { &*entry };
+    answer.ends = kernel::ends(connection.sk as Address);
+    answer.opened_ns = connection.opened_ns;
+    answer.own_shutdown = connection.own_shutdown;
+    answer.peer = connection.peer;
+    if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
+        answer.inode = inode;
     }
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.
 #[inline(always)]
 fn totals(peer: &Peer) -> Option<Counters> {
-    PEERS
-        .get_ptr_mut(peer)
-        .or_else(|| PEERS.get_ptr_mut(Peer::OTHER))
-        .map(Counters)
+    PEERS.get_ptr_mut(peer).map(Counters)
+}
+
+#[inline(always)]
+fn first_totals(peer: &Peer) -> Option<Counters> {
+    if PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
+        refused(Limited::Peers);
+    }
+    totals(peer).or_else(other_totals)
+}
+
+#[inline(always)]
+fn other_totals() -> Option<Counters> {
+    totals(&Peer::OTHER)
 }
 
 /// [`Totals`] in their map.

@@ -4,6 +4,8 @@
 //! 5 already. So no program concludes from a call what the descriptor has become. Whatever may have changed it, the
 //! program at the call's exit looks into the process's descriptor table and makes the cell agree ([`settle`]).
 //!
+//! A file that was recycled while we read of it (`struct file` is SLAB_TYPESAFE_BY_RCU) is one more such change.
+//!
 //! That the cells are right once no call is under way: let the last write to a cell be W. Its writer read the table again after W
 //! and found it in agreement, or wrote again. Every change of the table after that reading belongs to a call whose exit comes
 //! after it, and that exit would have found the difference and written. So there was no such change.
@@ -13,8 +15,8 @@ use abi::{Call, Limited};
 use crate::{
     atomic::Cell,
     call::Thread,
-    connection::{hold, owned},
-    kernel,
+    connection::{Held, hold, owned},
+    kernel::{self, Address},
     maps::{DESCRIPTORS, refused},
 };
 
@@ -31,6 +33,25 @@ pub fn connection(fd: u32) -> u64 {
 fn cell(fd: u32) -> Option<Cell> {
     // SAFETY: a map's value.
     DESCRIPTORS.get_ptr_mut(fd).map(|cell| unsafe { Cell::new(cell) })
+}
+
+#[inline(always)]
+pub fn is_watched(fd: u32) -> bool {
+    cell(fd).is_some()
+}
+
+/// A new connection with its first descriptor; the cell takes over the holder.
+#[inline(always)]
+pub fn enter(fd: u32, file: Address, held: Held) {
+    // The cell is not 0 while the close of an earlier connection with this number has not been seen.
+    let entered = cell(fd).is_some_and(|cell| cell.replace(0, held.inode()).is_ok());
+    if entered && kernel::file(fd) == file {
+        return;
+    }
+    settle(fd);
+    if !entered {
+        held.release();
+    }
 }
 
 /// Makes a descriptor's cell agree with the process's table; its old and new connection lose and gain a holder.
@@ -72,7 +93,7 @@ pub fn duplicating(thread: Thread, old: u32) {
         .enter(Call {
             inode,
             fd: old,
-            bits: 0,
+            ..Call::default()
         })
         .is_err()
         && let Some(held) = held

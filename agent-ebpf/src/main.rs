@@ -1,7 +1,7 @@
 //! The kernel half of log-capturer: what the agent's process holds open, from `connect` to the last `close`.
 //!
 //! Entry points only, in the order of a connection's life. All but the last two are attached to the tracepoints of
-//! system calls; `identify` and `question` are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
+//! system calls; `identify` and `survey` are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -15,7 +15,7 @@ mod kernel;
 mod maps;
 mod peer;
 
-use abi::{Answer, Call, ERRNOS};
+use abi::{Call, ERRNOS, SURVEY};
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::{raw_tracepoint, tracepoint},
@@ -25,38 +25,38 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::{Thread, argument, result},
-    maps::{ANSWER, CONNECT_ERRORS, CONNECTING, OWNER},
+    maps::{ANSWERS, CONNECT_ERRORS, OWNER},
 };
 
 /// `connect(fd, address, length)`
 #[tracepoint]
 pub fn enter_connect(ctx: TracePointContext) -> u32 {
-    if let Some(thread) = Thread::ours() {
-        peer::connecting(thread, &ctx);
-    }
+    let Some(thread) = Thread::ours() else { return 0 };
+    let (fd, address, detail) = (argument(&ctx, 0) as u32, argument(&ctx, 1), argument(&ctx, 2) as u32);
+    let _ = thread.enter(Call {
+        fd,
+        address,
+        detail,
+        inode: 0,
+    });
     0
 }
 
 #[tracepoint]
 pub fn exit_connect(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
-    let Some(prepared) = CONNECTING.get_ptr_mut(thread.0) else {
-        return 0;
-    };
-    // SAFETY: only its own thread adds or removes this entry.
-    let fd = unsafe { (*prepared).opened_fd };
+    let Some(call) = thread.exit() else { return 0 };
     let result = result(&ctx);
-    let socket = kernel::socket(fd);
+    let socket = kernel::socket(call.fd);
     if socket.is_unix_stream() {
         if result == 0 {
-            debug!(&ctx, "connected: fd {} is socket:[{}]", fd, socket.inode);
-            connection::opened(fd, socket.inode, prepared);
+            debug!(&ctx, "connected: fd {} is socket:[{}]", call.fd, socket.inode);
+            connection::opened(&call, socket);
         } else {
-            debug!(&ctx, "connect failed: fd {}, result {}", fd, result);
+            debug!(&ctx, "connect failed: fd {}, result {}", call.fd, result);
             maps::count(&CONNECT_ERRORS, errno(result));
         }
     }
-    let _ = CONNECTING.remove(thread.0);
     0
 }
 
@@ -135,7 +135,7 @@ pub fn exit_shutdown(ctx: TracePointContext) -> u32 {
     let Some(call) = thread.exit() else { return 0 };
     if let Some(held) = connection::owned(call.inode) {
         if result(&ctx) != 0 {
-            held.own_shutdown().clear(u64::from(call.bits));
+            held.own_shutdown().clear(u64::from(call.detail));
         }
         held.release();
     }
@@ -148,7 +148,7 @@ pub fn enter_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let fd = argument(&ctx, 0) as u32;
     connection::closing(fd);
-    let _ = thread.enter(Call { inode: 0, fd, bits: 0 });
+    let _ = thread.enter(Call { fd, ..Call::default() });
     0
 }
 
@@ -158,10 +158,11 @@ pub fn exit_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let Some(call) = thread.exit() else { return 0 };
     let inode = descriptor::connection(call.fd);
+    // A cell of 0 needs no settling here: a close makes no connection, and whoever makes one settles the cell himself.
     if inode != 0 {
         trace!(&ctx, "closed: fd {} was socket:[{}]", call.fd, inode);
+        descriptor::settle(call.fd);
     }
-    descriptor::settle(call.fd);
     0
 }
 
@@ -172,12 +173,17 @@ pub fn identify(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `question(fd, inode)`: what the caller's descriptor looks like now, if it still is that connection.
+/// `survey(first)`: what this many of the caller's descriptors look like now.
 #[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn question(ctx: RawTracePointContext) -> i32 {
-    let (fd, inode) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1));
-    let answer = connection::look(fd, inode).unwrap_or(Answer::NOTHING);
-    let _ = ANSWER.set(0, answer, 0);
+pub fn survey(ctx: RawTracePointContext) -> i32 {
+    let first = ctx.arg::<u64>(0) as u32;
+    for index in 0..SURVEY {
+        let Some(answer) = ANSWERS.get_ptr_mut(index) else {
+            break;
+        };
+        // SAFETY: a map's value; the agent does not read it before this program has ended.
+        connection::look(first.wrapping_add(index), unsafe { &mut *answer });
+    }
     0
 }
 

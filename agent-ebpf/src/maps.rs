@@ -1,6 +1,6 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
-use abi::{Answer, Call, Connection, ERRNOS, LIMITED, Limited, Peer, Totals};
+use abi::{Answer, Call, Connection, ERRNOS, LIMITED, Limited, Peer, SURVEY, Totals};
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
@@ -26,10 +26,6 @@ pub static DESCRIPTORS: Array<u64> = Array::with_max_entries(1024, BPF_F_MMAPABL
 #[map]
 pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1024, 0);
 
-/// Thread → the connection that it is about to make. Full: the connection is missed.
-#[map]
-pub static CONNECTING: HashMap<u32, Connection> = HashMap::with_max_entries(1024, 0);
-
 /// Peer → totals; nothing is ever removed. Full: `Peer::OTHER`, which the agent enters first, takes the rest.
 #[map]
 pub static PEERS: HashMap<Peer, Totals> = HashMap::with_max_entries(64, 0);
@@ -42,9 +38,9 @@ pub static CONNECT_ERRORS: Array<u64> = Array::with_max_entries(ERRNOS, 0);
 #[map]
 pub static FAILURES: Array<u64> = Array::with_max_entries(LIMITED, 0);
 
-/// The answer to the agent's last question. The agent asks one at a time.
+/// What `survey` found, a descriptor each; the agent maps it into its memory. The agent runs one survey at a time.
 #[map]
-pub static ANSWER: Array<Answer> = Array::with_max_entries(1, 0);
+pub static ANSWERS: Array<Answer> = Array::with_max_entries(SURVEY, BPF_F_MMAPABLE);
 
 pub fn refused(map: Limited) {
     count(&FAILURES, map as u32);

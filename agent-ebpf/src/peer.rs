@@ -1,49 +1,25 @@
-//! Whom a `connect` is for, read at its entry: from the address given, as the peer may be gone by the exit.
+//! Whom a connection is with.
 
-use abi::{Connection, Limited, Peer};
-use aya_ebpf::{
-    helpers::{bpf_probe_read_user, generated},
-    programs::TracePointContext,
-};
+use abi::{Call, Peer};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated};
 
-use crate::{
-    call::{Thread, argument},
-    kernel::AF_UNIX,
-    maps::{CONNECTING, refused},
-};
+use crate::kernel::AF_UNIX;
 
 /// `sizeof(sun_path)`
-const SUN_PATH: usize = 108;
+const SUN_PATH: u32 = 108;
 const FAMILY: usize = size_of::<u16>();
 
-/// Remembers, for the thread, the connection that it is about to make.
+/// The peer that a `connect` was for. Its address is read when the call has succeeded: it lies where the process put it.
 #[inline(always)]
-pub fn connecting(thread: Thread, ctx: &TracePointContext) {
-    let address = argument(ctx, 1) as *const u8;
-    // SAFETY: the helper refuses a bad address instead of faulting.
-    if unsafe { bpf_probe_read_user::<u16>(address.cast()) } != Ok(AF_UNIX) {
-        return;
-    }
-    let mut connection = Connection {
-        inode: 0,
-        opened_ns: 0,
-        holders: 0,
-        own_shutdown: 0,
-        state_at_close: 0,
-        opened_fd: argument(ctx, 0) as u32,
-        call_site: 0,
-        peer: Peer {
-            family: AF_UNIX,
-            ..Peer::OTHER
-        },
+pub fn read(call: &Call) -> Peer {
+    let mut peer = Peer {
+        family: AF_UNIX,
+        ..Peer::OTHER
     };
-    let length = (argument(ctx, 2) as usize & 0xffff)
-        .saturating_sub(FAMILY)
-        .min(SUN_PATH);
-    read_name(&mut connection.peer, address.wrapping_add(FAMILY), length as u32);
-    if CONNECTING.insert(thread.0, &connection, 0).is_err() {
-        refused(Limited::Calls);
-    }
+    let name = (call.address as *const u8).wrapping_add(FAMILY);
+    let length = (call.detail & 0xffff).saturating_sub(FAMILY as u32).min(SUN_PATH);
+    read_name(&mut peer, name, length);
+    peer
 }
 
 /// A path ends at its terminator or at the address's end; an abstract name (first byte 0) is all of it, zeros included.

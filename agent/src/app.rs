@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -17,7 +16,7 @@ use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
 use crate::kernel::{self, Kernel, Tier};
-use crate::metrics;
+use crate::metrics::{self, Registry};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::register::Register;

@@ -19,8 +19,8 @@ pub struct Layout {
     pub exit_ret: u32,
     pub task_struct_files: u32,
     pub files_struct_fdt: u32,
+    /// `max_fds`, and `fd` eight bytes after it.
     pub fdtable_max_fds: u32,
-    pub fdtable_fd: u32,
     pub file_f_inode: u32,
     pub file_private_data: u32,
     pub inode_i_mode: u32,
@@ -36,4 +36,4 @@ pub struct Layout {
     pub sock_sk_shutdown: Bits,
 }
 
-const _: () = assert!(size_of::<Layout>() == 18 * 4 + 12);
+const _: () = assert!(size_of::<Layout>() == 17 * 4 + 12);

@@ -34,6 +34,9 @@ impl Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     pub inode: u64,
+    /// Its `struct file` and `struct sock`: addresses in the kernel, for the programs only.
+    pub file: u64,
+    pub sk: u64,
     /// `bpf_ktime_get_boot_ns` at the end of `connect`.
     pub opened_ns: u64,
     /// How many hold it: descriptors, and for a moment a running program or system call.
@@ -43,9 +46,6 @@ pub struct Connection {
     pub own_shutdown: u64,
     /// [`State`] at the last attempt to close a descriptor of it.
     pub state_at_close: u64,
-    /// The descriptor that `connect` was called on.
-    pub opened_fd: u32,
-    pub call_site: u32,
     pub peer: Peer,
 }
 
@@ -68,36 +68,31 @@ impl Totals {
 
 /// A system call under way on one thread.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Call {
     /// The connection held for the duration of the call, 0 for none.
     pub inode: u64,
+    /// `connect` only: where the peer's address is, in the process's memory.
+    pub address: u64,
     pub fd: u32,
-    /// `shutdown` only: the bits that are ours if it succeeds.
-    pub bits: u32,
+    /// `connect`: the length of the address. `shutdown`: the bits that are ours if it succeeds.
+    pub detail: u32,
 }
 
-/// What `question` says of one descriptor.
+/// What `survey` says of one descriptor.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Answer {
-    /// 1 if the descriptor was, before and after the reading, the connection that was asked for.
-    pub found: u32,
-    pub own_shutdown: u32,
+    /// 0: not a connection; so for the rest.
+    pub inode: u64,
+    pub opened_ns: u64,
+    pub own_shutdown: u64,
     pub ends: Ends,
+    pub peer: Peer,
 }
 
-impl Answer {
-    pub const NOTHING: Self = Self {
-        found: 0,
-        own_shutdown: 0,
-        ends: Ends {
-            shutdown: 0,
-            peer_state: 0,
-            peer_inode: 0,
-        },
-    };
-}
+/// How many descriptors one run of `survey` goes through.
+pub const SURVEY: u32 = 32;
 
 /// Maps that can refuse an entry; the index of its counter in `FAILURES`.
 #[repr(u32)]
@@ -115,10 +110,10 @@ pub const LIMITED: u32 = 4;
 pub const ERRNOS: u32 = 134;
 
 const _: () = assert!(size_of::<Peer>() == 120);
-const _: () = assert!(size_of::<Connection>() == 168);
+const _: () = assert!(size_of::<Connection>() == 176);
 const _: () = assert!(size_of::<Totals>() == 24);
-const _: () = assert!(size_of::<Call>() == 16);
-const _: () = assert!(size_of::<Answer>() == 24);
+const _: () = assert!(size_of::<Call>() == 24);
+const _: () = assert!(size_of::<Answer>() == 160);
 
 #[cfg(feature = "user")]
 mod pod {

@@ -17,6 +17,15 @@ pub struct Ends {
     pub peer_inode: u64,
 }
 
+impl Ends {
+    /// Nobody shut down anything; then the peer is not looked at.
+    pub const ALIVE: Self = Self {
+        shutdown: 0,
+        peer_state: 0,
+        peer_inode: 0,
+    };
+}
+
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

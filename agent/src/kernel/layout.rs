@@ -19,13 +19,17 @@ pub fn structures() -> Result<Layout, Refusal> {
 
 fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
     let btf = Btf::parse(bytes)?;
+    let fdtable_max_fds = btf.offset("fdtable.max_fds")?;
+    // They are read at once.
+    if btf.offset("fdtable.fd")? != fdtable_max_fds + 8 {
+        return Err(BtfError::NoField("fdtable.fd after fdtable.max_fds".into()));
+    }
     Ok(Layout {
         enter_args: 0,
         exit_ret: 0,
         task_struct_files: btf.offset("task_struct.files")?,
         files_struct_fdt: btf.offset("files_struct.fdt")?,
-        fdtable_max_fds: btf.offset("fdtable.max_fds")?,
-        fdtable_fd: btf.offset("fdtable.fd")?,
+        fdtable_max_fds,
         file_f_inode: btf.offset("file.f_inode")?,
         file_private_data: btf.offset("file.private_data")?,
         inode_i_mode: btf.offset("inode.i_mode")?,

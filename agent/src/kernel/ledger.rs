@@ -5,17 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use abi::{Answer, ERRNOS, LIMITED, Limited, Peer, State, Totals};
+use abi::{Answer, ERRNOS, LIMITED, Limited, Peer, SURVEY, State, Totals};
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError},
     programs::RawTracePoint,
 };
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    descriptors::Descriptors,
     loader::{Settings, ask},
+    mapped::Mapped,
     refusal::Refusal,
     snapshot::{Connection, MapUsage, PeerTotals, Snapshot, peer_name},
 };
@@ -23,11 +23,11 @@ use super::{
 /// The maps, as the agent reads them.
 pub struct Ledger {
     connections: HashMap<MapData, u64, abi::Connection>,
-    descriptors: Descriptors,
+    descriptors: Mapped<u64>,
+    answers: Mapped<Answer>,
     peers: HashMap<MapData, Peer, Totals>,
     connect_errors: Array<MapData, u64>,
     failures: Array<MapData, u64>,
-    answer: Array<MapData, Answer>,
     capacity: u64,
 }
 
@@ -39,22 +39,17 @@ const PEERS: u64 = 64;
 
 impl Ledger {
     pub fn take(ebpf: &mut Ebpf, settings: &Settings) -> Result<Self, Refusal> {
-        let Some(Map::Array(descriptors)) = ebpf.take_map("DESCRIPTORS") else {
-            return Err(Refusal::foreign_object("DESCRIPTORS"));
-        };
-        let descriptors = Descriptors::map(descriptors.fd(), settings.descriptors as usize)
-            .map_err(|error| Refusal::new("map `DESCRIPTORS` into memory", &error))?;
         let mut peers: HashMap<_, Peer, Totals> = open(ebpf, "PEERS")?;
         peers
             .insert(Peer::OTHER, Totals::ZERO, 0)
             .map_err(|error| Refusal::new("write the map `PEERS`", &error))?;
         Ok(Self {
             connections: open(ebpf, "CONNECTIONS")?,
-            descriptors,
+            descriptors: mapped(ebpf, "DESCRIPTORS", settings.descriptors)?,
+            answers: mapped(ebpf, "ANSWERS", SURVEY)?,
             peers,
             connect_errors: open(ebpf, "CONNECT_ERRORS")?,
             failures: open(ebpf, "FAILURES")?,
-            answer: open(ebpf, "ANSWER")?,
             capacity: settings.connections.into(),
         })
     }
@@ -67,11 +62,11 @@ impl Ledger {
         }
     }
 
-    pub fn snapshot(&self, question: &RawTracePoint) -> Result<Snapshot, Refusal> {
+    pub fn snapshot(&self, survey: &RawTracePoint) -> Result<Snapshot, Refusal> {
         let mut totals = self.totals()?;
         let mut attempt = 1;
         loop {
-            let connections = self.live(question)?;
+            let connections = self.live(survey)?;
             let after = self.totals()?;
             if after == totals || attempt == ATTEMPTS {
                 return self.with_maps(connections, after);
@@ -87,46 +82,40 @@ impl Ledger {
             .map_err(|error| unreadable(&error))
     }
 
-    fn live(&self, question: &RawTracePoint) -> Result<Vec<Connection>, Refusal> {
-        // inode → lowest descriptor, and how many
-        let mut descriptors = BTreeMap::<u64, (u32, u32)>::new();
-        for (fd, inode) in self.descriptors.open() {
-            descriptors.entry(inode).or_insert((fd, 0)).1 += 1;
-        }
-        let now = since_boot();
-        let mut live = Vec::with_capacity(descriptors.len());
-        for entry in self.connections.iter() {
-            let (inode, entry) = match entry {
-                Ok(entry) => entry,
-                // Released while we read.
-                Err(MapError::KeyNotFound) => continue,
-                Err(error) => return Err(unreadable(&error)),
-            };
-            let Some(&(fd, count)) = descriptors.get(&inode) else {
+    fn live(&self, survey: &RawTracePoint) -> Result<Vec<Connection>, Refusal> {
+        let (now, now_since_boot) = (SystemTime::now(), since_boot());
+        let mut live = BTreeMap::<u64, Connection>::new();
+        for first in (0..self.descriptors.len()).step_by(SURVEY as usize) {
+            let block = first..first + SURVEY as usize;
+            if block.clone().all(|fd| self.inode(fd) == 0) {
                 continue;
-            };
-            let Some(state) = self.state(question, fd, inode)? else {
-                continue;
-            };
-            let age = now.saturating_sub(Duration::from_nanos(entry.opened_ns));
-            live.push(Connection {
-                inode,
-                fd: fd as i32,
-                descriptors: count,
-                peer: peer_name(&entry.peer),
-                opened: SystemTime::now() - age,
-                age,
-                state,
-            });
+            }
+            ask(survey, first as u64)?;
+            for (index, fd) in block.enumerate() {
+                let Some(answer) = self.answers.get(index).filter(|answer| answer.inode != 0) else {
+                    continue;
+                };
+                let connection = live.entry(answer.inode).or_insert_with(|| {
+                    let age = now_since_boot.saturating_sub(Duration::from_nanos(answer.opened_ns));
+                    Connection {
+                        inode: answer.inode,
+                        fd: fd as i32,
+                        descriptors: 0,
+                        peer: peer_name(&answer.peer),
+                        opened: now - age,
+                        age,
+                        state: State::of(answer.own_shutdown as u32, &answer.ends),
+                    }
+                });
+                connection.descriptors += 1;
+            }
         }
-        Ok(live)
+        Ok(live.into_values().collect())
     }
 
-    /// Asks the socket itself; none if the connection was released meanwhile.
-    fn state(&self, question: &RawTracePoint, fd: u32, inode: u64) -> Result<Option<State>, Refusal> {
-        ask(question, [fd.into(), inode])?;
-        let answer = self.answer.get(&0, 0).map_err(|error| unreadable(&error))?;
-        Ok((answer.found == 1).then(|| State::of(answer.own_shutdown, &answer.ends)))
+    /// The inode of the connection that a descriptor is; 0 for none.
+    fn inode(&self, fd: usize) -> u64 {
+        self.descriptors.get(fd).unwrap_or(0)
     }
 
     fn with_maps(&self, connections: Vec<Connection>, totals: Vec<(Peer, Totals)>) -> Result<Snapshot, Refusal> {
@@ -157,7 +146,7 @@ impl Ledger {
             usage(
                 "descriptors",
                 Limited::Descriptors,
-                self.descriptors.open().count() as u64,
+                (0..self.descriptors.len()).filter(|&fd| self.inode(fd) != 0).count() as u64,
                 self.descriptors.len() as u64,
             )?,
             usage("peers", Limited::Peers, totals.len() as u64, PEERS)?,
@@ -192,6 +181,13 @@ where
     let what = || format!("open the map `{name}`");
     let map = ebpf.take_map(name).ok_or_else(|| Refusal::foreign_object(name))?;
     map.try_into().map_err(|error| Refusal::new(what(), &error))
+}
+
+fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
+    let Some(Map::Array(map)) = ebpf.take_map(name) else {
+        return Err(Refusal::foreign_object(name));
+    };
+    Mapped::new(map.fd(), len as usize).map_err(|error| Refusal::new(format_args!("map `{name}` into memory"), &error))
 }
 
 fn unreadable(error: &MapError) -> Refusal {

@@ -1,14 +1,14 @@
 //! Loads the programs and attaches them.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
 use abi::Layout;
 use aya::{
     Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
-    programs::{RawTracePoint, TracePoint},
+    programs::{RawTracePoint, TracePoint, trace_point::TracePointLink},
 };
 
-use super::{layout, refusal::Refusal, tracefs};
+use super::{layout, namespace, refusal::Refusal};
 
 #[cfg(kernel_part)]
 static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTURER_EBPF_OBJECT")));
@@ -43,16 +43,34 @@ pub struct Settings {
     pub debug: bool,
 }
 
-pub fn load(settings: &Settings) -> Result<Ebpf, Refusal> {
+/// The attachments; they end with this.
+#[derive(Default)]
+pub struct Links(Vec<TracePointLink>);
+
+impl Drop for Links {
+    /// The kernel waits for a grace period with each one (`tracepoint_synchronize_unregister`): a second for all of them
+    /// in turn.
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            for link in self.0.drain(..) {
+                // Where no thread can be had, the link goes with the closure, here.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            }
+        });
+    }
+}
+
+pub fn load(settings: &Settings) -> Result<(Ebpf, Links), Refusal> {
     let object = OBJECT.ok_or_else(Refusal::not_built)?;
     let mut layout = layout::structures()?;
-    tracefs::with(|tracefs| {
+    namespace::with_tracefs(|tracefs| {
         layout::records(tracefs, &mut layout)?;
         let mut ebpf = create(object, settings, &layout)?;
+        let mut links = Links::default();
         for &(program, events) in PROGRAMS {
-            attach(&mut ebpf, program, events, tracefs)?;
+            attach(&mut ebpf, program, events, tracefs, &mut links)?;
         }
-        Ok(ebpf)
+        Ok((ebpf, links))
     })
 }
 
@@ -74,17 +92,17 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
     let mut ebpf = loader
         .load(object)
         .map_err(|error| Refusal::new("create the kernel maps", &error))?;
-    for name in ["identify", "question"] {
+    for name in ["identify", "survey"] {
         raw_tracepoint(&mut ebpf, name)?
             .load()
             .map_err(|error| Refusal::load(name, &error))?;
     }
     // Before the attach, or the first calls would be taken for another process's.
-    ask(raw_tracepoint(&mut ebpf, "identify")?, [0; 2])?;
+    ask(raw_tracepoint(&mut ebpf, "identify")?, 0)?;
     Ok(ebpf)
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path) -> Result<(), Refusal> {
+fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &mut Links) -> Result<(), Refusal> {
     let program: &mut TracePoint = ebpf
         .program_mut(name)
         .and_then(|program| program.try_into().ok())
@@ -94,9 +112,11 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path) -> Resul
         if OPTIONAL.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
             continue;
         }
-        program
+        let link = program
             .attach("syscalls", event)
+            .and_then(|id| program.take_link(id))
             .map_err(|error| Refusal::new(format_args!("attach to the tracepoint `syscalls:{event}`"), &error))?;
+        links.0.push(link);
     }
     Ok(())
 }
@@ -108,9 +128,9 @@ fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTrace
 }
 
 /// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
-pub fn ask(program: &RawTracePoint, question: [u64; 2]) -> Result<(), Refusal> {
+pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
     let mut options = RawTracePointRunOptions::new();
-    options.args[..2].copy_from_slice(&question);
+    options.args[0] = argument;
     program
         .test_run(options)
         .map(drop)

@@ -1,18 +1,18 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`tracefs`]), then [`ledger`]. Nothing here knows whom
+//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`]. Nothing here knows whom
 //! the connections are for.
 
 mod btf;
-mod descriptors;
 mod layout;
 mod ledger;
 mod loader;
 mod log;
+mod mapped;
 mod metrics;
+mod namespace;
 mod refusal;
 mod snapshot;
-mod tracefs;
 
 use std::sync::Mutex;
 
@@ -20,7 +20,11 @@ use aya::{Ebpf, programs::RawTracePoint};
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
-use self::{ledger::Ledger, loader::Settings, log::IntoTracing};
+use self::{
+    ledger::Ledger,
+    loader::{Links, Settings},
+    log::IntoTracing,
+};
 pub use self::{
     metrics::Metrics,
     refusal::{Refusal, RefusalKind},
@@ -54,7 +58,9 @@ pub enum Tier {
 
 /// The attached programs. They are detached when this is dropped.
 pub struct Kernel {
-    /// Owns the programs and their links; `question` is run through it, one at a time.
+    /// Before the programs, as fields are dropped in this order.
+    _links: Links,
+    /// Owns the programs; `survey` is run through it, one at a time.
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     messages: Mutex<EbpfLogger<IntoTracing>>,
@@ -73,11 +79,12 @@ impl Kernel {
             descriptors: limit.clamp(FEWEST_DESCRIPTORS, MOST_DESCRIPTORS) as u32,
             debug: options.debug,
         };
-        let mut ebpf = loader::load(&settings)?;
+        let (mut ebpf, links) = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
         Ok(Self {
+            _links: links,
             ebpf: Mutex::new(ebpf),
             ledger,
             messages: Mutex::new(messages),
@@ -95,11 +102,11 @@ impl Kernel {
 
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.ebpf.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let question: &RawTracePoint = ebpf
-            .program("question")
+        let survey: &RawTracePoint = ebpf
+            .program("survey")
             .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| Refusal::foreign_object("question"))?;
-        self.ledger.snapshot(question)
+            .ok_or_else(|| Refusal::foreign_object("survey"))?;
+        self.ledger.snapshot(survey)
     }
 
     /// Passes on what the programs reported since the last time, to `tracing`, target `log_capturer::kernel::bpf`.

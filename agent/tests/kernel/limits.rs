@@ -152,6 +152,6 @@ fn more_peers_than_room_share_one_name() {
 #[test]
 fn a_thousand_connections() {
     let Some(fixture) = fixture() else { return };
-    let clients: Vec<_> = (0..400).map(|_| fixture.pair()).collect();
+    let clients: Vec<_> = (0..1000).map(|_| fixture.pair()).collect();
     assert_eq!(fixture.checked().connections.len(), clients.len());
 }

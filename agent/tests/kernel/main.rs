@@ -6,7 +6,9 @@
 mod descriptors;
 mod ends;
 mod limits;
+mod messages;
 mod namespace;
+mod rights;
 mod witness;
 
 use std::{
@@ -26,7 +28,10 @@ use std::{
 };
 
 use log_capturer::kernel::{Connection, Kernel, Options, PeerTotals, RefusalKind, Snapshot, State};
-use rustix::fs::fstat;
+use rustix::{
+    fs::fstat,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -45,6 +50,16 @@ fn fixture() -> Option<Fixture> {
 
 fn fixture_with(options: &Options) -> Option<Fixture> {
     let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // Both ends of a thousand connections are ours.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .expect("up to the hard limit");
     match Kernel::attach(options) {
         Ok(kernel) => {
             let (server, path) = listener();

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    process::{self, Command},
+    process::Command,
 };
 
 /// Inode → descriptors, of every socket in `/proc/self/fd`.
@@ -54,9 +54,4 @@ pub fn connections() -> BTreeMap<u64, u32> {
         .filter(|(inode, _)| clients.contains(inode))
         .map(|(inode, fds)| (inode, fds.len() as u32))
         .collect()
-}
-
-#[allow(dead_code, reason = "for messages of failed assertions")]
-pub fn whoami() -> u32 {
-    process::id()
 }
