@@ -262,7 +262,7 @@ async fn deliver(outbox: &Outbox, writers: &Writers, deadline: Instant, signals:
 
 /// The last word: whether the kernel still holds a connection. Tells whether all is well.
 fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
-    let believed = register.snapshot().len();
+    let believed = register.count();
     let Some(kernel) = kernel else {
         info!(
             register = believed,

@@ -74,6 +74,8 @@ pub struct ConnectionRow {
     /// Absent where the register knows nothing of it: nobody owns that connection.
     pub purpose: Option<String>,
     pub container: Option<String>,
+    /// The function that opened it.
+    pub opened_by: Option<String>,
     pub age_seconds: f64,
     pub state: String,
 }
@@ -148,8 +150,14 @@ impl Pages {
                         fd: connection.fd,
                         descriptors: Some(connection.descriptors),
                         peer: Some(connection.peer),
-                        purpose: held.as_ref().map(|held| held.purpose.as_str().to_owned()),
-                        container: held.and_then(|held| held.container).map(|id| id.to_string()),
+                        purpose: held
+                            .as_ref()
+                            .map(|held| held.opening.site.purpose().as_str().to_owned()),
+                        container: held
+                            .as_ref()
+                            .and_then(|held| held.opening.container.as_ref())
+                            .map(|id| id.to_string()),
+                        opened_by: held.map(|held| held.opening.site.as_str().to_owned()),
                         age_seconds: connection.age.as_secs_f64(),
                         state: connection.state.as_str().to_owned(),
                     });
@@ -164,8 +172,9 @@ impl Pages {
             fd: held.fd,
             descriptors: None,
             peer: None,
-            purpose: Some(held.purpose.as_str().to_owned()),
-            container: held.container.map(|id| id.to_string()),
+            purpose: Some(held.opening.site.purpose().as_str().to_owned()),
+            opened_by: Some(held.opening.site.as_str().to_owned()),
+            container: held.opening.container.map(|id| id.to_string()),
             age_seconds: held.opened.elapsed().as_secs_f64(),
             state: "unknown".to_owned(),
         }));
