@@ -80,7 +80,10 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     }
 
     let part = readiness.part("engine");
-    let capture = Capture::new(context(config, &engine, &outbox, pace, &registry, &kernel)?, part);
+    let capture = Capture::new(
+        context(config, &engine, &register, &outbox, pace, &registry, &kernel)?,
+        part,
+    );
     let mut fatal = None;
     capture
         .run(async {
@@ -186,6 +189,7 @@ fn delivery(config: &Config, registry: &Registry, readiness: &Readiness) -> Resu
 fn context(
     config: &Config,
     engine: &Engine,
+    register: &Register,
     outbox: &Outbox,
     pace: Arc<Pace>,
     registry: &Registry,
@@ -196,6 +200,7 @@ fn context(
     let kernel = kernel.clone();
     Ok(Context {
         engine: engine.clone(),
+        register: register.clone(),
         outbox: outbox.clone(),
         slots: Slots::new(
             capture.streams.max_concurrent,

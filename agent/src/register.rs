@@ -88,6 +88,8 @@ pub struct Held {
     pub eof_read: bool,
     /// Nothing is read for now, because the sinks have no room.
     pub waits_for_room: bool,
+    /// The container has been removed meanwhile.
+    pub container_gone: bool,
 }
 
 /// What changes while a connection is open; set on the way of a read, so without a lock.
@@ -95,6 +97,7 @@ pub struct Held {
 struct Flags {
     eof_read: AtomicBool,
     waits_for_room: AtomicBool,
+    container_gone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -140,8 +143,18 @@ impl Register {
             opened: record.opened,
             eof_read: record.flags.eof_read.load(Ordering::Relaxed),
             waits_for_room: record.flags.waits_for_room.load(Ordering::Relaxed),
+            container_gone: record.flags.container_gone.load(Ordering::Relaxed),
         };
         self.lock().iter().map(held).collect()
+    }
+
+    /// A container has been removed: connections that are still open for it have no use.
+    pub fn container_gone(&self, container: &ContainerId) {
+        for record in self.lock().values() {
+            if record.opening.container.as_ref() == Some(container) {
+                record.flags.container_gone.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// How many connections are held now.
@@ -213,6 +226,11 @@ mod tests {
         entry.waits_for_room(true);
         let held = register.snapshot();
         assert!(held[0].eof_read && held[0].waits_for_room);
+
+        register.container_gone(&ContainerId::new("other"));
+        assert!(!register.snapshot()[0].container_gone);
+        register.container_gone(&ContainerId::new("abc"));
+        assert!(register.snapshot()[0].container_gone);
 
         drop(entry);
         assert_eq!(register.count(), 0);

@@ -25,7 +25,7 @@ use crate::delivery::Outbox;
 use crate::engine::{Engine, EngineError, LogStream, Since};
 use crate::pace::Pace;
 use crate::record::{Container, ContainerId};
-use crate::register::{Inode, Site};
+use crate::register::{Inode, Register, Site};
 
 pub use containers::Capture;
 pub use metrics::Metrics;
@@ -56,6 +56,7 @@ impl Retry {
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
+    pub register: Register,
     pub outbox: Outbox,
     pub slots: Slots,
     pub pace: Arc<Pace>,

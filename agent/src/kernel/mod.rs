@@ -5,6 +5,7 @@
 
 mod btf;
 mod layout;
+mod leaks;
 mod ledger;
 mod loader;
 mod log;
@@ -20,15 +21,16 @@ use aya::{Ebpf, programs::RawTracePoint};
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
+pub use self::{
+    leaks::{Detector, Leak, Patience, Reason},
+    metrics::Metrics,
+    refusal::{Refusal, RefusalKind},
+    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
+};
 use self::{
     ledger::Ledger,
     loader::{Links, Settings},
     log::IntoTracing,
-};
-pub use self::{
-    metrics::Metrics,
-    refusal::{Refusal, RefusalKind},
-    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
 };
 
 #[derive(Clone, Debug)]
