@@ -15,7 +15,7 @@ use crate::capture::{self, Capture, Context, Retry, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
-use crate::kernel::{self, Kernel, Tier};
+use crate::kernel::{self, Kernel, LeakMetrics, Leaks, Patience, Tier, WatchOptions};
 use crate::metrics::{self, Registry};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
@@ -57,12 +57,25 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
 
     let mut signals = Signals::new()?;
     let mut background = JoinSet::new();
+    let leaks = Leaks::default();
+    if let Some(kernel) = &kernel {
+        let metrics = LeakMetrics::new(&registry)?;
+        let options = watch_options(config);
+        background.spawn(kernel::watch(
+            Arc::clone(kernel),
+            register.clone(),
+            options,
+            metrics,
+            leaks.clone(),
+        ));
+    }
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
         register: register.clone(),
         engine: engine.clone(),
         kernel: kernel.clone(),
+        leaks,
         kernel_metrics,
         registry: registry.clone(),
     };
@@ -223,6 +236,18 @@ fn context(
             max_delay: config.docker.retry.max_delay,
         },
     })
+}
+
+fn watch_options(config: &Config) -> WatchOptions {
+    let leaks = &config.kernel.leaks;
+    WatchOptions {
+        interval: leaks.scan_interval,
+        patience: Patience {
+            orphan: leaks.orphan_after,
+            half_closed: leaks.half_closed_after,
+        },
+        heal: config.kernel.heal,
+    }
 }
 
 async fn reap(engine: Engine) {

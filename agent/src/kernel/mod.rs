@@ -14,6 +14,7 @@ mod metrics;
 mod namespace;
 mod refusal;
 mod snapshot;
+mod watch;
 
 use std::sync::Mutex;
 
@@ -23,9 +24,10 @@ use rustix::process::{Resource, getrlimit};
 
 pub use self::{
     leaks::{Detector, Leak, Patience, Reason},
-    metrics::Metrics,
+    metrics::{LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},
     snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
+    watch::{Leaks, WatchOptions, watch},
 };
 use self::{
     ledger::Ledger,
