@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -16,8 +15,8 @@ use crate::capture::{self, Capture, Context, Retry, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
-use crate::kernel::{self, Kernel, Tier};
-use crate::metrics;
+use crate::kernel::{self, Kernel, LeakMetrics, Leaks, Patience, Tier, WatchOptions};
+use crate::metrics::{self, Registry};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::register::Register;
@@ -58,12 +57,25 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
 
     let mut signals = Signals::new()?;
     let mut background = JoinSet::new();
+    let leaks = Leaks::default();
+    if let Some(kernel) = &kernel {
+        let metrics = LeakMetrics::new(&registry)?;
+        let options = watch_options(config);
+        background.spawn(kernel::watch(
+            Arc::clone(kernel),
+            register.clone(),
+            options,
+            metrics,
+            leaks.clone(),
+        ));
+    }
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
         register: register.clone(),
         engine: engine.clone(),
         kernel: kernel.clone(),
+        leaks,
         kernel_metrics,
         registry: registry.clone(),
     };
@@ -81,7 +93,10 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     }
 
     let part = readiness.part("engine");
-    let capture = Capture::new(context(config, &engine, &outbox, pace, &registry, &kernel)?, part);
+    let capture = Capture::new(
+        context(config, &engine, &register, &outbox, pace, &registry, &kernel)?,
+        part,
+    );
     let mut fatal = None;
     capture
         .run(async {
@@ -187,6 +202,7 @@ fn delivery(config: &Config, registry: &Registry, readiness: &Readiness) -> Resu
 fn context(
     config: &Config,
     engine: &Engine,
+    register: &Register,
     outbox: &Outbox,
     pace: Arc<Pace>,
     registry: &Registry,
@@ -197,6 +213,7 @@ fn context(
     let kernel = kernel.clone();
     Ok(Context {
         engine: engine.clone(),
+        register: register.clone(),
         outbox: outbox.clone(),
         slots: Slots::new(
             capture.streams.max_concurrent,
@@ -219,6 +236,18 @@ fn context(
             max_delay: config.docker.retry.max_delay,
         },
     })
+}
+
+fn watch_options(config: &Config) -> WatchOptions {
+    let leaks = &config.kernel.leaks;
+    WatchOptions {
+        interval: leaks.scan_interval,
+        patience: Patience {
+            orphan: leaks.orphan_after,
+            half_closed: leaks.half_closed_after,
+        },
+        heal: config.kernel.heal,
+    }
 }
 
 async fn reap(engine: Engine) {
@@ -263,7 +292,7 @@ async fn deliver(outbox: &Outbox, writers: &Writers, deadline: Instant, signals:
 
 /// The last word: whether the kernel still holds a connection. Tells whether all is well.
 fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
-    let believed = register.snapshot().len();
+    let believed = register.count();
     let Some(kernel) = kernel else {
         info!(
             register = believed,

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ pub type Inode = u64;
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Short requests: ping, list, inspect.
+    /// Short requests: ping, list.
     Control,
     /// The engine's event stream.
     Events,
@@ -37,47 +38,131 @@ impl Purpose {
     }
 }
 
+/// The call that opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Site {
+    /// A short request found no idle connection.
+    Pool,
+    Events,
+    /// A container's log is opened, for the first time or after its stream ended.
+    Follow,
+    /// A second connection takes over a container's log.
+    Rotation,
+}
+
+impl Site {
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Site::Pool => Purpose::Control,
+            Site::Events => Purpose::Events,
+            Site::Follow | Site::Rotation => Purpose::Logs,
+        }
+    }
+
+    /// The function, by its path in the code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Site::Pool => "engine::pool::Pool::lease",
+            Site::Events => "engine::api::Engine::events",
+            Site::Follow => "capture::follower::Follower::read",
+            Site::Rotation => "capture::follower::Follower::open_another",
+        }
+    }
+}
+
+/// Who opens a connection, and for which container.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub site: Site,
+    pub container: Option<ContainerId>,
+}
+
 /// One open connection, as the agent believes.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub inode: Inode,
     pub fd: RawFd,
-    pub purpose: Purpose,
-    pub container: Option<ContainerId>,
+    pub opening: Opening,
     pub opened: Instant,
+    /// A read has shown the end of what the peer sends.
+    pub eof_read: bool,
+    /// Nothing is read for now, because the sinks have no room.
+    pub waits_for_room: bool,
+    /// The container has been removed meanwhile.
+    pub container_gone: bool,
+}
+
+/// What changes while a connection is open; set on the way of a read, so without a lock.
+#[derive(Debug, Default)]
+struct Flags {
+    eof_read: AtomicBool,
+    waits_for_room: AtomicBool,
+    container_gone: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Record {
+    fd: RawFd,
+    opening: Opening,
+    opened: Instant,
+    flags: Arc<Flags>,
 }
 
 /// All open connections, as the agent believes.
 #[derive(Clone, Debug, Default)]
 pub struct Register {
-    held: Arc<Mutex<HashMap<Inode, Held>>>,
+    held: Arc<Mutex<HashMap<Inode, Record>>>,
 }
 
 impl Register {
     /// Enters a connected socket. It stays entered until the returned entry is dropped.
-    pub fn enter(&self, socket: impl AsFd, purpose: Purpose, container: Option<ContainerId>) -> io::Result<Entry> {
+    pub fn enter(&self, socket: impl AsFd, opening: Opening) -> io::Result<Entry> {
         let fd = socket.as_fd();
         let inode = rustix::fs::fstat(fd)?.st_ino;
-        let held = Held {
-            inode,
+        let flags = Arc::new(Flags::default());
+        let record = Record {
             fd: fd.as_raw_fd(),
-            purpose,
-            container,
+            opening,
             opened: Instant::now(),
+            flags: Arc::clone(&flags),
         };
-        self.lock().insert(inode, held);
+        self.lock().insert(inode, record);
         Ok(Entry {
             inode,
+            flags,
             register: self.clone(),
         })
     }
 
     /// Everything that is held now.
     pub fn snapshot(&self) -> Vec<Held> {
-        self.lock().values().cloned().collect()
+        let held = |(&inode, record): (&Inode, &Record)| Held {
+            inode,
+            fd: record.fd,
+            opening: record.opening.clone(),
+            opened: record.opened,
+            eof_read: record.flags.eof_read.load(Ordering::Relaxed),
+            waits_for_room: record.flags.waits_for_room.load(Ordering::Relaxed),
+            container_gone: record.flags.container_gone.load(Ordering::Relaxed),
+        };
+        self.lock().iter().map(held).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Inode, Held>> {
+    /// A container has been removed: connections that are still open for it have no use.
+    pub fn container_gone(&self, container: &ContainerId) {
+        for record in self.lock().values() {
+            if record.opening.container.as_ref() == Some(container) {
+                record.flags.container_gone.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// How many connections are held now.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Inode, Record>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,12 +171,23 @@ impl Register {
 #[derive(Debug)]
 pub struct Entry {
     inode: Inode,
+    flags: Arc<Flags>,
     register: Register,
 }
 
 impl Entry {
     pub fn inode(&self) -> Inode {
         self.inode
+    }
+
+    /// A read has shown the end of what the peer sends.
+    pub fn eof_read(&self) {
+        self.flags.eof_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether reading stands still because the sinks have no room.
+    pub fn waits_for_room(&self, waits: bool) {
+        self.flags.waits_for_room.store(waits, Ordering::Relaxed);
     }
 }
 
@@ -110,18 +206,33 @@ mod tests {
     fn an_entry_lives_as_long_as_its_guard() {
         let register = Register::default();
         let (socket, _peer) = UnixStream::pair().unwrap();
-        let container = ContainerId::new("abc");
-        let entry = register.enter(&socket, Purpose::Logs, Some(container.clone())).unwrap();
+        let container = Some(ContainerId::new("abc"));
+        let opening = Opening {
+            site: Site::Follow,
+            container: container.clone(),
+        };
+        let entry = register.enter(&socket, opening).unwrap();
 
         let held = register.snapshot();
         assert_eq!(held.len(), 1);
         assert_eq!(held[0].inode, entry.inode());
         assert_eq!(held[0].fd, socket.as_raw_fd());
-        assert_eq!(held[0].container, Some(container));
+        assert_eq!(held[0].opening.container, container);
+        assert!(!held[0].eof_read && !held[0].waits_for_room);
         let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
         assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", entry.inode()));
 
+        entry.eof_read();
+        entry.waits_for_room(true);
+        let held = register.snapshot();
+        assert!(held[0].eof_read && held[0].waits_for_room);
+
+        register.container_gone(&ContainerId::new("other"));
+        assert!(!register.snapshot()[0].container_gone);
+        register.container_gone(&ContainerId::new("abc"));
+        assert!(register.snapshot()[0].container_gone);
+
         drop(entry);
-        assert!(register.snapshot().is_empty());
+        assert_eq!(register.count(), 0);
     }
 }

@@ -6,5 +6,5 @@ mod pages;
 mod server;
 
 pub use metrics::Metrics;
-pub use pages::{ConnectionRow, ConnectionsPage, Pages};
+pub use pages::{ConnectionRow, ConnectionsPage, LeakRow, LeaksPage, Pages};
 pub use server::Server;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Metrics;
 use crate::engine::Engine;
-use crate::kernel::{Kernel, Snapshot};
+use crate::kernel::{Kernel, Leak, Leaks, Snapshot};
 use crate::readiness::Readiness;
 use crate::register::{Held, Register};
 
@@ -21,6 +21,7 @@ pub struct Pages {
     pub register: Register,
     pub engine: Engine,
     pub kernel: Option<Arc<Kernel>>,
+    pub leaks: Leaks,
     pub kernel_metrics: crate::kernel::Metrics,
 }
 
@@ -74,8 +75,59 @@ pub struct ConnectionRow {
     /// Absent where the register knows nothing of it: nobody owns that connection.
     pub purpose: Option<String>,
     pub container: Option<String>,
+    /// The function that opened it.
+    pub opened_by: Option<String>,
     pub age_seconds: f64,
     pub state: String,
+}
+
+/// `/leaks`: what was leaked at the last scan, and why.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LeaksPage {
+    /// The tier that watches; `none` where nothing can be said.
+    pub kernel: String,
+    pub leaks: Vec<LeakRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LeakRow {
+    pub inode: u64,
+    pub fd: i32,
+    pub descriptors: u32,
+    pub peer: String,
+    pub reason: String,
+    /// How long it has looked leaked.
+    pub leaked_seconds: f64,
+    pub age_seconds: f64,
+    pub state: String,
+    pub purpose: Option<String>,
+    pub opened_by: Option<String>,
+    pub container: Option<String>,
+}
+
+impl From<Leak> for LeakRow {
+    fn from(leak: Leak) -> Self {
+        let Leak {
+            connection,
+            reason,
+            since,
+            opening,
+        } = leak;
+        let site = opening.as_ref().map(|opening| opening.site);
+        Self {
+            inode: connection.inode,
+            fd: connection.fd,
+            descriptors: connection.descriptors,
+            peer: connection.peer,
+            reason: reason.as_str().to_owned(),
+            leaked_seconds: since.elapsed().as_secs_f64(),
+            age_seconds: connection.age.as_secs_f64(),
+            state: connection.state.as_str().to_owned(),
+            purpose: site.map(|site| site.purpose().as_str().to_owned()),
+            opened_by: site.map(|site| site.as_str().to_owned()),
+            container: opening.and_then(|opening| opening.container).map(|id| id.to_string()),
+        }
+    }
 }
 
 impl Pages {
@@ -85,10 +137,11 @@ impl Pages {
             "/healthz" => Page::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readyz(),
             "/connections" => Page::json(StatusCode::OK, &self.connections()),
-            "/" => Page::text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n/connections\n"),
+            "/leaks" => Page::json(StatusCode::OK, &self.leaks()),
+            "/" => Page::text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n"),
             _ => Page::text(
                 StatusCode::NOT_FOUND,
-                "there are /metrics /healthz /readyz /connections\n",
+                "there are /metrics /healthz /readyz /connections /leaks\n",
             ),
         }
     }
@@ -148,8 +201,14 @@ impl Pages {
                         fd: connection.fd,
                         descriptors: Some(connection.descriptors),
                         peer: Some(connection.peer),
-                        purpose: held.as_ref().map(|held| held.purpose.as_str().to_owned()),
-                        container: held.and_then(|held| held.container).map(|id| id.to_string()),
+                        purpose: held
+                            .as_ref()
+                            .map(|held| held.opening.site.purpose().as_str().to_owned()),
+                        container: held
+                            .as_ref()
+                            .and_then(|held| held.opening.container.as_ref())
+                            .map(|id| id.to_string()),
+                        opened_by: held.map(|held| held.opening.site.as_str().to_owned()),
                         age_seconds: connection.age.as_secs_f64(),
                         state: connection.state.as_str().to_owned(),
                     });
@@ -164,8 +223,9 @@ impl Pages {
             fd: held.fd,
             descriptors: None,
             peer: None,
-            purpose: Some(held.purpose.as_str().to_owned()),
-            container: held.container.map(|id| id.to_string()),
+            purpose: Some(held.opening.site.purpose().as_str().to_owned()),
+            opened_by: Some(held.opening.site.as_str().to_owned()),
+            container: held.opening.container.map(|id| id.to_string()),
             age_seconds: held.opened.elapsed().as_secs_f64(),
             state: "unknown".to_owned(),
         }));
@@ -173,6 +233,17 @@ impl Pages {
         ConnectionsPage {
             kernel: kernel.to_owned(),
             connections: rows,
+        }
+    }
+
+    fn leaks(&self) -> LeaksPage {
+        LeaksPage {
+            kernel: self
+                .kernel
+                .as_ref()
+                .map_or("none", |kernel| kernel.tier().as_str())
+                .to_owned(),
+            leaks: self.leaks.now().into_iter().map(LeakRow::from).collect(),
         }
     }
 

@@ -131,10 +131,13 @@ impl Capture {
         match event.action {
             Action::Start(container) => self.started(container, true),
             Action::Die => self.tell(&event.id, |life| life.running = false),
-            Action::Destroy => self.tell(&event.id, |life| {
-                life.running = false;
-                life.removed = true;
-            }),
+            Action::Destroy => {
+                self.context.register.container_gone(&event.id);
+                self.tell(&event.id, |life| {
+                    life.running = false;
+                    life.removed = true;
+                });
+            }
             Action::Rename(name) => self.tell(&event.id, |life| {
                 let mut container = Container::clone(&life.container);
                 container.name = name;
@@ -187,6 +190,9 @@ impl Capture {
         for (id, known) in &self.known {
             let running = there.get(id).copied();
             if running != Some(true) {
+                if running.is_none() {
+                    self.context.register.container_gone(id);
+                }
                 known.send_modify(|life| {
                     life.running = false;
                     life.removed = running.is_none();

@@ -31,7 +31,7 @@ use super::{Context, Life};
 use crate::delivery::Tail;
 use crate::engine::{DecodeError, EngineError, LogStream, Progress};
 use crate::record::{Container, Line};
-use crate::register::Inode;
+use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -172,7 +172,7 @@ impl Follower {
     /// Opens the log and reads it for as long as it goes.
     async fn read(&mut self) -> End {
         let since = self.captured.position.since(None);
-        let mut stream = match self.context.open(&self.container.id, since).await {
+        let mut stream = match self.context.open(&self.container.id, Site::Follow, since).await {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
         };
@@ -252,7 +252,7 @@ impl Follower {
         let since = self.captured.position.since(stream.pending_since());
         Box::pin(async move {
             let spare = context.slots.spare().await;
-            let stream = context.open(&id, since).await?;
+            let stream = context.open(&id, Site::Rotation, since).await?;
             Ok((spare, stream))
         })
     }

@@ -25,7 +25,7 @@ use crate::delivery::Outbox;
 use crate::engine::{Engine, EngineError, LogStream, Since};
 use crate::pace::Pace;
 use crate::record::{Container, ContainerId};
-use crate::register::Inode;
+use crate::register::{Inode, Register, Site};
 
 pub use containers::Capture;
 pub use metrics::Metrics;
@@ -56,6 +56,7 @@ impl Retry {
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
+    pub register: Register,
     pub outbox: Outbox,
     pub slots: Slots,
     pub pace: Arc<Pace>,
@@ -69,8 +70,8 @@ pub struct Context {
 }
 
 impl Context {
-    async fn open(&self, id: &ContainerId, since: Since) -> Result<LogStream, EngineError> {
-        self.engine.logs(id, since, self.max_line_bytes).await
+    async fn open(&self, id: &ContainerId, site: Site, since: Since) -> Result<LogStream, EngineError> {
+        self.engine.logs(id, site, since, self.max_line_bytes).await
     }
 
     fn backoff(&self) -> backon::ExponentialBackoff {

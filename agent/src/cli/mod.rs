@@ -2,6 +2,7 @@
 
 mod check;
 mod connections;
+mod leaks;
 mod run;
 
 use std::path::PathBuf;
@@ -36,6 +37,14 @@ enum Command {
     },
     /// Shows the running agent's connections as the kernel sees them.
     Connections {
+        #[command(flatten)]
+        admin: AdminArguments,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what is leaked now and why: exit 0 with none, 3 with some.
+    Leaks {
         #[command(flatten)]
         admin: AdminArguments,
         /// As JSON.
@@ -79,6 +88,24 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { sources } => run::run(&sources.into()),
         Command::Check { sources } => check::check(&sources.into()),
-        Command::Connections { admin, json } => connections::connections(&admin.admin, json),
+        Command::Connections { admin, json } => shown(connections::show(&admin.admin, json)),
+        Command::Leaks { admin, json } => shown(leaks::show(&admin.admin, json)),
     }
+}
+
+/// The exit code of a command that asks the running agent.
+fn shown(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn or_dash(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
+}
+
+/// A container's id as `docker ps` shows it.
+fn short(container: Option<&str>) -> String {
+    or_dash(container).chars().take(12).collect()
 }

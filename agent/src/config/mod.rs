@@ -121,6 +121,23 @@ pub struct Kernel {
     pub max_connections: u32,
     /// Carry the kernel side's debug messages into the log.
     pub debug: bool,
+    pub leaks: Leaks,
+    /// End a leaked connection by `shutdown(2)`.
+    pub heal: bool,
+}
+
+/// When a connection is called leaked, and what is done about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Leaks {
+    #[serde(with = "humantime_serde")]
+    pub scan_interval: Duration,
+    /// For one that no part of the agent owns.
+    #[serde(with = "humantime_serde")]
+    pub orphan_after: Duration,
+    /// For one of which the peer has ended.
+    #[serde(with = "humantime_serde")]
+    pub half_closed_after: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,6 +278,18 @@ impl Default for Kernel {
             mode: KernelMode::Auto,
             max_connections: 4096,
             debug: false,
+            leaks: Leaks::default(),
+            heal: false,
+        }
+    }
+}
+
+impl Default for Leaks {
+    fn default() -> Self {
+        Self {
+            scan_interval: Duration::from_secs(10),
+            orphan_after: Duration::from_secs(10),
+            half_closed_after: Duration::from_secs(30),
         }
     }
 }

@@ -42,6 +42,7 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.retry.initial_delay", docker.retry.initial_delay),
         ("capture.rotation.interval", config.capture.rotation.interval),
         ("delivery.flush_interval", config.delivery.flush_interval),
+        ("kernel.leaks.scan_interval", config.kernel.leaks.scan_interval),
         ("shutdown.deadline", config.shutdown.deadline),
     ] {
         require(value > Duration::ZERO, key, "must be longer than 0s");

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use prometheus::IntCounter;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -31,7 +30,6 @@ pub struct Fatal {
 /// One sink's thread.
 pub struct Writer {
     sink: Box<dyn Sink>,
-    delivered: IntCounter,
     metrics: Metrics,
     readiness: Part,
     failures: Arc<Failures>,
@@ -67,7 +65,6 @@ impl Writers {
             let part = readiness.part(&format!("sink {}", sink.name()));
             part.up("writing");
             let writer = Writer {
-                delivered: metrics.delivered.with_label_values(&[sink.name()]),
                 metrics: metrics.clone(),
                 readiness: part,
                 failures: Arc::clone(&all.failures),
@@ -114,7 +111,8 @@ impl Writer {
                 self.failures.told.notify_one();
                 return;
             }
-            self.delivered.inc_by(batch.records());
+            let delivered = self.metrics.delivered.with_label_values(&[self.sink.name()]);
+            delivered.inc_by(batch.records());
         }
     }
 

@@ -13,7 +13,7 @@ use super::events::Events;
 use super::log_stream::LogStream;
 use super::pool::{Pool, Size};
 use crate::record::{Container, ContainerId, Time};
-use crate::register::Purpose;
+use crate::register::{Opening, Site};
 
 /// The oldest API version that is spoken: the least that today's engines accept.
 const OLDEST: ApiVersion = ApiVersion(1, 40);
@@ -114,7 +114,10 @@ impl Engine {
         if let Some(since) = since {
             path += &format!("&since={}", since.as_since());
         }
-        let connection = self.opener.open(Purpose::Events, None);
+        let connection = self.opener.open(Opening {
+            site: Site::Events,
+            container: None,
+        });
         let body = self.counted("events", async { connection.await?.stream(&path).await });
         Ok(Events::new(body.await?))
     }
@@ -123,6 +126,7 @@ impl Engine {
     pub async fn logs(
         &self,
         container: &ContainerId,
+        site: Site,
         since: Since,
         max_line_bytes: usize,
     ) -> Result<LogStream, EngineError> {
@@ -135,7 +139,11 @@ impl Engine {
             path += &format!("&since={}", time.as_since());
         }
         let body = self.counted("logs", async {
-            let opened = self.opener.open(Purpose::Logs, Some(container)).await?;
+            let opened = self.opener.open(Opening {
+                site,
+                container: Some(container.clone()),
+            });
+            let opened = opened.await?;
             opened.raw(&path).await
         });
         Ok(LogStream::new(body.await?, max_line_bytes))

@@ -25,8 +25,7 @@ use super::decode::Transfer;
 use super::error::EngineError;
 use super::metrics::Metrics;
 use super::socket::{Gate, Socket};
-use crate::record::ContainerId;
-use crate::register::{Purpose, Register};
+use crate::register::{Opening, Purpose, Register};
 
 const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));
 /// Longest error text of the engine that is read.
@@ -53,8 +52,8 @@ pub struct Opener {
 
 impl Opener {
     /// Connects, enters the connection in the register, and makes it ready for a request.
-    pub async fn open(&self, purpose: Purpose, container: Option<&ContainerId>) -> Result<Connection, EngineError> {
-        let (socket, gate) = self.connect(purpose, container).await.inspect_err(|_| {
+    pub async fn open(&self, opening: Opening) -> Result<Connection, EngineError> {
+        let (socket, gate) = self.connect(opening).await.inspect_err(|_| {
             self.metrics.connection_errors.inc();
         })?;
         let opened = socket.opened();
@@ -70,11 +69,7 @@ impl Opener {
         })
     }
 
-    async fn connect(
-        &self,
-        purpose: Purpose,
-        container: Option<&ContainerId>,
-    ) -> Result<(Socket, Option<Gate>), EngineError> {
+    async fn connect(&self, opening: Opening) -> Result<(Socket, Option<Gate>), EngineError> {
         let connect = UnixStream::connect(&*self.socket);
         let io = within("connecting to the engine", self.limits.connect, async {
             connect.await.map_err(|source| EngineError::Connect {
@@ -83,7 +78,8 @@ impl Opener {
             })
         })
         .await?;
-        let entry = self.register.enter(&io, purpose, container.cloned())?;
+        let purpose = opening.site.purpose();
+        let entry = self.register.enter(&io, opening)?;
         let mut socket = Socket::new(io, entry, Arc::clone(&self.metrics));
         let gate = (purpose == Purpose::Logs).then(|| socket.withhold_body());
         Ok((socket, gate))

@@ -71,7 +71,9 @@ impl LogStream {
             if self.decoder.has_ended() {
                 return Poll::Ready(Ok(Progress::Ended));
             }
-            ready!(room(cx));
+            let room = room(cx);
+            self.socket.waits_for_room(room.is_pending());
+            ready!(room);
             if !self.leftover.is_empty() {
                 let bytes = std::mem::take(&mut self.leftover);
                 self.decoder.feed(&bytes, out)?;

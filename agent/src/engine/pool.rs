@@ -16,7 +16,7 @@ use deadpool::managed::{self, Object, PoolError, RecycleError, Timeouts};
 
 use super::connection::{Connection, Opener};
 use super::error::EngineError;
-use crate::register::Purpose;
+use crate::register::{Opening, Site};
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,12 @@ impl managed::Manager for Manager {
     type Error = EngineError;
 
     async fn create(&self) -> Result<Connection, EngineError> {
-        self.opener.open(Purpose::Control, None).await
+        self.opener
+            .open(Opening {
+                site: Site::Pool,
+                container: None,
+            })
+            .await
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &managed::Metrics) -> managed::RecycleResult<EngineError> {
@@ -117,7 +122,7 @@ impl Pool {
         let status = self.inner.status();
         let idle = status.available;
         let used = status.size.saturating_sub(idle);
-        let active = self.opener.register.snapshot().len().saturating_sub(idle);
+        let active = self.opener.register.count().saturating_sub(idle);
         let metrics = &self.opener.metrics;
         metrics.idle.set(count(idle));
         metrics.active.set(count(active));

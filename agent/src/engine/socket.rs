@@ -74,7 +74,17 @@ impl Socket {
 
     /// Reads straight from the socket into `buf`.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if buf.filled().len() == before {
+            self.entry.eof_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Told to the register: whether reading stands still because the sinks have no room.
+    pub fn waits_for_room(&self, waits: bool) {
+        self.entry.waits_for_room(waits);
     }
 }
 
@@ -155,7 +165,7 @@ impl Read for Socket {
         let mut bytes = [0; READ];
         let room = buf.remaining().min(READ);
         let mut read = ReadBuf::new(&mut bytes[..room]);
-        ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+        ready!(this.poll_fill(cx, &mut read))?;
         let mut shown = read.filled();
         if let (true, Some(head)) = (withheld, &mut this.head) {
             let (head_part, body_part) = shown.split_at(head.scan(shown));

@@ -65,7 +65,7 @@ fn record_field(tracefs: &Path, event: &str, field: &str) -> Result<u32, Refusal
     })
 }
 
-/// A line is `field:unsigned int fd;`, then `offset:16;` and more of the kind, tabs between them.
+/// From `field:unsigned int fd; offset:16; size:8; signed:0;`.
 fn offset_in(format: &str, field: &str) -> Option<u32> {
     format.lines().find_map(|line| {
         let (declaration, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;

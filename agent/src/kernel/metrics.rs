@@ -1,9 +1,9 @@
 //! What the kernel holds, as metrics.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Snapshot, State, Tier};
-use crate::metrics::{counters, gauges};
+use crate::metrics::{counter, counters, gauges};
 
 pub struct Metrics {
     pub up: IntGaugeVec,
@@ -14,6 +14,37 @@ pub struct Metrics {
     pub map_entries: IntGaugeVec,
     pub map_capacity: IntGaugeVec,
     pub map_failures: IntCounterVec,
+}
+
+/// What the scans for leaks count.
+pub struct LeakMetrics {
+    pub leaked: IntGaugeVec,
+    pub detected: IntCounterVec,
+    pub healed: IntCounter,
+}
+
+impl LeakMetrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            leaked: gauges(
+                registry,
+                "leaked_connections",
+                "Connections that the kernel holds for the agent and that are of no use to it, at the last scan.",
+                &["reason"],
+            )?,
+            detected: counters(
+                registry,
+                "leaks_detected_total",
+                "Connections found leaked.",
+                &["reason"],
+            )?,
+            healed: counter(
+                registry,
+                "leaks_healed_total",
+                "Leaked connections that were ended by shutdown (kernel.heal).",
+            )?,
+        })
+    }
 }
 
 const TIERS: [(Tier, &str); 3] = [

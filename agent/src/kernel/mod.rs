@@ -5,6 +5,7 @@
 
 mod btf;
 mod layout;
+mod leaks;
 mod ledger;
 mod loader;
 mod log;
@@ -13,6 +14,7 @@ mod metrics;
 mod namespace;
 mod refusal;
 mod snapshot;
+mod watch;
 
 use std::sync::Mutex;
 
@@ -20,15 +22,17 @@ use aya::{Ebpf, programs::RawTracePoint};
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
+pub use self::{
+    leaks::{Detector, Leak, Patience, Reason},
+    metrics::{LeakMetrics, Metrics},
+    refusal::{Refusal, RefusalKind},
+    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
+    watch::{Leaks, WatchOptions, watch},
+};
 use self::{
     ledger::Ledger,
     loader::{Links, Settings},
     log::IntoTracing,
-};
-pub use self::{
-    metrics::Metrics,
-    refusal::{Refusal, RefusalKind},
-    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
 };
 
 #[derive(Clone, Debug)]

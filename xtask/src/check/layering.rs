@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 14] = [
+const MODULES: [(&str, &[&str]); 16] = [
     ("main", &["app", "cli", "config"]),
     (
         "cli",
@@ -17,19 +17,52 @@ const MODULES: [(&str, &[&str]); 14] = [
     (
         "app",
         &[
-            "capture", "delivery", "kernel", "admin", "engine", "sink", "register", "record", "config", "metrics",
+            "capture",
+            "delivery",
+            "kernel",
+            "admin",
+            "engine",
+            "sink",
+            "register",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+            "pace",
         ],
     ),
-    // Its pages show what the kernel side holds.
-    ("admin", &["kernel", "register", "record", "config", "metrics"]),
+    // Its pages show what the kernel side holds, and what the pool believes.
+    (
+        "admin",
+        &[
+            "kernel",
+            "engine",
+            "register",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+        ],
+    ),
     // Hands its records to delivery's queue, and hears of their acknowledgement.
     (
         "capture",
-        &["delivery", "engine", "register", "record", "config", "metrics"],
+        &[
+            "delivery",
+            "engine",
+            "register",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+            "pace",
+        ],
     ),
-    ("delivery", &["sink", "record", "config", "metrics"]),
+    ("delivery", &["sink", "record", "config", "metrics", "readiness"]),
     ("kernel", &["register", "record", "config", "metrics"]),
     ("engine", &["register", "record", "config", "metrics"]),
+    ("readiness", &[]),
+    ("pace", &[]),
     ("sink", &["record", "config", "metrics"]),
     ("register", &["record", "metrics"]),
     ("record", &[]),
