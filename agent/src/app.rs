@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Pages, Server};
-use crate::capture::{self, Capture, Context, Retry, Slots};
+use crate::capture::{self, Capture, Checkpoints, Context, Positions, Retry, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
@@ -19,8 +19,10 @@ use crate::kernel::{self, Kernel, LeakMetrics, Leaks, Patience, Tier, WatchOptio
 use crate::metrics::{self, Registry};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
+use crate::record::Time;
 use crate::register::Register;
 use crate::sink::{self, Sink};
+use crate::state::StateDir;
 
 /// How often idle connections are looked at.
 const REAP: Duration = Duration::from_secs(1);
@@ -53,7 +55,19 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
 
     let register = Register::default();
     let engine = client(config, &register, &registry)?;
-    let (outbox, writers) = delivery(config, &registry, &readiness)?;
+    let started = Time::now();
+    let checkpoints = checkpoints(config)?;
+    let checkpoint = checkpoints
+        .as_ref()
+        .map(Checkpoints::load)
+        .transpose()?
+        .unwrap_or_default();
+    let unseen_since = checkpoint.saved.unwrap_or(started);
+    let mut files = open_files(config)?;
+    let positions = checkpoint
+        .recover(&mut files)
+        .context("cannot read on in the sink's file")?;
+    let (outbox, writers) = delivery(config, files, &registry, &readiness)?;
 
     let mut signals = Signals::new()?;
     let mut background = JoinSet::new();
@@ -94,9 +108,25 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
 
     let part = readiness.part("engine");
     let capture = Capture::new(
-        context(config, &engine, &register, &outbox, pace, &registry, &kernel)?,
+        context(
+            config,
+            Shared {
+                engine: engine.clone(),
+                register: register.clone(),
+                outbox: outbox.clone(),
+                positions: positions.clone(),
+                pace,
+                kernel: kernel.clone(),
+            },
+            unseen_since,
+            &registry,
+        )?,
         part,
     );
+    let mut saving = JoinSet::new();
+    if let Some(checkpoints) = &checkpoints {
+        saving.spawn(checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone()));
+    }
     let mut fatal = None;
     capture
         .run(async {
@@ -113,8 +143,18 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     if let Some(fatal) = fatal {
         error!("{fatal}");
         code = ExitCode::FAILURE;
-    } else if !deliver(&outbox, &writers, deadline, &mut signals).await {
-        code = ExitCode::FAILURE;
+    } else {
+        saving.shutdown().await;
+        let last = async {
+            if let Some(checkpoints) = &checkpoints
+                && let Err(error) = checkpoints.save(&outbox, &positions).await
+            {
+                error!(%error, "the last positions cannot be saved: lines can be doubled at the next start");
+            }
+        };
+        if !deliver(last, &outbox, &writers, deadline, &mut signals).await {
+            code = ExitCode::FAILURE;
+        }
     }
     background.shutdown().await;
     if !account(kernel.as_deref(), &register) {
@@ -179,16 +219,39 @@ fn client(config: &Config, register: &Register, registry: &Registry) -> Result<E
     Ok(Engine::new(opener, size))
 }
 
-fn delivery(config: &Config, registry: &Registry, readiness: &Readiness) -> Result<(Outbox, Writers)> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    for sink in &config.sinks {
-        sinks.push(match sink {
-            SinkConfig::Stdout {} => Box::new(sink::Stdout),
-            SinkConfig::File { path } => Box::new(
-                sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display()))?,
-            ),
-        });
+/// The folder for positions, if there shall be one.
+fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
+    if config.state_dir.as_os_str().is_empty() {
+        info!("state_dir is not set: the next start begins every container's log anew");
+        return Ok(None);
     }
+    Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
+}
+
+fn open_files(config: &Config) -> Result<Vec<sink::File>> {
+    let paths = config.sinks.iter().filter_map(|sink| match sink {
+        SinkConfig::File { path } => Some(path),
+        SinkConfig::Stdout {} => None,
+    });
+    paths
+        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
+        .collect()
+}
+
+fn delivery(
+    config: &Config,
+    files: Vec<sink::File>,
+    registry: &Registry,
+    readiness: &Readiness,
+) -> Result<(Outbox, Writers)> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    for file in files {
+        sinks.push(Box::new(file));
+    }
+    if config.sinks.contains(&SinkConfig::Stdout {}) {
+        sinks.push(Box::new(sink::Stdout));
+    }
+    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
     let bounds = Bounds {
         batch_bytes: usize::try_from(config.delivery.batch_bytes.as_u64())?,
         max_batches: config.delivery.max_batches,
@@ -196,25 +259,36 @@ fn delivery(config: &Config, registry: &Registry, readiness: &Readiness) -> Resu
     };
     let metrics = delivery::Metrics::new(registry)?;
     let (writers, senders) = Writers::start(sinks, bounds.max_batches, &metrics, readiness)?;
-    Ok((Outbox::new(bounds, senders), writers))
+    Ok((Outbox::new(bounds, senders, ends), writers))
 }
 
-fn context(
-    config: &Config,
-    engine: &Engine,
-    register: &Register,
-    outbox: &Outbox,
+/// What capture shares with others.
+struct Shared {
+    engine: Engine,
+    register: Register,
+    outbox: Outbox,
+    positions: Positions,
     pace: Arc<Pace>,
-    registry: &Registry,
-    kernel: &Option<Arc<Kernel>>,
-) -> Result<Context> {
+    kernel: Option<Arc<Kernel>>,
+}
+
+fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &Registry) -> Result<Context> {
+    let Shared {
+        engine,
+        register,
+        outbox,
+        positions,
+        pace,
+        kernel,
+    } = shared;
     let metrics = Arc::new(capture::Metrics::new(registry)?);
     let capture = &config.capture;
-    let kernel = kernel.clone();
     Ok(Context {
-        engine: engine.clone(),
-        register: register.clone(),
-        outbox: outbox.clone(),
+        engine,
+        register,
+        outbox,
+        positions,
+        unseen_since,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,
@@ -264,9 +338,16 @@ async fn forward_kernel_log(kernel: Arc<Kernel>) {
     }
 }
 
-/// Delivers what was read. Tells whether it came to an end in time.
-async fn deliver(outbox: &Outbox, writers: &Writers, deadline: Instant, signals: &mut Signals) -> bool {
+/// Delivers what was read, and does what is `last`. Tells whether it came to an end in time.
+async fn deliver(
+    last: impl Future<Output = ()>,
+    outbox: &Outbox,
+    writers: &Writers,
+    deadline: Instant,
+    signals: &mut Signals,
+) -> bool {
     let delivered = async {
+        last.await;
         outbox.close().await;
         while !writers.are_done() {
             sleep(Duration::from_millis(2)).await;

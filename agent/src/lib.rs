@@ -13,6 +13,9 @@ pub mod register;
 /// Whether each part can do its work.
 pub mod readiness;
 
+/// The folder for what must outlive the agent.
+pub mod state;
+
 /// How every metric is made.
 pub mod metrics;
 

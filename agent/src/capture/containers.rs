@@ -181,12 +181,22 @@ impl Capture {
     /// one that waits to try again does so now.
     fn reconcile(&mut self, listed: Vec<Listed>) {
         let mut there = HashMap::new();
-        for Listed { container, running } in listed {
-            there.insert(container.id.clone(), running);
+        for Listed {
+            container,
+            running,
+            created,
+        } in listed
+        {
+            let id = container.id.clone();
+            there.insert(id.clone(), running);
             if running {
+                self.started(container, false);
+            } else if !self.known.contains_key(&id) && self.has_unread(&id, created) {
+                // It ended while nobody looked: read to its end, as one that runs no more.
                 self.started(container, false);
             }
         }
+        self.context.positions.retain(|id| there.contains_key(id));
         for (id, known) in &self.known {
             let running = there.get(id).copied();
             if running != Some(true) {
@@ -199,6 +209,11 @@ impl Capture {
                 });
             }
         }
+    }
+
+    /// Whether a container that does not run can have lines that were never taken.
+    fn has_unread(&self, id: &ContainerId, created: Time) -> bool {
+        created >= self.context.unseen_since || self.context.positions.knows(id)
     }
 
     fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut Life)) {

@@ -91,7 +91,7 @@ impl Follower {
         let captured = Captured {
             tail: Tail::new(&container, &context.host),
             series: Series::new(&container.name, &context.metrics),
-            position: Position::default(),
+            position: context.positions.of(&container.id),
             replay: None,
             lines: 0,
             context: Arc::clone(&context),
@@ -111,6 +111,7 @@ impl Follower {
         let mut read_to = 0;
         loop {
             let Some(started) = self.next_start(read_to).await else {
+                self.context.positions.forget(&self.container.id);
                 if self.captured.series.has_gap() {
                     // To be scraped at least once.
                     sleep(GAP_SHOWN).await;
@@ -123,7 +124,6 @@ impl Follower {
                 .take(|| metrics.errors.with_label_values(&["pool_full"]).inc())
                 .await;
             let end = self.read().await;
-            self.captured.position.shrink();
             drop(slot);
             match end {
                 End::Died => {
@@ -137,6 +137,7 @@ impl Follower {
                         "removed before its log was read: lines may be missing"
                     );
                     self.captured.series.gap();
+                    self.context.positions.forget(&self.container.id);
                     read_to = started;
                 }
                 End::Unreadable => {
@@ -225,6 +226,7 @@ impl Follower {
                             retiring = old;
                             context.pace.read(lines, bytes);
                             if lines > 0 {
+                                self.publish();
                                 self.backoff = context.backoff();
                             }
                             // Every other stream has its turn before this one's next.
@@ -277,15 +279,25 @@ impl Follower {
     async fn ended(&mut self, stream: &mut LogStream) -> End {
         // The end of the log comes before the event that says why.
         let pause = self.next_pause();
-        let dead = timeout(pause, self.life.wait_for(|life| life.is_over())).await;
-        if dead.is_err() {
+        let is_over = timeout(pause, self.life.wait_for(|life| life.is_over())).await.is_ok();
+        if !is_over {
             return End::EndedEarly;
         }
         let captured = &mut self.captured;
-        match stream.finish(&mut |line| captured.take(&line)) {
+        let finished = stream.finish(&mut |line| captured.take(&line));
+        self.publish();
+        match finished {
             Ok(()) => End::Died,
             Err(error) => End::Failed(error),
         }
+    }
+
+    /// Lets the position be saved. Before anything is awaited: what is handed over and what
+    /// is published always belong together.
+    fn publish(&self) {
+        self.context
+            .positions
+            .publish(&self.container.id, &self.captured.position);
     }
 
     fn not_opened(&mut self, error: EngineError) -> End {

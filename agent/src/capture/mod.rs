@@ -5,13 +5,16 @@
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
 //! | `slots` | how many are read at the same time |
+//! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
 //! | `own` | which container is the agent's own |
 
+mod checkpoint;
 mod containers;
 mod follower;
 mod metrics;
 mod own;
+mod positions;
 mod resume;
 mod slots;
 
@@ -24,11 +27,13 @@ use tokio::time::Instant;
 use crate::delivery::Outbox;
 use crate::engine::{Engine, EngineError, LogStream, Since};
 use crate::pace::Pace;
-use crate::record::{Container, ContainerId};
+use crate::record::{Container, ContainerId, Time};
 use crate::register::{Inode, Register, Site};
 
+pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
+pub use positions::Positions;
 pub use slots::Slots;
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
@@ -58,6 +63,9 @@ pub struct Context {
     pub engine: Engine,
     pub register: Register,
     pub outbox: Outbox,
+    pub positions: Positions,
+    /// Containers that were created later than this, and have ended, were never seen.
+    pub unseen_since: Time,
     pub slots: Slots,
     pub pace: Arc<Pace>,
     pub metrics: Arc<Metrics>,

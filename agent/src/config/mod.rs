@@ -27,6 +27,8 @@ pub struct Config {
     pub docker: Docker,
     pub capture: Capture,
     pub kernel: Kernel,
+    /// Where positions are kept for the next start; nowhere when empty.
+    pub state_dir: PathBuf,
     pub delivery: Delivery,
     pub sinks: Vec<Sink>,
     pub admin: Admin,
@@ -206,6 +208,7 @@ impl Default for Config {
             docker: Docker::default(),
             capture: Capture::default(),
             kernel: Kernel::default(),
+            state_dir: PathBuf::new(),
             delivery: Delivery::default(),
             sinks: vec![Sink::Stdout {}],
             admin: Admin::default(),

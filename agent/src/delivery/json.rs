@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::record::{Container, Line};
+use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -96,6 +96,50 @@ impl Encoder {
     }
 }
 
+/// What a record says, read back from its line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    pub container: ContainerId,
+    pub time: Time,
+    pub stream: Stream,
+    pub bytes: Vec<u8>,
+    pub truncated: bool,
+}
+
+impl Decoded {
+    /// `None` for what is no record of this program's.
+    pub fn from_json(record: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Shown {
+            ts: String,
+            stream: String,
+            line: Option<String>,
+            line_base64: Option<String>,
+            #[serde(default)]
+            truncated: bool,
+            container: Named,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            id: String,
+        }
+        let shown: Shown = serde_json::from_slice(record).ok()?;
+        let bytes = match (shown.line, shown.line_base64) {
+            (Some(line), _) => line.into_bytes(),
+            (None, Some(text)) => STANDARD.decode(text).ok()?,
+            (None, None) => return None,
+        };
+        let time: jiff::Timestamp = shown.ts.parse().ok()?;
+        Some(Self {
+            container: ContainerId::new(&shown.container.id),
+            time: Time(i64::try_from(time.as_nanosecond()).ok()?),
+            stream: Stream::ALL.into_iter().find(|stream| stream.as_str() == shown.stream)?,
+            bytes,
+            truncated: shown.truncated,
+        })
+    }
+}
+
 fn must_be_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
@@ -146,7 +190,6 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{ContainerId, Stream, Time};
     use serde_json::{Value, json};
 
     fn tail() -> Tail {
@@ -170,6 +213,10 @@ mod tests {
         Encoder::default().encode(&line, &tail(), &mut out);
         assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
         assert_eq!(out.last(), Some(&b'\n'));
+        let decoded = Decoded::from_json(&out).unwrap();
+        assert_eq!(decoded.bytes, bytes);
+        assert_eq!((decoded.time, decoded.stream), (line.time, line.stream));
+        assert_eq!((decoded.container.as_str(), decoded.truncated), ("abc", truncated));
         serde_json::from_slice(&out).unwrap()
     }
 

@@ -5,7 +5,7 @@ mod metrics;
 mod outbox;
 mod writer;
 
-pub use json::Tail;
+pub use json::{Decoded, Tail};
 pub use metrics::Metrics;
 pub use outbox::{Batch, Bounds, Outbox};
 pub use writer::{Fatal, Writer, Writers};

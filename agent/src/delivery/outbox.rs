@@ -4,6 +4,7 @@
 //! writes from. Batches are bounded in number: when the slowest sink holds them all, there
 //! is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
+use std::future::poll_fn;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::json::{Encoder, Tail};
 use crate::record::Line;
+use crate::sink::FileEnd;
 
 /// Bounds of what waits for the sinks.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct Outbox {
 
 struct Shared {
     bounds: Bounds,
+    /// How many sinks there are.
+    sinks: usize,
     state: Mutex<State>,
     /// A record has come into an empty batch.
     begun: Notify,
@@ -43,6 +47,16 @@ struct State {
     in_flight: usize,
     spare: Vec<Vec<u8>>,
     waiting: Vec<Waker>,
+    /// Batches that were handed over, and that all sinks are done with: they end in order.
+    sealed: u64,
+    done: u64,
+    /// A batch ended that some sink had not acknowledged.
+    lost: bool,
+    /// Where the files ended with the last batch that is done.
+    ends: Vec<FileEnd>,
+    /// The batch that a barrier waits for, and where the files ended with it: others can be done before it looks.
+    barrier: Option<u64>,
+    ends_at_barrier: Vec<FileEnd>,
     /// Emptied when the outbox is closed: the sinks then see the end.
     sinks: Vec<SyncSender<Arc<Batch>>>,
 }
@@ -52,7 +66,14 @@ struct State {
 pub struct Batch {
     bytes: Vec<u8>,
     records: u64,
+    acknowledged: Mutex<Acknowledged>,
     shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Acknowledged {
+    sinks: usize,
+    ends: Vec<FileEnd>,
 }
 
 impl Batch {
@@ -65,11 +86,28 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// A sink has written all of it; `end` is where its file ends now.
+    pub fn acknowledge(&self, end: Option<FileEnd>) {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.sinks += 1;
+        acknowledged.ends.extend(end);
+    }
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
+        let acknowledged = self.acknowledged.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.shared.lock();
         state.in_flight -= 1;
+        state.done += 1;
+        state.lost |= acknowledged.sinks < self.shared.sinks;
+        state.ends = std::mem::take(&mut acknowledged.ends);
+        if state.barrier == Some(state.done) {
+            state.barrier = None;
+            state.ends_at_barrier = state.ends.clone();
+        }
         // One that a few huge lines blew up is given back to the system.
         if bytes.capacity() <= 2 * self.shared.bounds.batch_bytes {
             bytes.clear();
@@ -89,14 +127,18 @@ impl Shared {
 
 impl Outbox {
     /// `sinks` have a place for `bounds.max_batches` each, so handing over never waits.
-    pub fn new(bounds: Bounds, sinks: Vec<SyncSender<Arc<Batch>>>) -> Self {
+    /// `ends` is where their files end now.
+    pub fn new(bounds: Bounds, sinks: Vec<SyncSender<Arc<Batch>>>, ends: Vec<FileEnd>) -> Self {
+        let count = sinks.len();
         let state = State {
             sinks,
+            ends,
             ..State::default()
         };
         Self {
             shared: Arc::new(Shared {
                 bounds,
+                sinks: count,
                 state: Mutex::new(state),
                 begun: Notify::new(),
             }),
@@ -105,14 +147,42 @@ impl Outbox {
 
     /// Ready when what one read brings may be pushed.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let max = self.shared.bounds.max_batches;
+        self.poll_until(cx, |state| state.in_flight < max)
+    }
+
+    /// Ready when `holds` is true; looked at again each time that a batch is done.
+    fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.in_flight < self.shared.bounds.max_batches {
+        if holds(&state) {
             return Poll::Ready(());
         }
         if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             state.waiting.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Hands over what has gathered, and waits until every sink has acknowledged it and all before. `at_seal` is called
+    /// at the moment of the handing over: what it sees is what will have been acknowledged. `None` when a sink has
+    /// failed, and never will; else also where the files end then. For one caller at a time.
+    pub async fn barrier<T>(&self, at_seal: impl FnOnce() -> T) -> Option<(T, Vec<FileEnd>)> {
+        poll_fn(|cx| self.poll_room(cx)).await;
+        self.seal(self.shared.lock());
+        let seen = at_seal();
+        self.raise_barrier();
+        poll_fn(|cx| self.poll_until(cx, |state| state.barrier.is_none())).await;
+        let state = self.shared.lock();
+        (!state.lost).then(|| (seen, state.ends_at_barrier.clone()))
+    }
+
+    fn raise_barrier(&self) {
+        let mut state = self.shared.lock();
+        if state.done < state.sealed {
+            state.barrier = Some(state.sealed);
+        } else {
+            state.ends_at_barrier = state.ends.clone();
+        }
     }
 
     /// Adds a record. Its batch is handed over when it is full.
@@ -136,14 +206,14 @@ impl Outbox {
         loop {
             self.shared.begun.notified().await;
             tokio::time::sleep(self.shared.bounds.flush_interval).await;
-            std::future::poll_fn(|cx| self.poll_room(cx)).await;
+            poll_fn(|cx| self.poll_room(cx)).await;
             self.seal(self.shared.lock());
         }
     }
 
     /// Hands over the rest, and tells the sinks that nothing more comes. Waits for room.
     pub async fn close(&self) {
-        std::future::poll_fn(|cx| self.poll_room(cx)).await;
+        poll_fn(|cx| self.poll_room(cx)).await;
         self.seal(self.shared.lock());
         self.shared.lock().sinks.clear();
     }
@@ -157,9 +227,11 @@ impl Outbox {
         let batch = Arc::new(Batch {
             bytes: std::mem::replace(&mut state.bytes, spare),
             records: std::mem::take(&mut state.records),
+            acknowledged: Mutex::default(),
             shared: Arc::clone(&self.shared),
         });
         state.in_flight += 1;
+        state.sealed += 1;
         for sink in &state.sinks {
             // A sink that has ended has told the agent so itself.
             let _ = sink.try_send(Arc::clone(&batch));

@@ -113,6 +113,7 @@ impl Writer {
             }
             let delivered = self.metrics.delivered.with_label_values(&[self.sink.name()]);
             delivered.inc_by(batch.records());
+            batch.acknowledge(self.sink.end());
         }
     }
 

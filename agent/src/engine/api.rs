@@ -234,6 +234,9 @@ struct Summary {
     labels: Option<std::collections::BTreeMap<String, String>>,
     #[serde(default)]
     state: String,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    created: i64,
 }
 
 /// A container, and whether its log can get more lines before its next start.
@@ -241,6 +244,8 @@ struct Summary {
 pub struct Listed {
     pub container: Container,
     pub running: bool,
+    /// To the second.
+    pub created: Time,
 }
 
 impl From<Summary> for Listed {
@@ -256,7 +261,11 @@ impl From<Summary> for Listed {
             image: summary.image,
             labels: summary.labels.unwrap_or_default(),
         };
-        Listed { container, running }
+        Listed {
+            container,
+            running,
+            created: Time(summary.created.saturating_mul(1_000_000_000)),
+        }
     }
 }
 

@@ -1,23 +1,107 @@
 //! A file that records are appended to.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::Sink;
 
 #[derive(Debug)]
 pub struct File {
+    path: PathBuf,
     file: std::fs::File,
+    end: FileEnd,
+}
+
+/// How far a file was written, and which file it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEnd {
+    device: u64,
+    inode: u64,
+    length: u64,
 }
 
 impl File {
     /// Opens it for appending. Logs can hold secrets: a new file is its owner's alone.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self { file })
+        let file = options.create(true).read(true).append(true).mode(0o600).open(path)?;
+        let metadata = file.metadata()?;
+        let end = FileEnd {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            end,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether `end` is of this file, and not of one that was at its place before.
+    pub fn is(&self, end: &FileEnd) -> bool {
+        (end.device, end.inode) == (self.end.device, self.end.inode)
+    }
+
+    /// Lends every whole record behind `from`, and takes away one that was only begun: the process was killed in the
+    /// middle of a write. Without `from` only the latter.
+    pub fn recover(&mut self, from: Option<&FileEnd>, mut record: impl FnMut(&[u8])) -> io::Result<()> {
+        if !self.file.metadata()?.is_file() {
+            return Ok(());
+        }
+        let length = self.end.length;
+        let start = match from {
+            Some(end) if end.length <= length => end.length,
+            Some(_) => {
+                warn!(file = %self.path.display(), "shorter than at the last checkpoint: lines can be doubled");
+                self.last_record()?
+            }
+            None => self.last_record()?,
+        };
+        let mut reader = BufReader::new(&self.file);
+        reader.seek(SeekFrom::Start(start))?;
+        let mut whole = start;
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            if line.last() == Some(&b'\n') {
+                whole += line.len() as u64;
+                if from.is_some_and(|end| end.length <= length) {
+                    record(&line);
+                }
+            }
+            line.clear();
+        }
+        if whole < length {
+            self.file.set_len(whole)?;
+            self.end.length = whole;
+        }
+        Ok(())
+    }
+
+    /// Where the last record begins, or ends where it is whole: behind the last line feed.
+    fn last_record(&self) -> io::Result<u64> {
+        const BLOCK: u64 = 64 * 1024;
+        let mut end = self.end.length;
+        let mut block = Vec::new();
+        while end > 0 {
+            let start = end.saturating_sub(BLOCK);
+            block.resize((end - start) as usize, 0);
+            std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut block, start)?;
+            if let Some(at) = memchr::memrchr(b'\n', &block) {
+                return Ok(start + at as u64 + 1);
+            }
+            end = start;
+        }
+        Ok(0)
     }
 }
 
@@ -27,11 +111,57 @@ impl Sink for File {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.end.length += written as u64;
+        Ok(written)
     }
 
     /// A full disk can get room again.
     fn is_fatal(&self, _: &io::Error) -> bool {
         false
+    }
+
+    fn end(&self) -> Option<FileEnd> {
+        Some(self.end.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recovered(text: &[u8], from: Option<u64>) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let name = format!("lc-file-{}-{:?}", std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        let mut file = File::open(&path).unwrap();
+        let from = from.map(|length| FileEnd {
+            length,
+            ..file.end.clone()
+        });
+        let mut records = Vec::new();
+        file.recover(from.as_ref(), |record| records.push(record.to_vec()))
+            .unwrap();
+        assert_eq!(file.write(b"new\n").unwrap(), 4);
+        let left = std::fs::read(&path).unwrap();
+        assert_eq!(file.end.length, left.len() as u64);
+        std::fs::remove_file(path).unwrap();
+        (records, left)
+    }
+
+    #[test]
+    fn reads_on_and_takes_a_begun_record_away() {
+        let text = b"one\ntwo\nthree\nfou";
+        let (records, left) = recovered(text, Some(4));
+        assert_eq!(records, [b"two\n".to_vec(), b"three\n".to_vec()]);
+        assert_eq!(left, b"one\ntwo\nthree\nnew\n");
+        for from in [None, Some(100)] {
+            let (records, left) = recovered(text, from);
+            assert!(records.is_empty());
+            assert_eq!(left, b"one\ntwo\nthree\nnew\n");
+        }
+        assert_eq!(recovered(b"", None).1, b"new\n");
+        assert_eq!(recovered(b"begun", None).1, b"new\n");
+        assert_eq!(recovered(&[b'x'; 200_000], None).1, b"new\n");
     }
 }

@@ -5,7 +5,7 @@ mod stdout;
 
 use std::io;
 
-pub use file::File;
+pub use file::{File, FileEnd};
 pub use stdout::Stdout;
 
 /// A place to write to.
@@ -18,4 +18,9 @@ pub trait Sink: Send {
 
     /// Whether an error means that no later attempt can succeed.
     fn is_fatal(&self, error: &io::Error) -> bool;
+
+    /// For a file: how far it is written.
+    fn end(&self) -> Option<FileEnd> {
+        None
+    }
 }

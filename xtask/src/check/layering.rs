@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 16] = [
+const MODULES: [(&str, &[&str]); 17] = [
     ("main", &["app", "cli", "config"]),
     (
         "cli",
@@ -29,6 +29,7 @@ const MODULES: [(&str, &[&str]); 16] = [
             "metrics",
             "readiness",
             "pace",
+            "state",
         ],
     ),
     // Its pages show what the kernel side holds, and what the pool believes.
@@ -44,11 +45,13 @@ const MODULES: [(&str, &[&str]); 16] = [
             "readiness",
         ],
     ),
-    // Hands its records to delivery's queue, and hears of their acknowledgement.
+    // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
+    // was written, and reads on from there.
     (
         "capture",
         &[
             "delivery",
+            "sink",
             "engine",
             "register",
             "record",
@@ -56,12 +59,14 @@ const MODULES: [(&str, &[&str]); 16] = [
             "metrics",
             "readiness",
             "pace",
+            "state",
         ],
     ),
     ("delivery", &["sink", "record", "config", "metrics", "readiness"]),
     ("kernel", &["register", "record", "config", "metrics"]),
     ("engine", &["register", "record", "config", "metrics"]),
     ("readiness", &[]),
+    ("state", &[]),
     ("pace", &[]),
     ("sink", &["record", "config", "metrics"]),
     ("register", &["record", "metrics"]),

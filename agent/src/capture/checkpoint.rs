@@ -1,0 +1,121 @@
+//! Positions that outlive the agent.
+//!
+//! A position is saved only when every sink has acknowledged the lines up to it. What a file
+//! got after the last checkpoint, it still has when the agent was killed: so the checkpoint
+//! also keeps how long each file was, and the next start reads on from there, in the file
+//! itself, before it asks the engine. Nothing is lost, and in a file nothing is doubled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use super::positions::Positions;
+use super::resume::Position;
+use crate::delivery::{Decoded, Outbox};
+use crate::record::{ContainerId, Line, Time};
+use crate::sink::{File, FileEnd};
+use crate::state::{StateDir, StateError};
+
+/// How often positions are saved, while they move.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is saved.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// When it was saved. What was created later was never seen.
+    pub saved: Option<Time>,
+    files: Vec<FileEnd>,
+    containers: HashMap<ContainerId, Position>,
+}
+
+/// Loads and saves checkpoints.
+#[derive(Clone, Debug)]
+pub struct Checkpoints(Arc<StateDir>);
+
+impl Checkpoints {
+    pub fn new(state: StateDir) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// The last checkpoint, or an empty one.
+    pub fn load(&self) -> Result<Checkpoint, StateError> {
+        Ok(self.0.load()?.unwrap_or_default())
+    }
+
+    /// Saves at intervals, for as long as it is polled.
+    pub async fn save_at_intervals(self, outbox: Outbox, positions: Positions) {
+        let mut failing = false;
+        loop {
+            sleep(INTERVAL).await;
+            if !positions.have_changed() {
+                continue;
+            }
+            match self.save(&outbox, &positions).await {
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        info!("positions are saved again");
+                    }
+                }
+                Err(error) if failing => debug!(%error, "positions cannot be saved"),
+                Err(error) => {
+                    failing = true;
+                    warn!(%error, "positions cannot be saved: lines can be doubled after a crash");
+                }
+            }
+        }
+    }
+
+    /// Waits until every sink has acknowledged all that was captured so far, and saves that.
+    pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<()> {
+        let Some((containers, files)) = outbox.barrier(|| positions.take()).await else {
+            return Err(std::io::Error::other("a sink has failed"));
+        };
+        let checkpoint = Checkpoint {
+            saved: Some(Time::now()),
+            files,
+            containers,
+        };
+        let state = Arc::clone(&self.0);
+        // It waits for the disk.
+        let saved = tokio::task::spawn_blocking(move || state.save(&checkpoint)).await;
+        saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+    }
+}
+
+impl Checkpoint {
+    /// The positions, moved on by what the files have got since.
+    pub fn recover(self, files: &mut [File]) -> std::io::Result<Positions> {
+        let positions = Positions::new(self.containers);
+        for file in files {
+            let from = self.files.iter().find(|end| file.is(end));
+            let mut records = 0_u64;
+            file.recover(from, |record| {
+                records += 1;
+                if let Some(Decoded {
+                    container,
+                    time,
+                    stream,
+                    bytes,
+                    truncated,
+                }) = Decoded::from_json(record)
+                {
+                    let line = Line {
+                        time,
+                        stream,
+                        bytes: &bytes,
+                        truncated,
+                    };
+                    positions.recovered(container, &line);
+                }
+            })?;
+            if records > 0 {
+                info!(file = %file.path().display(), records, "read on in what was written after the last checkpoint");
+            }
+        }
+        Ok(positions)
+    }
+}

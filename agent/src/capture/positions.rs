@@ -1,0 +1,84 @@
+//! Every container's position, as of the last line that was handed to the outbox.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::resume::Position;
+use crate::record::{ContainerId, Line};
+
+/// Shared between the followers, who move their own, and whoever saves them all.
+#[derive(Clone, Debug, Default)]
+pub struct Positions(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: HashMap<ContainerId, Position>,
+    changed: bool,
+}
+
+impl Positions {
+    /// As they were saved.
+    pub fn new(saved: HashMap<ContainerId, Position>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            all: saved,
+            changed: false,
+        })))
+    }
+
+    /// Where a container was left off; the beginning if it never was.
+    pub fn of(&self, container: &ContainerId) -> Position {
+        self.lock().all.get(container).cloned().unwrap_or_default()
+    }
+
+    pub fn knows(&self, container: &ContainerId) -> bool {
+        self.lock().all.contains_key(container)
+    }
+
+    /// Follows a container's reader, after each read that brought lines.
+    pub fn publish(&self, container: &ContainerId, position: &Position) {
+        let mut inner = self.lock();
+        inner.changed = true;
+        match inner.all.get_mut(container) {
+            Some(known) => known.clone_from(position),
+            None => {
+                inner.all.insert(container.clone(), position.clone());
+            }
+        }
+    }
+
+    /// Moves on by a line that a sink already has, though the last checkpoint did not know.
+    pub fn recovered(&self, container: ContainerId, line: &Line<'_>) {
+        let mut inner = self.lock();
+        inner.changed = true;
+        inner.all.entry(container).or_default().note(line);
+    }
+
+    /// Forgets all containers but those for which `there` says true.
+    pub fn retain(&self, mut there: impl FnMut(&ContainerId) -> bool) {
+        let mut inner = self.lock();
+        let before = inner.all.len();
+        inner.all.retain(|id, _| there(id));
+        inner.changed |= inner.all.len() != before;
+    }
+
+    pub fn forget(&self, container: &ContainerId) {
+        let mut inner = self.lock();
+        inner.changed |= inner.all.remove(container).is_some();
+    }
+
+    /// Whether something moved since the last [`Positions::take`].
+    pub fn have_changed(&self) -> bool {
+        self.lock().changed
+    }
+
+    /// All of them, to be saved.
+    pub fn take(&self) -> HashMap<ContainerId, Position> {
+        let mut inner = self.lock();
+        inner.changed = false;
+        inner.all.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
