@@ -196,7 +196,8 @@ fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics) -> 
     }
 }
 
-fn client(config: &Config, register: &Register, registry: &Registry) -> Result<Engine> {
+/// A client of the engine that the configuration names.
+pub fn client(config: &Config, register: &Register, registry: &Registry) -> Result<Engine> {
     let docker = &config.docker;
     let path = docker.host.strip_prefix("unix://").unwrap_or(&docker.host);
     let opener = Opener {

@@ -2,6 +2,7 @@
 
 mod check;
 mod connections;
+mod doctor;
 mod leaks;
 mod run;
 
@@ -39,6 +40,14 @@ enum Command {
     Connections {
         #[command(flatten)]
         admin: AdminArguments,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what this host gives: engine and API version, log drivers, the kernel part, rights.
+    Doctor {
+        #[command(flatten)]
+        sources: SourceArguments,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -89,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Run { sources } => run::run(&sources.into()),
         Command::Check { sources } => check::check(&sources.into()),
         Command::Connections { admin, json } => shown(connections::show(&admin.admin, json)),
+        Command::Doctor { sources, json } => doctor::doctor(&sources.into(), json),
         Command::Leaks { admin, json } => shown(leaks::show(&admin.admin, json)),
     }
 }

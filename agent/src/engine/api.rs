@@ -103,6 +103,38 @@ impl Engine {
         Ok(listed.into_iter().map(Listed::from).collect())
     }
 
+    /// What the engine calls itself, as in `20.10.24`.
+    pub async fn release(&self) -> Result<String, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Version {
+            version: String,
+        }
+        let Version { version } = self.json("version", "/version").await?;
+        Ok(version)
+    }
+
+    /// The log driver of a container, as in `json-file`.
+    pub async fn log_driver(&self, container: &ContainerId) -> Result<String, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Inspected {
+            host_config: HostConfig,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct HostConfig {
+            log_config: LogConfig,
+        }
+        #[derive(Deserialize)]
+        struct LogConfig {
+            #[serde(rename = "Type")]
+            driver: String,
+        }
+        let inspected: Inspected = self.json("inspect", &format!("/containers/{container}/json")).await?;
+        Ok(inspected.host_config.log_config.driver)
+    }
+
     /// Subscribes to the containers' events, from `since` on.
     pub async fn events(&self, since: Option<Time>) -> Result<Events, EngineError> {
         let mut path = self

@@ -1,0 +1,204 @@
+//! `doctor`: what this host gives, before anything is captured.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rustix::thread::{CapabilitySet, capabilities};
+use serde::Serialize;
+
+use crate::app;
+use crate::config::{Config, Sources};
+use crate::kernel::{self, Kernel};
+use crate::metrics;
+use crate::register::Register;
+
+#[derive(Serialize)]
+struct Report {
+    engine: Engine,
+    containers: Vec<Container>,
+    kernel: KernelPart,
+    rights: Rights,
+}
+
+#[derive(Serialize)]
+struct Engine {
+    host: String,
+    release: Option<String>,
+    api: Option<String>,
+    /// Why it cannot be asked.
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Container {
+    id: String,
+    name: String,
+    running: bool,
+    log_driver: String,
+    captured: bool,
+}
+
+#[derive(Serialize)]
+struct KernelPart {
+    release: String,
+    tier: &'static str,
+    /// Why it is refused, and what to grant.
+    refused: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Rights {
+    uid: u32,
+    /// Those of the kernel part's, and whether this process has them.
+    capabilities: Vec<(&'static str, bool)>,
+    descriptors: Option<u64>,
+}
+
+pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
+    let config = match sources.load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(super::UNUSABLE);
+        }
+    };
+    super::shown(examine(&config).and_then(|report| {
+        if json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            report.print();
+        }
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+fn examine(config: &Config) -> Result<Report> {
+    let kernel = kernel_part();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (engine, containers) = runtime.block_on(engine(config))?;
+    Ok(Report {
+        engine,
+        containers,
+        kernel,
+        rights: rights(),
+    })
+}
+
+async fn engine(config: &Config) -> Result<(Engine, Vec<Container>)> {
+    let client = app::client(config, &Register::default(), &metrics::registry()?)?;
+    let host = config.docker.host.clone();
+    let asked = async {
+        let api = client.ping().await?.to_string();
+        let release = client.release().await?;
+        let mut containers = Vec::new();
+        for listed in client.list().await? {
+            // One that was removed meanwhile has none.
+            let Ok(log_driver) = client.log_driver(&listed.container.id).await else {
+                continue;
+            };
+            containers.push(Container {
+                id: listed.container.id.to_string(),
+                name: listed.container.name,
+                running: listed.running,
+                captured: log_driver != "none",
+                log_driver,
+            });
+        }
+        Ok::<_, crate::engine::EngineError>((api, release, containers))
+    };
+    Ok(match asked.await {
+        Ok((api, release, containers)) => (
+            Engine {
+                host,
+                release: Some(release),
+                api: Some(api),
+                error: None,
+            },
+            containers,
+        ),
+        Err(error) => (
+            Engine {
+                host,
+                release: None,
+                api: None,
+                error: Some(error.to_string()),
+            },
+            Vec::new(),
+        ),
+    })
+}
+
+fn kernel_part() -> KernelPart {
+    let (tier, refused) = match Kernel::attach(&kernel::Options::default()) {
+        Ok(kernel) => (kernel.tier(), None),
+        Err(refusal) => (kernel::Tier::None, Some(refusal.to_string())),
+    };
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    KernelPart {
+        release,
+        tier: tier.as_str(),
+        refused,
+    }
+}
+
+fn rights() -> Rights {
+    let effective = capabilities(None)
+        .map(|sets| sets.effective)
+        .unwrap_or(CapabilitySet::empty());
+    let wanted = [
+        ("CAP_BPF", CapabilitySet::BPF),
+        ("CAP_PERFMON", CapabilitySet::PERFMON),
+        ("CAP_DAC_READ_SEARCH", CapabilitySet::DAC_READ_SEARCH),
+        ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+    ];
+    Rights {
+        uid: rustix::process::geteuid().as_raw(),
+        capabilities: wanted.map(|(name, one)| (name, effective.contains(one))).to_vec(),
+        descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+    }
+}
+
+impl Report {
+    fn print(&self) {
+        let Engine {
+            host,
+            release,
+            api,
+            error,
+        } = &self.engine;
+        match (release, api, error) {
+            (Some(release), Some(api), _) => println!("engine      {release} at {host}, API {api}"),
+            (_, _, error) => println!("engine      none: {}", super::or_dash(error.as_deref())),
+        }
+        for container in &self.containers {
+            let Container {
+                name,
+                log_driver,
+                captured,
+                running,
+                ..
+            } = container;
+            let state = if *running { "running" } else { "ended" };
+            let verdict = if *captured { "can be read" } else { "cannot be read" };
+            println!("container   {name}: {state}, log driver {log_driver}: {verdict}");
+        }
+        let KernelPart { release, tier, refused } = &self.kernel;
+        match refused {
+            None => println!("kernel      {release}: watched by {tier}"),
+            Some(reason) => println!("kernel      {release}: not watched: {reason}"),
+        }
+        let held: Vec<String> = self
+            .rights
+            .capabilities
+            .iter()
+            .map(|(name, has)| {
+                let mark = if *has { "yes" } else { "no" };
+                format!("{name} {mark}")
+            })
+            .collect();
+        println!("rights      uid {}, {}", self.rights.uid, held.join(", "));
+        if let Some(limit) = self.rights.descriptors {
+            println!("descriptors at most {limit}");
+        }
+    }
+}
