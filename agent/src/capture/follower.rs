@@ -34,7 +34,7 @@ use crate::record::{Container, Line};
 use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// How long the series of a removed container stay when one of them tells of a gap.
 const GAP_SHOWN: Duration = Duration::from_secs(120);
@@ -57,8 +57,13 @@ struct Captured {
     tail: Tail,
     series: Series,
     replay: Option<Replay>,
-    /// Lines of the present read, for the pace.
+    /// Only the end of the log was asked for, or will be: it costs the engine little.
+    tail_only: bool,
+    /// The end of the log did not reach back to the last line: what comes now is not taken.
+    falls_short: bool,
+    /// Lines of the present read, for the pace, and those of them that were new.
     lines: u64,
+    new: u64,
 }
 
 /// Why a stretch of reading has ended.
@@ -71,6 +76,8 @@ enum End {
     Unreadable,
     /// To be tried again.
     Failed(EngineError),
+    /// Only the end of the log was asked for, and it was not enough.
+    FellShort,
     /// The engine ended the stream, but the container runs: it is restarting, or its log
     /// file has a record that cannot be decoded.
     EndedEarly,
@@ -93,7 +100,10 @@ impl Follower {
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),
             replay: None,
+            tail_only: true,
+            falls_short: false,
             lines: 0,
+            new: 0,
             context: Arc::clone(&context),
         };
         Self {
@@ -144,6 +154,7 @@ impl Follower {
                     self.removed().await;
                     return;
                 }
+                End::FellShort => {}
                 End::EndedEarly => self.pause().await,
                 End::Failed(error) => {
                     self.complain(&error);
@@ -172,12 +183,12 @@ impl Follower {
 
     /// Opens the log and reads it for as long as it goes.
     async fn read(&mut self) -> End {
-        let since = self.captured.position.since(None);
+        let since = self.captured.position.since(None, self.captured.tail_only);
         let mut stream = match self.context.open(&self.container.id, Site::Follow, since).await {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
         };
-        self.captured.replay = self.captured.position.replay();
+        self.captured.replay = self.captured.position.replay(self.captured.tail_only);
         let context = Arc::clone(&self.context);
         let mut opening: Option<Opening> = None;
         let mut retiring: Option<Retiring> = None;
@@ -206,7 +217,7 @@ impl Follower {
                     opening = None;
                     match opened {
                         Ok((spare, new)) => {
-                            self.captured.replay = self.captured.position.replay();
+                            self.captured.replay = self.captured.position.replay(self.captured.tail_only);
                             let stream = std::mem::replace(&mut stream, new);
                             retiring = Some(Retiring { stream, _spare: spare });
                             timer.as_mut().reset(Instant::now() + CATCH_UP);
@@ -221,12 +232,24 @@ impl Follower {
                 }
                 progress = stream.read(|cx| context.outbox.poll_room(cx), &mut take) => {
                     let lines = std::mem::take(&mut self.captured.lines);
+                    let new = std::mem::take(&mut self.captured.new);
+                    if std::mem::take(&mut self.captured.falls_short) {
+                        self.captured.tail_only = false;
+                        self.captured.replay = None;
+                        let Some(old) = retiring.take() else {
+                            return End::FellShort;
+                        };
+                        stream = old.stream;
+                        timer.as_mut().reset(Instant::now());
+                        continue;
+                    }
                     match (progress, retiring.take()) {
                         (Ok(Progress::Read(bytes)), old) => {
                             retiring = old;
                             context.pace.read(lines, bytes);
-                            if lines > 0 {
+                            if new > 0 {
                                 self.publish();
+                                self.captured.tail_only = true;
                                 self.backoff = context.backoff();
                             }
                             // Every other stream has its turn before this one's next.
@@ -251,7 +274,10 @@ impl Follower {
     fn open_another(&self, stream: &LogStream) -> Opening {
         let context = Arc::clone(&self.context);
         let id = self.container.id.clone();
-        let since = self.captured.position.since(stream.pending_since());
+        let since = self
+            .captured
+            .position
+            .since(stream.pending_since(), self.captured.tail_only);
         Box::pin(async move {
             let spare = context.slots.spare().await;
             let stream = context.open(&id, Site::Rotation, since).await?;
@@ -389,6 +415,9 @@ impl Captured {
     /// A line has come: it is recognised, or noted and handed on.
     fn take(&mut self, line: &Line<'_>) {
         self.lines += 1;
+        if self.falls_short {
+            return;
+        }
         if let Some(replay) = &mut self.replay {
             match replay.judge(line) {
                 Verdict::Seen => {
@@ -396,10 +425,15 @@ impl Captured {
                     return;
                 }
                 Verdict::New => {}
+                Verdict::NewAfterGap if self.tail_only => {
+                    self.falls_short = true;
+                    return;
+                }
                 Verdict::NewAfterGap => self.series.gap(),
             }
             self.replay = None;
         }
+        self.new += 1;
         self.position.note(line);
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {

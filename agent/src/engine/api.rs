@@ -67,6 +67,19 @@ pub struct Engine {
 pub enum Since {
     Beginning,
     Time(Time),
+    /// The same, but no more than the last so many records of the log. The engine searches
+    /// for a bare time from the log's first byte; for the last records it starts at the end.
+    TimeInTail(Time, u32),
+}
+
+impl Since {
+    fn query(self) -> String {
+        match self {
+            Since::Beginning => String::new(),
+            Since::Time(time) => format!("&since={}", time.as_since()),
+            Since::TimeInTail(time, records) => format!("&since={}&tail={records}", time.as_since()),
+        }
+    }
 }
 
 impl Engine {
@@ -162,14 +175,12 @@ impl Engine {
         since: Since,
         max_line_bytes: usize,
     ) -> Result<LogStream, EngineError> {
-        let mut path = self
+        let path = self
             .path(&format!(
-                "/containers/{container}/logs?follow=1&stdout=1&stderr=1&timestamps=1"
+                "/containers/{container}/logs?follow=1&stdout=1&stderr=1&timestamps=1{}",
+                since.query()
             ))
             .await?;
-        if let Since::Time(time) = since {
-            path += &format!("&since={}", time.as_since());
-        }
         let body = self.counted("logs", async {
             let opened = self.opener.open(Opening {
                 site,
