@@ -1,0 +1,77 @@
+//! The agent's admin server, over plain HTTP.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use crate::metrics::Metrics;
+
+pub struct Admin {
+    port: u16,
+    http: ureq::Agent,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// A row of `/connections`, as far as the tests look at it.
+#[derive(Debug, Deserialize)]
+pub struct Connection {
+    pub inode: u64,
+    pub peer: Option<String>,
+    pub purpose: Option<String>,
+}
+
+impl Admin {
+    /// On a port that was free a moment ago: the agent's log need not be searched for the address.
+    pub fn on_a_free_port() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port of loopback");
+        let port = listener.local_addr().expect("a bound port").port();
+        let http = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(5)))
+            .http_status_as_error(false)
+            // A kept connection would count among the descriptors that a test compares.
+            .max_idle_connections(0)
+            .build()
+            .into();
+        Self { port, http }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let mut answer = self.http.get(format!("http://{}{path}", self.address())).call()?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: answer.body_mut().read_to_string()?,
+        })
+    }
+
+    pub fn metrics(&self) -> anyhow::Result<Metrics> {
+        Ok(Metrics::parse(&self.get("/metrics")?.body))
+    }
+
+    pub fn connections(&self) -> anyhow::Result<Vec<Connection>> {
+        let body = self.get("/connections")?.body;
+        let page: serde_json::Value = serde_json::from_str(&body)?;
+        let rows = page.get("connections").unwrap_or(&page).clone();
+        serde_json::from_value(rows).with_context(|| format!("rows in {body}"))
+    }
+
+    /// The inodes of the connections to this peer.
+    pub fn inodes(&self, peer: &str) -> anyhow::Result<BTreeSet<u64>> {
+        Ok(self
+            .connections()?
+            .into_iter()
+            .filter(|row| row.peer.as_deref().is_some_and(|it| it.contains(peer)))
+            .map(|row| row.inode)
+            .collect())
+    }
+}
