@@ -107,7 +107,6 @@ capture:
     interval: {rotation}
 kernel:
   mode: {kernel}
-state_dir: {home}/state
 sinks:
   {sink}
 admin:
@@ -116,7 +115,6 @@ admin:
             engine = self.engine.display(),
             rotation = self.rotation,
             kernel = self.kernel,
-            home = home.display(),
             admin = self.admin.address(),
             more = self.more,
         );
