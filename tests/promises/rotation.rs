@@ -60,10 +60,7 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
     assert_eq!(captured.records, total, "records of a stream that nobody wrote to");
     watched.judge();
     let last = agent.last_words();
-    assert!(
-        last.contains("kernel") && last.contains('0'),
-        "the last line does not say that the kernel holds 0 connections: {last:?}"
-    );
+    assert!(last.contains("the kernel holds 0 connections"), "{last:?}");
 }
 
 /// Ten containers that write all the time.

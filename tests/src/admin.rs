@@ -1,6 +1,5 @@
 //! The agent's admin server, over plain HTTP.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -23,7 +22,9 @@ pub struct Answer {
 #[derive(Debug, Deserialize)]
 pub struct Connection {
     pub inode: u64,
+    /// Absent where the kernel knows nothing of it.
     pub peer: Option<String>,
+    /// Absent where the agent's register knows nothing of it.
     pub purpose: Option<String>,
 }
 
@@ -59,19 +60,12 @@ impl Admin {
     }
 
     pub fn connections(&self) -> anyhow::Result<Vec<Connection>> {
+        #[derive(Deserialize)]
+        struct Page {
+            connections: Vec<Connection>,
+        }
         let body = self.get("/connections")?.body;
-        let page: serde_json::Value = serde_json::from_str(&body)?;
-        let rows = page.get("connections").unwrap_or(&page).clone();
-        serde_json::from_value(rows).with_context(|| format!("rows in {body}"))
-    }
-
-    /// The inodes of the connections to this peer.
-    pub fn inodes(&self, peer: &str) -> anyhow::Result<BTreeSet<u64>> {
-        Ok(self
-            .connections()?
-            .into_iter()
-            .filter(|row| row.peer.as_deref().is_some_and(|it| it.contains(peer)))
-            .map(|row| row.inode)
-            .collect())
+        let page: Page = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
+        Ok(page.connections)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::admin::Connection;
 use crate::agent::Agent;
 use crate::metrics::Metrics;
 use crate::witness;
@@ -36,26 +37,32 @@ pub enum Comparison {
 
 pub fn compare(agent: &Agent, socket: &Path) -> Comparison {
     let before = witness::connections(agent.pid(), socket);
-    let page = agent.admin.inodes(socket.to_str().expect("a path of UTF-8"));
+    let page = agent.admin.connections();
     let after = witness::connections(agent.pid(), socket);
     if before != after || !before.peerless.is_empty() {
         return Comparison::Restless;
     }
     match page {
-        Ok(page) if page == before.inodes => Comparison::Agrees {
-            connections: page.len(),
-        },
-        Ok(page) => Comparison::Differs(difference(&page, &before.inodes)),
+        Ok(rows) => judge(&rows, &before.inodes, socket),
         Err(error) => Comparison::Differs(format!("no page: {error:#}")),
     }
 }
 
-fn difference(page: &BTreeSet<u64>, ss: &BTreeSet<u64>) -> String {
-    format!(
-        "only in /connections: {:?}; only in ss: {:?}",
+fn judge(rows: &[Connection], ss: &BTreeSet<u64>, socket: &Path) -> Comparison {
+    // A row without a peer is one that the register believes in and the kernel does not.
+    let ours = |row: &&Connection| row.peer.as_deref().is_none_or(|peer| Path::new(peer) == socket);
+    let page: BTreeSet<u64> = rows.iter().filter(ours).map(|row| row.inode).collect();
+    let orphans: Vec<_> = rows.iter().filter(ours).filter(|row| row.purpose.is_none()).collect();
+    if page == *ss && orphans.is_empty() {
+        return Comparison::Agrees {
+            connections: page.len(),
+        };
+    }
+    Comparison::Differs(format!(
+        "only in /connections: {:?}; only in ss: {:?}; not in the register: {orphans:?}",
         page.difference(ss).collect::<Vec<_>>(),
-        ss.difference(page).collect::<Vec<_>>(),
-    )
+        ss.difference(&page).collect::<Vec<_>>(),
+    ))
 }
 
 #[cfg(test)]
@@ -76,5 +83,31 @@ mod tests {
         assert_eq!(conserved(&metrics(1)), Ok(1));
         assert!(conserved(&metrics(0)).is_err());
         assert!(conserved(&metrics(2)).is_err());
+    }
+
+    #[test]
+    fn a_page_is_held_to_what_ss_saw() {
+        let row = |inode, peer: Option<&str>, purpose: Option<&str>| Connection {
+            inode,
+            peer: peer.map(str::to_owned),
+            purpose: purpose.map(str::to_owned),
+        };
+        let agrees = |rows: &[Connection], ss: &[u64]| {
+            let ss = ss.iter().copied().collect();
+            matches!(judge(rows, &ss, Path::new("/s")), Comparison::Agrees { .. })
+        };
+        let held = || row(1, Some("/s"), Some("logs"));
+        let elsewhere = || row(9, Some("/other"), None);
+        assert!(agrees(&[held(), elsewhere()], &[1]));
+        assert!(!agrees(&[held()], &[1, 2]), "a connection that is not shown");
+        assert!(!agrees(&[held()], &[]), "a connection that is none");
+        assert!(
+            !agrees(&[held(), row(2, None, Some("logs"))], &[1]),
+            "one that only the register has"
+        );
+        assert!(
+            !agrees(&[held(), row(2, Some("/s"), None)], &[1, 2]),
+            "one that the register has not"
+        );
     }
 }
