@@ -1,7 +1,6 @@
 //! A configuration that cannot be meant.
 
 use std::path::Path;
-use std::process::Command;
 
 use integration::agent::{self, Launch, STOP};
 
@@ -11,7 +10,7 @@ fn an_unknown_key_is_refused_with_file_line_and_key() {
     let config = launch.configure();
     let text = std::fs::read_to_string(&config).expect("the configuration");
     let line = 1 + text.lines().position(|line| line == "admiin:").expect("the key");
-    let checked = Command::new(agent::binary())
+    let checked = agent::command(&agent::binary())
         .args(["check", "--config"])
         .arg(&config)
         .output()
@@ -32,7 +31,7 @@ fn an_unknown_key_is_refused_with_file_line_and_key() {
 #[test]
 fn a_good_configuration_is_checked_and_accepted() {
     let launch = Launch::on(Path::new("/nonexistent/docker.sock"));
-    let checked = Command::new(agent::binary())
+    let checked = agent::command(&agent::binary())
         .args(["check", "--config"])
         .arg(launch.configure())
         .output()

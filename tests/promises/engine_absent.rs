@@ -45,13 +45,16 @@ fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
     wait::until("/readyz to answer 200", Duration::from_secs(60), || {
         (agent.admin.get("/readyz").ok()?.status == 200).then_some(())
     });
-    let writer = Writer::new("a", Kind::Mixed, 200);
+    let writer = Writer::new("web", Kind::Mixed, 200);
     writer.start(&engine);
     agent.wait_records(200, Duration::from_secs(20));
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     for stream in ["stdout", "stderr"] {
-        assert_eq!(captured.account("a", stream, &writer.expected(stream)).complaint(), "");
+        assert_eq!(
+            captured.account("web", stream, &writer.expected(stream)).complaint(),
+            ""
+        );
     }
 }
 

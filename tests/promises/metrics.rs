@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use integration::agent::Launch;
+use integration::admin::Connections;
+use integration::agent::{self, Launch};
 use integration::engine::Engine;
 use integration::metrics::Metrics;
 use integration::writers::{Kind, Writer};
@@ -110,6 +111,43 @@ fn the_metrics_are_those_promised_and_promtool_has_nothing_to_say() {
         let body = agent.admin.get("/metrics").ok()?.body;
         (!body.contains("container=\"web\"")).then_some(())
     });
+    agent.stop();
+}
+
+#[test]
+fn the_command_connections_prints_what_the_page_shows() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket()).start();
+    agent.wait_ready();
+    Writer::new("web", Kind::Short, 10_000).start(&engine);
+    agent.wait_records(100, Duration::from_secs(30));
+    let printed = |arguments: &[&str]| {
+        let address = format!("http://{}", agent.admin.address());
+        let mut command = agent::command(&agent::binary());
+        let output = command
+            .args(["connections", "--admin", &address])
+            .args(arguments)
+            .output();
+        let output = output.expect("run the command");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    // Control requests have an idle connection that may end in between; the container's log has not.
+    let page = agent.admin.connections().expect("/connections");
+    let log = page
+        .iter()
+        .find(|row| row.purpose.as_deref() == Some("logs"))
+        .expect("a log's connection");
+    let json: Connections = serde_json::from_str(&printed(&["--json"])).expect("the page's JSON");
+    assert!(json.connections.iter().any(|row| row.inode == log.inode), "{json:?}");
+    let table = printed(&[]);
+    assert!(
+        table
+            .lines()
+            .any(|line| line.contains(&log.inode.to_string()) && line.contains("logs")),
+        "{table}"
+    );
     agent.stop();
 }
 

@@ -36,7 +36,7 @@ fn in_its_own_pid_namespace_it_captures_and_counts_right() {
         "no namespace of its own: {namespaced}"
     );
 
-    let writers = ["a", "b", "c"].map(|name| Writer::new(name, Kind::Short, 600));
+    let writers = ["north", "east", "south"].map(|name| Writer::new(name, Kind::Short, 600));
     for writer in &writers {
         writer.start(&engine);
     }

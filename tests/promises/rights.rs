@@ -25,7 +25,7 @@ fn without_rights_it_captures_and_says_once_why_there_is_no_kernel_part() {
     let engine = open_engine();
     let mut agent = Launch::on(engine.socket()).rotation("2s").as_user(NOBODY).start();
     agent.wait_ready();
-    let writer = Writer::new("a", Kind::Mixed, 600);
+    let writer = Writer::new("web", Kind::Mixed, 600);
     writer.start(&engine);
     agent.wait_records(600, Duration::from_secs(30));
 
@@ -49,7 +49,10 @@ fn without_rights_it_captures_and_says_once_why_there_is_no_kernel_part() {
     assert_eq!(reasons.len(), 1, "{reasons:#?}");
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     for stream in ["stdout", "stderr"] {
-        assert_eq!(captured.account("a", stream, &writer.expected(stream)).complaint(), "");
+        assert_eq!(
+            captured.account("web", stream, &writer.expected(stream)).complaint(),
+            ""
+        );
     }
 }
 

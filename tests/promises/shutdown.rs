@@ -15,7 +15,8 @@ fn sigterm_under_load_leaves_whole_lines_and_no_connection() {
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket()).kernel("required").start();
     agent.wait_ready();
-    let writers = ["a", "b", "c", "d"].map(|name| Writer::new(name, Kind::Mixed, 1_000_000).pace(100, 0.05));
+    let writers =
+        ["north", "east", "south", "west"].map(|name| Writer::new(name, Kind::Mixed, 1_000_000).pace(100, 0.05));
     for writer in &writers {
         writer.start(&engine);
     }

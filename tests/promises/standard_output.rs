@@ -19,7 +19,7 @@ fn a_pipe_that_nobody_reads_for_a_while_costs_no_line_and_no_memory() {
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket()).rotation("2s").to_stdout().start();
     agent.wait_ready();
-    let writers = ["a", "b"].map(|name| Writer::new(name, Kind::Short, 250_000).pace(5_000, 0.05));
+    let writers = ["north", "south"].map(|name| Writer::new(name, Kind::Short, 250_000).pace(5_000, 0.05));
     for writer in &writers {
         writer.start(&engine);
     }
@@ -62,7 +62,7 @@ fn sigterm_ends_it_although_nobody_reads_the_pipe() {
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket()).to_stdout().start();
     agent.wait_ready();
-    Writer::new("a", Kind::Short, 1_000_000)
+    Writer::new("web", Kind::Short, 1_000_000)
         .pace(5_000, 0.01)
         .start(&engine);
     sleep(Duration::from_secs(3));
@@ -79,7 +79,7 @@ fn a_reader_that_goes_away_ends_it_with_a_message() {
     let mut agent = Launch::on(engine.socket()).to_stdout().start();
     agent.wait_ready();
     drop(agent.stdout.take());
-    Writer::new("a", Kind::Short, 10_000).start(&engine);
+    Writer::new("web", Kind::Short, 10_000).start(&engine);
     let status = agent.wait_exit(PATIENCE);
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
     let stderr = agent.stderr();

@@ -18,6 +18,12 @@ pub struct Answer {
     pub body: String,
 }
 
+/// `/connections`, and what the command of that name prints.
+#[derive(Debug, Deserialize)]
+pub struct Connections {
+    pub connections: Vec<Connection>,
+}
+
 /// A row of `/connections`, as far as the tests look at it.
 #[derive(Debug, Deserialize)]
 pub struct Connection {
@@ -60,12 +66,8 @@ impl Admin {
     }
 
     pub fn connections(&self) -> anyhow::Result<Vec<Connection>> {
-        #[derive(Deserialize)]
-        struct Page {
-            connections: Vec<Connection>,
-        }
         let body = self.get("/connections")?.body;
-        let page: Page = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
+        let page: Connections = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
         Ok(page.connections)
     }
 }

@@ -135,7 +135,7 @@ admin:
         let stderr = File::create(home.join("stderr")).expect("create a file for standard error");
         let mut arguments = self.wrapper.iter().map(PathBuf::from).collect::<Vec<_>>();
         arguments.extend([program, "run".into(), "--config".into(), config]);
-        let mut command = Command::new(&arguments[0]);
+        let mut command = command(&arguments[0]);
         command
             .args(&arguments[1..])
             .current_dir(home)
@@ -265,6 +265,17 @@ impl Drop for Agent {
             let _ = self.process.wait();
         }
     }
+}
+
+/// Without the variables that the tests are steered by: the agent takes its own from the same prefix.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOG_CAPTURER_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn output(home: &Path) -> PathBuf {

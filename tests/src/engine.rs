@@ -28,7 +28,8 @@ impl Engine {
         let mut all = vec!["--name", name];
         all.extend_from_slice(arguments);
         all.extend_from_slice(&[private_engine::IMAGE, "sh", "-c", script]);
-        self.run(&all).expect("run a container")
+        // Not `expect`: the error's backtrace would bury its message.
+        self.run(&all).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// Until the container has ended by itself.

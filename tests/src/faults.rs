@@ -121,7 +121,7 @@ impl BadEngine {
 
 fn serve(mut stream: UnixStream, logs: Logs, logs_asked: &AtomicUsize) -> io::Result<()> {
     let mut requests = BufReader::new(stream.try_clone()?);
-    while let Some(path) = request(&mut requests)? {
+    while let Some((method, path)) = request(&mut requests)? {
         let path = path.split('?').next().unwrap_or_default();
         let (_, call) = path
             .split_once("/v1.")
@@ -138,15 +138,18 @@ fn serve(mut stream: UnixStream, logs: Logs, logs_asked: &AtomicUsize) -> io::Re
         let body = answer(call);
         write!(
             stream,
-            "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )?;
+        if method != "HEAD" {
+            stream.write_all(body.as_bytes())?;
+        }
     }
     Ok(())
 }
 
-/// The path of the next request; the bodies of GET requests are empty.
-fn request(requests: &mut impl BufRead) -> io::Result<Option<String>> {
+/// Method and path of the next request; those that are sent here have no body.
+fn request(requests: &mut impl BufRead) -> io::Result<Option<(String, String)>> {
     let mut first = String::new();
     if requests.read_line(&mut first)? == 0 {
         return Ok(None);
@@ -155,7 +158,8 @@ fn request(requests: &mut impl BufRead) -> io::Result<Option<String>> {
     while requests.read_line(&mut header)? > 2 {
         header.clear();
     }
-    Ok(first.split(' ').nth(1).map(str::to_owned))
+    let mut words = first.split(' ').map(str::to_owned);
+    Ok(words.next().zip(words.next()))
 }
 
 fn answer(call: &str) -> String {
