@@ -49,6 +49,8 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
     let expected = expected(&engine, &residents, &visitors);
     let total = expected.iter().map(|(_, _, lines)| lines.len()).sum();
     wait_captured(&agent, total);
+    println!("{total} lines of {} streams; {watched:?}", expected.len());
+    watched.judge();
     agent.stop();
 
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -58,10 +60,8 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
         .filter(|(.., complaint)| !complaint.is_empty())
         .map(|(name, stream, complaint)| format!("{name} {stream}: {complaint}"))
         .collect();
-    println!("{total} lines of {} streams; {watched:?}", expected.len());
     assert!(complaints.is_empty(), "not exactly once:\n{}", complaints.join("\n"));
     assert_eq!(captured.records, total, "records of a stream that nobody wrote to");
-    watched.judge();
     let last = agent.last_words();
     assert!(last.contains("the kernel holds 0 connections"), "{last:?}");
 }
