@@ -107,6 +107,7 @@ capture:
     interval: {rotation}
 kernel:
   mode: {kernel}
+state_dir: {home}/state
 sinks:
   {sink}
 admin:
@@ -115,6 +116,7 @@ admin:
             engine = self.engine.display(),
             rotation = self.rotation,
             kernel = self.kernel,
+            home = home.display(),
             admin = self.admin.address(),
             more = self.more,
         );
