@@ -1,1 +1,26 @@
-//! The harness: a private engine, hurtful peers, and witnesses.
+//! The harness of the integration tests. The agent is a black box here: a
+//! binary with a configuration, output files, an admin server and a process id.
+//!
+//! - [`requirements`]: what a test needs of the machine, and what is said where it is missing
+//! - [`agent`]: the agent as a child process
+//! - [`admin`]: its admin server
+//! - [`metrics`]: the text format of its `/metrics`
+//! - [`engine`]: a private engine, one test at a time
+//! - [`witness`]: what `ss` and `/proc` say of its process
+//! - [`writers`]: containers that write lines known in advance
+//! - [`lines`]: the accountant: what was expected against what was captured
+//! - [`ledger`]: the agent's account of its connections against the witness
+//! - [`faults`]: peers that are no engine, or a bad one
+//! - [`wait`]: polling with a deadline
+
+pub mod admin;
+pub mod agent;
+pub mod engine;
+pub mod faults;
+pub mod ledger;
+pub mod lines;
+pub mod metrics;
+pub mod requirements;
+pub mod wait;
+pub mod witness;
+pub mod writers;

@@ -1,0 +1,40 @@
+//! A configuration that cannot be meant.
+
+use std::path::Path;
+
+use integration::agent::{self, Launch, STOP};
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_key() {
+    let launch = Launch::on(Path::new("/nonexistent/docker.sock")).more("admiin:\n  listen: 127.0.0.1:1\n");
+    let config = launch.configure();
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let line = 1 + text.lines().position(|line| line == "admiin:").expect("the key");
+    let checked = agent::command(&agent::binary())
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .expect("run the agent");
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+
+    let mut agent = launch.start();
+    let status = agent.wait_exit(STOP);
+    assert_eq!(status.code(), Some(2), "{status}");
+    for said in [said, agent.stderr()] {
+        assert!(said.contains(config.to_str().expect("UTF-8")), "no file in: {said}");
+        assert!(said.contains(&format!("{line}")), "no line {line} in: {said}");
+        assert!(said.contains("admiin"), "no key in: {said}");
+    }
+}
+
+#[test]
+fn a_good_configuration_is_checked_and_accepted() {
+    let launch = Launch::on(Path::new("/nonexistent/docker.sock"));
+    let checked = agent::command(&agent::binary())
+        .args(["check", "--config"])
+        .arg(launch.configure())
+        .output()
+        .expect("run the agent");
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}

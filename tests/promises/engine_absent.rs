@@ -1,0 +1,74 @@
+//! No engine at first.
+
+use std::os::unix::fs::symlink;
+use std::thread::sleep;
+use std::time::Duration;
+
+use integration::agent::Launch;
+use integration::engine::Engine;
+use integration::lines::Captured;
+use integration::writers::{Kind, Writer};
+use integration::{needs, requirements, wait, witness};
+
+#[test]
+fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let directory = tempfile::tempdir().expect("a directory for a socket");
+    let socket = directory.path().join("docker.sock");
+    let mut agent = Launch::on(&socket).start();
+
+    let ready = wait::until("/readyz to answer", Duration::from_secs(10), || {
+        agent.admin.get("/readyz").ok()
+    });
+    assert_eq!(ready.status, 503);
+    let parts: serde_json::Value = serde_json::from_str(&ready.body).expect("JSON");
+    assert!(ready.body.contains("engine"), "{parts}");
+    assert_eq!(agent.admin.get("/healthz").expect("/healthz").status, 200);
+
+    let attempts = attempts_in_each(&agent, 3, Duration::from_secs(5));
+    assert!(
+        attempts[0] > attempts[2],
+        "no growing delay: {attempts:?} attempts in 5 s each"
+    );
+    assert!(attempts.iter().sum::<u64>() <= 40, "{attempts:?}");
+    assert!(attempts[0] > 1, "it did not try again: {attempts:?}");
+    let share = witness::cpu_share(agent.pid(), Duration::from_secs(3));
+    assert!(share < 0.05, "waiting takes {:.0} % of a core", share * 100.0);
+    let stderr = agent.stderr();
+    assert!(
+        stderr.contains(socket.to_str().expect("UTF-8")),
+        "the socket is not named in:\n{stderr}"
+    );
+
+    symlink(engine.socket(), &socket).expect("let the socket appear");
+    wait::until("/readyz to answer 200", Duration::from_secs(60), || {
+        (agent.admin.get("/readyz").ok()?.status == 200).then_some(())
+    });
+    let writer = Writer::new("web", Kind::Mixed, 200);
+    writer.start(&engine);
+    agent.wait_records(200, Duration::from_secs(20));
+    agent.stop();
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    for stream in ["stdout", "stderr"] {
+        assert_eq!(
+            captured.account("web", stream, &writer.expected(stream)).complaint(),
+            ""
+        );
+    }
+}
+
+/// Connection errors counted in each of so many windows.
+fn attempts_in_each(agent: &integration::agent::Agent, windows: usize, window: Duration) -> Vec<u64> {
+    let errors = || {
+        let metrics = agent.admin.metrics().expect("/metrics");
+        metrics.sum("docker_connection_errors_total", &[]).unwrap_or(0.0) as u64
+    };
+    (0..windows)
+        .map(|_| {
+            let before = errors();
+            sleep(window);
+            errors() - before
+        })
+        .collect()
+}

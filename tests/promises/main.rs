@@ -1,0 +1,12 @@
+//! A file a promise. One binary, so that it is linked once.
+
+mod bad_engines;
+mod configuration;
+mod engine_absent;
+mod metrics;
+mod namespaces;
+mod record;
+mod rights;
+mod rotation;
+mod shutdown;
+mod standard_output;

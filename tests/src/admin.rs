@@ -1,0 +1,73 @@
+//! The agent's admin server, over plain HTTP.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use crate::metrics::Metrics;
+
+pub struct Admin {
+    port: u16,
+    http: ureq::Agent,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// `/connections`, and what the command of that name prints.
+#[derive(Debug, Deserialize)]
+pub struct Connections {
+    pub connections: Vec<Connection>,
+}
+
+/// A row of `/connections`, as far as the tests look at it.
+#[derive(Debug, Deserialize)]
+pub struct Connection {
+    pub inode: u64,
+    /// Absent where the kernel knows nothing of it.
+    pub peer: Option<String>,
+    /// Absent where the agent's register knows nothing of it.
+    pub purpose: Option<String>,
+}
+
+impl Admin {
+    /// On a port that was free a moment ago: the agent's log need not be searched for the address.
+    pub fn on_a_free_port() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port of loopback");
+        let port = listener.local_addr().expect("a bound port").port();
+        let http = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(5)))
+            .http_status_as_error(false)
+            // A kept connection would count among the descriptors that a test compares.
+            .max_idle_connections(0)
+            .build()
+            .into();
+        Self { port, http }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let mut answer = self.http.get(format!("http://{}{path}", self.address())).call()?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: answer.body_mut().read_to_string()?,
+        })
+    }
+
+    pub fn metrics(&self) -> anyhow::Result<Metrics> {
+        Ok(Metrics::parse(&self.get("/metrics")?.body))
+    }
+
+    pub fn connections(&self) -> anyhow::Result<Vec<Connection>> {
+        let body = self.get("/connections")?.body;
+        let page: Connections = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
+        Ok(page.connections)
+    }
+}

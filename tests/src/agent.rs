@@ -1,0 +1,312 @@
+//! The agent as a child process, with a home directory of its own.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+use tempfile::TempDir;
+
+use crate::admin::Admin;
+use crate::wait;
+
+/// Long enough for a slow machine, short enough to be called ready.
+const READY: Duration = Duration::from_secs(20);
+/// The agent's own deadline for its end, and some.
+pub const STOP: Duration = Duration::from_secs(20);
+
+/// How an agent is to be started.
+pub struct Launch {
+    home: TempDir,
+    admin: Admin,
+    engine: PathBuf,
+    rotation: &'static str,
+    kernel: &'static str,
+    to_stdout: bool,
+    wrapper: Vec<&'static str>,
+    user: Option<u32>,
+    more: &'static str,
+}
+
+impl Launch {
+    pub fn on(engine: &Path) -> Self {
+        Self {
+            home: tempfile::tempdir().expect("a home directory for the agent"),
+            admin: Admin::on_a_free_port(),
+            engine: engine.into(),
+            rotation: "5m",
+            kernel: "auto",
+            to_stdout: false,
+            wrapper: Vec::new(),
+            user: None,
+            more: "",
+        }
+    }
+
+    pub fn rotation(mut self, interval: &'static str) -> Self {
+        self.rotation = interval;
+        self
+    }
+
+    /// `auto`, `required` or `off`.
+    pub fn kernel(mut self, mode: &'static str) -> Self {
+        self.kernel = mode;
+        self
+    }
+
+    /// To standard output, a pipe that the test holds, instead of to a file.
+    pub fn to_stdout(mut self) -> Self {
+        self.to_stdout = true;
+        self
+    }
+
+    /// A program that runs the agent as its child.
+    pub fn under(mut self, wrapper: &[&'static str]) -> Self {
+        self.wrapper = wrapper.to_vec();
+        self
+    }
+
+    pub fn as_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// More lines of YAML at the end of the configuration.
+    pub fn more(mut self, yaml: &'static str) -> Self {
+        self.more = yaml;
+        self
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Writes the configuration into the home directory.
+    pub fn configure(&self) -> PathBuf {
+        let home = self.home();
+        let sink = if self.to_stdout {
+            "- type: stdout".to_owned()
+        } else {
+            format!("- type: file\n    path: {}", output(home).display())
+        };
+        let text = format!(
+            "docker:
+  host: unix://{engine}
+capture:
+  streams:
+    max_concurrent: 50
+  rotation:
+    interval: {rotation}
+kernel:
+  mode: {kernel}
+state_dir: {home}/state
+sinks:
+  {sink}
+admin:
+  listen: {admin}
+{more}",
+            engine = self.engine.display(),
+            rotation = self.rotation,
+            kernel = self.kernel,
+            home = home.display(),
+            admin = self.admin.address(),
+            more = self.more,
+        );
+        let config = home.join("config.yaml");
+        fs::write(&config, text).expect("write the configuration");
+        config
+    }
+
+    pub fn start(self) -> Agent {
+        let config = self.configure();
+        let home = self.home();
+        let program = home.join("log-capturer");
+        // Of its own, because an ordinary user may not pass the way to the build directory.
+        fs::copy(binary(), &program).expect("copy the binary");
+        if self.user.is_some() {
+            fs::set_permissions(home, Permissions::from_mode(0o777)).expect("open the home directory");
+        }
+        let stderr = File::create(home.join("stderr")).expect("create a file for standard error");
+        let mut arguments = self.wrapper.iter().map(PathBuf::from).collect::<Vec<_>>();
+        arguments.extend([program, "run".into(), "--config".into(), config]);
+        let mut command = command(&arguments[0]);
+        command
+            .args(&arguments[1..])
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .stdout(if self.to_stdout { Stdio::piped() } else { Stdio::null() })
+            .stderr(stderr);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+        Agent {
+            stdout: process.stdout.take(),
+            pid: if self.wrapper.is_empty() {
+                process.id()
+            } else {
+                wait::until("the wrapper's child", READY, || {
+                    crate::witness::children(process.id()).pop()
+                })
+            },
+            process,
+            admin: self.admin,
+            home: self.home,
+        }
+    }
+}
+
+/// A running agent. Dropping it kills it.
+pub struct Agent {
+    process: Child,
+    pid: u32,
+    pub admin: Admin,
+    /// Where the sink is standard output: the reading end.
+    pub stdout: Option<ChildStdout>,
+    home: TempDir,
+}
+
+impl Agent {
+    /// As the test sees it: in the outer namespace, and not a wrapper's.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The file sink.
+    pub fn output(&self) -> PathBuf {
+        output(self.home.path())
+    }
+
+    pub fn stderr(&self) -> String {
+        let bytes = fs::read(self.home.path().join("stderr")).expect("read standard error");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn wait_ready(&self) {
+        wait::until("/readyz to answer 200", READY, || {
+            (self.admin.get("/readyz").ok()?.status == 200).then_some(())
+        });
+    }
+
+    /// Until that text is on standard error.
+    pub fn wait_said(&self, text: &str, deadline: Duration) {
+        wait::until(&format!("{text:?} on standard error"), deadline, || {
+            self.stderr().contains(text).then_some(())
+        });
+    }
+
+    /// Until the file sink holds that many records.
+    pub fn wait_records(&self, records: usize, deadline: Duration) {
+        wait::until(&format!("{records} records"), deadline, || {
+            (self.records() >= records).then_some(())
+        });
+    }
+
+    pub fn records(&self) -> usize {
+        let bytes = fs::read(self.output()).unwrap_or_default();
+        bytes.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(pid, signal).expect("signal the agent");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("wait for the agent").is_none()
+    }
+
+    pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        let process = &mut self.process;
+        wait::until("the agent's end", deadline, || {
+            process.try_wait().expect("wait for the agent")
+        })
+    }
+
+    /// SIGTERM, and the exit code 0 within the deadline.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait_exit(STOP);
+        assert_eq!(status.code(), Some(0), "exit after SIGTERM: {status}");
+    }
+
+    pub fn last_words(&self) -> String {
+        let stderr = self.stderr();
+        stderr
+            .lines()
+            .rfind(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let stderr = self.stderr();
+            let lines: Vec<_> = stderr.lines().collect();
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("--- the agent's standard error ends in\n{tail}\n---");
+        }
+        if self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal(Signal::KILL);
+            // A wrapper ends with its child.
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// Without the variables that the tests are steered by: the agent takes its own from the same prefix.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOG_CAPTURER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn output(home: &Path) -> PathBuf {
+    home.join("lines.json")
+}
+
+/// `LOG_CAPTURER_BIN`, else what was built last of the workspace's debug and release binaries.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("LOG_CAPTURER_BIN") {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "LOG_CAPTURER_BIN={}: no such file", path.display());
+        return path;
+    }
+    // target/debug/deps/promises-0123456789abcdef
+    let test = std::env::current_exe().expect("the test's own path");
+    let target = test
+        .ancestors()
+        .nth(3)
+        .expect("a test binary lies in target/PROFILE/deps");
+    ["debug", "release"]
+        .map(|profile| target.join(profile).join("log-capturer"))
+        .into_iter()
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .max()
+        .unwrap_or_else(|| {
+            panic!(
+                "no log-capturer in {}/debug or release: build it, or name it in LOG_CAPTURER_BIN",
+                target.display()
+            )
+        })
+        .1
+}

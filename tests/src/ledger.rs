@@ -1,0 +1,113 @@
+//! The agent's account of its connections, held against itself and against `ss`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::admin::Connection;
+use crate::agent::Agent;
+use crate::metrics::Metrics;
+use crate::witness;
+
+/// `opened − closed = live`, for each peer. Gives the number of peers looked at.
+pub fn conserved(metrics: &Metrics) -> Result<usize, String> {
+    let peers = metrics.label_values("kernel_connections_opened_total", "peer");
+    for peer in &peers {
+        let sum = |name| metrics.sum(name, &[("peer", peer)]).unwrap_or(0.0);
+        let opened = sum("kernel_connections_opened_total");
+        let closed = sum("kernel_connections_closed_total");
+        let live = sum("kernel_connections");
+        if opened - closed != live {
+            return Err(format!("{peer}: opened {opened} − closed {closed} ≠ live {live}"));
+        }
+    }
+    Ok(peers.len())
+}
+
+/// Connections come and go, so the page is asked between two looks of the
+/// witness: only where both see the same can the page be held to it.
+#[derive(Debug)]
+pub enum Comparison {
+    Agrees {
+        connections: usize,
+    },
+    Differs(String),
+    /// Something changed meanwhile, or a socket could not be told by its peer.
+    Restless,
+}
+
+pub fn compare(agent: &Agent, socket: &Path) -> Comparison {
+    let before = witness::connections(agent.pid(), socket);
+    let page = agent.admin.connections();
+    let after = witness::connections(agent.pid(), socket);
+    if before != after || !before.peerless.is_empty() {
+        return Comparison::Restless;
+    }
+    match page {
+        Ok(rows) => judge(&rows, &before.inodes, socket),
+        Err(error) => Comparison::Differs(format!("no page: {error:#}")),
+    }
+}
+
+fn judge(rows: &[Connection], ss: &BTreeSet<u64>, socket: &Path) -> Comparison {
+    // A row without a peer is one that the register believes in and the kernel does not.
+    let ours = |row: &&Connection| row.peer.as_deref().is_none_or(|peer| Path::new(peer) == socket);
+    let page: BTreeSet<u64> = rows.iter().filter(ours).map(|row| row.inode).collect();
+    let orphans: Vec<_> = rows.iter().filter(ours).filter(|row| row.purpose.is_none()).collect();
+    if page == *ss && orphans.is_empty() {
+        return Comparison::Agrees {
+            connections: page.len(),
+        };
+    }
+    Comparison::Differs(format!(
+        "only in /connections: {:?}; only in ss: {:?}; not in the register: {orphans:?}",
+        page.difference(ss).collect::<Vec<_>>(),
+        ss.difference(&page).collect::<Vec<_>>(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_not_accounted_for_is_seen() {
+        let metrics = |live: u32| {
+            Metrics::parse(&format!(
+                "log_capturer_kernel_connections_opened_total{{peer=\"a\"}} 5\n\
+                 log_capturer_kernel_connections_closed_total{{peer=\"a\",after_peer=\"true\"}} 1\n\
+                 log_capturer_kernel_connections_closed_total{{peer=\"a\",after_peer=\"false\"}} 2\n\
+                 log_capturer_kernel_connections{{peer=\"a\",state=\"established\"}} {live}\n\
+                 log_capturer_kernel_connections{{peer=\"a\",state=\"peer_gone\"}} 1\n"
+            ))
+        };
+        assert_eq!(conserved(&metrics(1)), Ok(1));
+        assert!(conserved(&metrics(0)).is_err());
+        assert!(conserved(&metrics(2)).is_err());
+    }
+
+    #[test]
+    fn a_page_is_held_to_what_ss_saw() {
+        let row = |inode, peer: Option<&str>, purpose: Option<&str>| Connection {
+            inode,
+            peer: peer.map(str::to_owned),
+            purpose: purpose.map(str::to_owned),
+        };
+        let agrees = |rows: &[Connection], ss: &[u64]| {
+            let ss = ss.iter().copied().collect();
+            matches!(judge(rows, &ss, Path::new("/s")), Comparison::Agrees { .. })
+        };
+        let held = || row(1, Some("/s"), Some("logs"));
+        let elsewhere = || row(9, Some("/other"), None);
+        assert!(agrees(&[held(), elsewhere()], &[1]));
+        assert!(!agrees(&[held()], &[1, 2]), "a connection that is not shown");
+        assert!(!agrees(&[held()], &[]), "a connection that is none");
+        assert!(
+            !agrees(&[held(), row(2, None, Some("logs"))], &[1]),
+            "one that only the register has"
+        );
+        assert!(
+            !agrees(&[held(), row(2, Some("/s"), None)], &[1, 2]),
+            "one that the register has not"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! What others than the agent say of its process: `ss` (the kernel's
+//! `sock_diag`) and `/proc`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A line of `ss -x`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnixSocket {
+    pub state: String,
+    pub path: String,
+    pub inode: u64,
+    /// 0 where there is none: not accepted yet, or the peer is gone.
+    pub peer: u64,
+}
+
+/// Every unix socket of the network namespace.
+pub fn unix_sockets() -> Vec<UnixSocket> {
+    let output = Command::new("ss").args(["-x", "-a", "-H"]).output().expect("run ss");
+    assert!(output.status.success(), "ss failed: {output:?}");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(unix_socket)
+        .collect()
+}
+
+/// `u_str ESTAB 0 0 /run/docker.sock 1139 * 1138`
+fn unix_socket(line: &str) -> Option<UnixSocket> {
+    let [_, state, _, _, path, inode, _, peer] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    Some(UnixSocket {
+        state: state.into(),
+        path: path.into(),
+        inode: inode.parse().ok()?,
+        peer: peer.parse().ok()?,
+    })
+}
+
+/// The process's connections to the listener at `path`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Connections {
+    pub inodes: BTreeSet<u64>,
+    /// The process's connected sockets without a peer: they cannot be told by their path.
+    pub peerless: BTreeSet<u64>,
+}
+
+pub fn connections(pid: u32, path: &Path) -> Connections {
+    let ours = socket_inodes(pid);
+    let all = unix_sockets();
+    // The accepted end bears the listener's path, the connecting end has none.
+    let path = path.to_str().expect("a path of UTF-8");
+    let accepted: BTreeMap<u64, u64> = all
+        .iter()
+        .filter(|socket| socket.path == path && socket.state != "LISTEN")
+        .map(|socket| (socket.inode, socket.peer))
+        .collect();
+    let mut found = Connections::default();
+    for socket in all.iter().filter(|it| ours.contains(&it.inode) && it.state == "ESTAB") {
+        if accepted.contains_key(&socket.peer) {
+            found.inodes.insert(socket.inode);
+        } else if socket.peer == 0 {
+            found.peerless.insert(socket.inode);
+        }
+    }
+    found
+}
+
+/// The inodes of the sockets among the process's descriptors.
+pub fn socket_inodes(pid: u32) -> BTreeSet<u64> {
+    descriptors(pid)
+        .values()
+        .filter_map(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect()
+}
+
+/// Descriptor to what it refers to.
+pub fn descriptors(pid: u32) -> BTreeMap<u32, String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return BTreeMap::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            // A descriptor can be closed between the listing and the reading.
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+/// User and system time of the process so far.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    // The second field is the program's name, which may hold anything.
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("the name's end") + 1..]
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields[11..13].iter().map(|it| it.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+/// The share of one core that the process takes over a window from now.
+pub fn cpu_share(pid: u32, window: Duration) -> f64 {
+    let (start, before) = (Instant::now(), cpu_time(pid));
+    std::thread::sleep(window);
+    (cpu_time(pid) - before).as_secs_f64() / start.elapsed().as_secs_f64()
+}
+
+/// Resident memory, in bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+    kib * 1024
+}
+
+/// The processes whose parent is `pid`.
+pub fn children(pid: u32) -> Vec<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn inode(stream: &UnixStream) -> u64 {
+        let link = fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
+        let link = link.to_str().unwrap().to_owned();
+        link.trim_start_matches("socket:[")
+            .trim_end_matches(']')
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn finds_a_connection_by_its_listeners_path() {
+        crate::needs!(crate::requirements::ss());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("peer.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let ours = std::process::id();
+
+        let waiting = UnixStream::connect(&path).unwrap();
+        assert!(connections(ours, &path).peerless.contains(&inode(&waiting)));
+
+        let accepted = listener.accept().unwrap().0;
+        let found = connections(ours, &path);
+        assert_eq!(found.inodes, BTreeSet::from([inode(&waiting)]));
+
+        drop(accepted);
+        let found = connections(ours, &path);
+        assert!(found.inodes.is_empty());
+        assert!(found.peerless.contains(&inode(&waiting)));
+    }
+
+    #[test]
+    fn measures_work_and_rest() {
+        let ours = std::process::id();
+        let before = cpu_time(ours);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            std::hint::spin_loop();
+        }
+        assert!(cpu_time(ours) - before >= Duration::from_millis(100));
+        assert!(resident(ours) > 1 << 20);
+        assert!(!descriptors(ours).is_empty());
+    }
+}

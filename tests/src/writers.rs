@@ -1,0 +1,140 @@
+//! Containers that write lines which the test can name beforehand: every line
+//! bears its container, its stream and its number.
+
+use crate::engine::Engine;
+
+/// The engine cuts a line at 16 KiB, so that this one comes in three parts.
+const LONG: usize = 40_000;
+const SHORT: usize = 80;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Short,
+    Long,
+    /// Raw bytes on one stream, without frames.
+    Tty,
+    /// Every third line goes to standard error.
+    Mixed,
+    /// The last line has no newline.
+    Unterminated,
+}
+
+#[derive(Debug, Clone)]
+pub struct Writer {
+    pub name: String,
+    pub kind: Kind,
+    pub lines: usize,
+    /// Lines written at once, between two pauses.
+    pub burst: usize,
+    /// Seconds.
+    pub pause: f32,
+}
+
+impl Writer {
+    pub fn new(name: impl Into<String>, kind: Kind, lines: usize) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            lines,
+            burst: 10,
+            pause: 0.1,
+        }
+    }
+
+    /// `burst` lines at once, then a pause of that many seconds.
+    pub fn pace(mut self, burst: usize, pause: f32) -> Self {
+        (self.burst, self.pause) = (burst, pause);
+        self
+    }
+
+    fn length(&self) -> usize {
+        if self.kind == Kind::Long { LONG } else { SHORT }
+    }
+
+    fn stream(&self, number: usize) -> &'static str {
+        if self.kind == Kind::Mixed && number.is_multiple_of(3) {
+            "stderr"
+        } else {
+            "stdout"
+        }
+    }
+
+    /// The lines of one stream, in the order of writing.
+    pub fn expected(&self, stream: &str) -> Vec<Vec<u8>> {
+        (1..=self.lines)
+            .filter(|number| self.stream(*number) == stream)
+            .map(|number| {
+                let mut line = format!("{} {stream} {number:06} ", self.name);
+                line.extend(std::iter::repeat_n('.', self.length() - line.len()));
+                line.into_bytes()
+            })
+            .collect()
+    }
+
+    /// One awk, so that the writing costs the two cores next to nothing.
+    fn script(&self) -> String {
+        let Self {
+            name,
+            lines,
+            burst,
+            pause,
+            ..
+        } = self;
+        let every_third = if self.kind == Kind::Mixed { 3 } else { lines + 1 };
+        let unterminated = if self.kind == Kind::Unterminated { *lines } else { 0 };
+        let length = self.length();
+        format!(
+            r#"exec awk 'BEGIN {{
+                dots = "."; while (length(dots) < {length}) dots = dots dots
+                for (n = 1; n <= {lines}; n++) {{
+                    stream = n % {every_third} == 0 ? "stderr" : "stdout"
+                    start = sprintf("{name} %s %06d ", stream, n)
+                    line = start substr(dots, 1, {length} - length(start)) (n == {unterminated} ? "" : "\n")
+                    if (stream == "stderr") printf "%s", line > "/dev/stderr"; else printf "%s", line
+                    if (n % {burst} == 0) {{ fflush(); system("sleep {pause}") }}
+                }}
+            }}'"#
+        )
+    }
+
+    pub fn start(&self, engine: &Engine) {
+        let arguments: &[&str] = if self.kind == Kind::Tty { &["--tty"] } else { &[] };
+        engine.run_script(&self.name, arguments, &self.script());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a test takes for written is what the engine has.
+    #[test]
+    fn containers_write_what_is_expected_of_them() {
+        crate::needs!(crate::requirements::engine());
+        let engine = Engine::start();
+        let kinds = [Kind::Short, Kind::Long, Kind::Tty, Kind::Mixed, Kind::Unterminated];
+        let writers = kinds.map(|kind| Writer::new(format!("{kind:?}").to_lowercase(), kind, 25));
+        for writer in &writers {
+            writer.start(&engine);
+        }
+        for writer in &writers {
+            engine.wait(&writer.name);
+            for stream in ["stdout", "stderr"] {
+                let mut logged = engine.logged(&writer.name, stream);
+                if writer.kind == Kind::Tty {
+                    // The terminal adds a carriage return to each newline.
+                    for line in &mut logged {
+                        assert_eq!(line.pop(), Some(b'\r'));
+                    }
+                }
+                assert_eq!(logged, writer.expected(stream), "{} {stream}", writer.name);
+            }
+        }
+        let whole = engine
+            .docker_command(&["logs", "unterminated"])
+            .unwrap()
+            .output()
+            .unwrap();
+        assert!(whole.stdout.ends_with(b"."));
+    }
+}
