@@ -70,7 +70,7 @@ impl Capture {
                 backoff = self.context.backoff();
                 complained = None;
             }
-            let text = error.to_string();
+            let text = format!("{}: {error}", self.context.engine.host());
             self.readiness.down(&text);
             if complained.as_ref() != Some(&text) {
                 warn!(error = text, "no connection to the engine; trying again");

@@ -29,8 +29,8 @@ use super::metrics::Series;
 use super::resume::{Position, Replay, Verdict};
 use super::{Context, Life};
 use crate::delivery::Tail;
-use crate::engine::{DecodeError, EngineError, LogStream, Progress};
-use crate::record::{Container, Line};
+use crate::engine::{DecodeError, EngineError, LogStream, Progress, Until};
+use crate::record::{Container, Line, Time};
 use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
@@ -184,7 +184,11 @@ impl Follower {
     /// Opens the log and reads it for as long as it goes.
     async fn read(&mut self) -> End {
         let since = self.captured.position.since(None, self.captured.tail_only);
-        let mut stream = match self.context.open(&self.container.id, Site::Follow, since).await {
+        let mut stream = match self
+            .context
+            .open(&self.container.id, Site::Follow, since, Until::Death)
+            .await
+        {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
         };
@@ -280,7 +284,7 @@ impl Follower {
             .since(stream.pending_since(), self.captured.tail_only);
         Box::pin(async move {
             let spare = context.slots.spare().await;
-            let stream = context.open(&id, Site::Rotation, since).await?;
+            let stream = context.open(&id, Site::Rotation, since, Until::Death).await?;
             Ok((spare, stream))
         })
     }
@@ -309,12 +313,43 @@ impl Follower {
         if !is_over {
             return End::EndedEarly;
         }
-        let captured = &mut self.captured;
-        let finished = stream.finish(&mut |line| captured.take(&line));
-        self.publish();
+        let rest = self.read_rest(stream.pending_since()).await;
+        // Where there is no more to read, what the stream itself still had is the end.
+        let finished = match rest {
+            Err(error) if matches!(error.status(), Some(404 | 409)) => {
+                let captured = &mut self.captured;
+                let finished = stream.finish(&mut |line| captured.take(&line));
+                self.publish();
+                finished
+            }
+            rest => rest,
+        };
         match finished {
             Ok(()) => End::Died,
-            Err(error) => End::Failed(error),
+            Err(error) => self.not_read(error),
+        }
+    }
+
+    /// Reads the log of a container that has died once more, from the last line on. Engine 20.10 often ends a follow
+    /// without the last line, where that has no line feed.
+    async fn read_rest(&mut self, pending: Option<Time>) -> Result<(), EngineError> {
+        let context = Arc::clone(&self.context);
+        loop {
+            let tail_only = self.captured.tail_only;
+            let since = self.captured.position.since(pending, tail_only);
+            let mut rest = context
+                .open(&self.container.id, Site::Follow, since, Until::Now)
+                .await?;
+            self.captured.replay = self.captured.position.replay(tail_only);
+            let captured = &mut self.captured;
+            let mut take = |line: Line<'_>| captured.take(&line);
+            while let Progress::Read(_) = rest.read(|cx| context.outbox.poll_room(cx), &mut take).await? {}
+            rest.finish(&mut take)?;
+            self.publish();
+            self.captured.tail_only = !std::mem::take(&mut self.captured.falls_short);
+            if self.captured.tail_only {
+                return Ok(());
+            }
         }
     }
 

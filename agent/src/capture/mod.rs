@@ -25,7 +25,7 @@ use backon::BackoffBuilder;
 use tokio::time::Instant;
 
 use crate::delivery::Outbox;
-use crate::engine::{Engine, EngineError, LogStream, Since};
+use crate::engine::{Engine, EngineError, LogStream, Since, Until};
 use crate::pace::Pace;
 use crate::record::{Container, ContainerId, Time};
 use crate::register::{Inode, Register, Site};
@@ -78,8 +78,8 @@ pub struct Context {
 }
 
 impl Context {
-    async fn open(&self, id: &ContainerId, site: Site, since: Since) -> Result<LogStream, EngineError> {
-        self.engine.logs(id, site, since, self.max_line_bytes).await
+    async fn open(&self, id: &ContainerId, site: Site, since: Since, until: Until) -> Result<LogStream, EngineError> {
+        self.engine.logs(id, site, since, until, self.max_line_bytes).await
     }
 
     fn backoff(&self) -> backon::ExponentialBackoff {

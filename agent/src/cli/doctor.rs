@@ -168,7 +168,7 @@ impl Report {
         } = &self.engine;
         match (release, api, error) {
             (Some(release), Some(api), _) => println!("engine      {release} at {host}, API {api}"),
-            (_, _, error) => println!("engine      none: {}", super::or_dash(error.as_deref())),
+            (_, _, error) => println!("engine      none at {host}: {}", super::or_dash(error.as_deref())),
         }
         for container in &self.containers {
             let Container {

@@ -72,6 +72,24 @@ pub enum Since {
     TimeInTail(Time, u32),
 }
 
+/// Where a log stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// With the container.
+    Death,
+    /// Where the log ends now.
+    Now,
+}
+
+impl Until {
+    fn query(self) -> &'static str {
+        match self {
+            Until::Death => "follow=1&",
+            Until::Now => "",
+        }
+    }
+}
+
 impl Since {
     fn query(self) -> String {
         match self {
@@ -90,6 +108,11 @@ impl Engine {
             opener,
             version: Arc::default(),
         }
+    }
+
+    /// As in `unix:///var/run/docker.sock`.
+    pub fn host(&self) -> String {
+        self.opener.host()
     }
 
     pub fn pool(&self) -> &Pool {
@@ -167,17 +190,19 @@ impl Engine {
         Ok(Events::new(body.await?))
     }
 
-    /// Opens a container's log and follows it.
+    /// Opens a container's log.
     pub async fn logs(
         &self,
         container: &ContainerId,
         site: Site,
         since: Since,
+        until: Until,
         max_line_bytes: usize,
     ) -> Result<LogStream, EngineError> {
         let path = self
             .path(&format!(
-                "/containers/{container}/logs?follow=1&stdout=1&stderr=1&timestamps=1{}",
+                "/containers/{container}/logs?{}stdout=1&stderr=1&timestamps=1{}",
+                until.query(),
                 since.query()
             ))
             .await?;

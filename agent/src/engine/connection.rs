@@ -51,6 +51,11 @@ pub struct Opener {
 }
 
 impl Opener {
+    /// As in `unix:///var/run/docker.sock`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
     /// Connects, enters the connection in the register, and makes it ready for a request.
     pub async fn open(&self, opening: Opening) -> Result<Connection, EngineError> {
         let (socket, gate) = self.connect(opening).await.inspect_err(|_| {
@@ -72,10 +77,7 @@ impl Opener {
     async fn connect(&self, opening: Opening) -> Result<(Socket, Option<Gate>), EngineError> {
         let connect = UnixStream::connect(&*self.socket);
         let io = within("connecting to the engine", self.limits.connect, async {
-            connect.await.map_err(|source| EngineError::Connect {
-                host: format!("unix://{}", self.socket.display()),
-                source,
-            })
+            connect.await.map_err(EngineError::Connect)
         })
         .await?;
         let purpose = opening.site.purpose();
@@ -188,11 +190,10 @@ impl Connection {
         let Self { sender, driver, .. } = self;
         let driver = unlocked(driver);
         within("waiting for the engine's answer", self.limits.head, async {
-            drive(driver, sender.ready()).await?;
-            drive(driver, sender.send_request(request)).await.map_err(|error| {
-                let closed = error.is_canceled() || error.is_incomplete_message();
-                if closed { EngineError::Closed } else { error.into() }
-            })
+            drive(driver, sender.ready()).await.map_err(closed_or_malformed)?;
+            drive(driver, sender.send_request(request))
+                .await
+                .map_err(closed_or_malformed)
         })
         .await
     }
@@ -270,6 +271,16 @@ async fn within<T>(
     match tokio::time::timeout(limit, future).await {
         Ok(result) => result,
         Err(_) => Err(EngineError::Timeout { step, limit }),
+    }
+}
+
+/// hyper has many words for a peer that closed, by where it was at the time; only what it could not parse is another
+/// thing.
+fn closed_or_malformed(error: hyper::Error) -> EngineError {
+    if error.is_parse() {
+        EngineError::Http(error)
+    } else {
+        EngineError::Closed
     }
 }
 

@@ -22,12 +22,12 @@ pub enum DecodeError {
 /// A request, or a stream, that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("cannot connect to {host}: {source}")]
-    Connect { host: String, source: io::Error },
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
     /// The step that ran out of time.
     #[error("{step} took longer than {limit:?}")]
     Timeout { step: &'static str, limit: Duration },
-    #[error("the peer does not speak HTTP as an engine does: {0}")]
+    #[error("the peer does not speak HTTP as an engine does: {}", chain(.0))]
     Http(#[from] hyper::Error),
     #[error("the engine closed the connection")]
     Closed,
@@ -50,6 +50,17 @@ pub enum EngineError {
     Decode(#[from] DecodeError),
 }
 
+/// An error with its causes: hyper tells what it was about, and its cause what was wrong.
+fn chain(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
 impl EngineError {
     /// The status that the engine answered, if it came that far.
     pub fn status(&self) -> Option<u16> {
@@ -63,14 +74,14 @@ impl EngineError {
     pub fn engine_is_away(&self) -> bool {
         matches!(
             self,
-            EngineError::Connect { .. } | EngineError::Timeout { .. } | EngineError::Closed
+            EngineError::Connect(_) | EngineError::Timeout { .. } | EngineError::Closed
         )
     }
 
     /// The `reason` label of `docker_http_errors_total`.
     pub fn reason(&self) -> &'static str {
         match self {
-            EngineError::Connect { .. } => "connect",
+            EngineError::Connect(_) => "connect",
             EngineError::Timeout { .. } => "timeout",
             EngineError::Http(_) | EngineError::NoEngine(_) => "protocol",
             EngineError::Closed | EngineError::Cut => "closed",

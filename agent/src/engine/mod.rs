@@ -24,7 +24,7 @@ mod pool;
 mod socket;
 mod timestamp;
 
-pub use api::{ApiVersion, Engine, Listed, Since};
+pub use api::{ApiVersion, Engine, Listed, Since, Until};
 pub use connection::{Limits, Opener};
 pub use error::{DecodeError, EngineError};
 pub use events::{Action, Event, Events};
