@@ -44,7 +44,31 @@ pub fn build_agent() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn target_dir() -> Result<PathBuf> {
+/// Builds one of the agent's integration tests as `cargo test` does, so that it is built once for both, and gives its binary.
+pub fn build_test(name: &str) -> Result<PathBuf> {
+    let output = cargo()
+        .args([
+            "test",
+            "--no-run",
+            "--test",
+            name,
+            "--message-format=json-render-diagnostics",
+        ])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the test `{name}` did not compile");
+    let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+    // The agent is built too, and named as well.
+    let mut built = messages
+        .flatten()
+        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] == true);
+    built
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+        .with_context(|| format!("cargo built no test `{name}`"))
+}
+
+/// Where cargo builds, an absolute path.
+pub fn target_dir() -> Result<PathBuf> {
     let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
     ensure!(
         output.status.success(),
