@@ -44,21 +44,15 @@ pub fn build_agent() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds one of the agent's integration tests as `cargo test` does, so that it is built once for both, and gives its binary.
+/// Builds the tests and gives the binary of one of the agent's. All of them, as `cargo test` does: by itself that one would be
+/// built with other features of its dependencies, and so a second time.
 pub fn build_test(name: &str) -> Result<PathBuf> {
     let output = cargo()
-        .args([
-            "test",
-            "--no-run",
-            "--test",
-            name,
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()?;
-    ensure!(output.status.success(), "the test `{name}` did not compile");
+    ensure!(output.status.success(), "the tests did not compile");
     let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
-    // The agent is built too, and named as well.
     let mut built = messages
         .flatten()
         .filter(|message| message["target"]["name"] == name && message["profile"]["test"] == true);
