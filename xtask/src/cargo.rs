@@ -44,7 +44,25 @@ pub fn build_agent() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn target_dir() -> Result<PathBuf> {
+/// Builds the tests and gives the binary of one of the agent's. All of them, as `cargo test` does: by itself that one would be
+/// built with other features of its dependencies, and so a second time.
+pub fn build_test(name: &str) -> Result<PathBuf> {
+    let output = cargo()
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the tests did not compile");
+    let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+    let mut built = messages
+        .flatten()
+        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] == true);
+    built
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+        .with_context(|| format!("cargo built no test `{name}`"))
+}
+
+/// Where cargo builds, an absolute path.
+pub fn target_dir() -> Result<PathBuf> {
     let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
     ensure!(
         output.status.success(),

@@ -1,5 +1,7 @@
 //! `cargo xtask`: everything that is done with this repository, a file a verb.
 
+mod account;
+mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
@@ -7,6 +9,7 @@ mod run;
 mod say;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,19 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel.
+    VmTest {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Measures, and prints a table with the goals.
+    Bench {
+        #[arg(value_enum)]
+        what: bench::Bench,
+        /// A few seconds, for a look; the figures to quote come from the long form
+        #[arg(long)]
+        short: bool,
+    },
     /// Builds the kernel half, which the agent then embeds.
     BuildEbpf {
         /// The compiler; without it LOG_CAPTURER_EBPF_COMPILER, or the one that is found
@@ -61,6 +77,8 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { filter } => test::test(filter.as_deref()),
+        Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
+        Verb::Bench { what, short } => bench::bench(what, short),
         Verb::BuildEbpf { compiler } => {
             setup::ensure(&[setup::Part::KernelHalf]);
             say::step(&format!(

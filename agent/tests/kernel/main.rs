@@ -9,6 +9,7 @@ mod limits;
 mod messages;
 mod namespace;
 mod rights;
+mod tracefs;
 mod witness;
 
 use std::{
@@ -43,7 +44,8 @@ struct Fixture {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// None, with the reason printed past the test harness's capture, where the kernel part cannot run.
+/// None, with the reason printed past the test harness's capture, where the kernel part cannot run. With
+/// `LOG_CAPTURER_REQUIRE_ALL` set, as in CI, that is a failure.
 fn fixture() -> Option<Fixture> {
     fixture_with(&Options::default())
 }
@@ -73,7 +75,9 @@ fn fixture_with(options: &Options) -> Option<Fixture> {
         Err(refusal) => {
             assert_ne!(refusal.kind, RefusalKind::Unexpected, "{refusal}");
             let name = thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(io::stderr(), "{name}: not run: {refusal}").expect("stderr");
+            let line = format!("not run: {name}: {refusal}");
+            assert!(std::env::var_os("LOG_CAPTURER_REQUIRE_ALL").is_none(), "{line}");
+            writeln!(io::stderr(), "{line}").expect("stderr");
             None
         }
     }

@@ -53,6 +53,11 @@ pub const WITNESSES: &[Package] = &[
     program("prometheus", "promtool"),
 ];
 
+pub const EMULATOR: &[Package] = &[
+    program("qemu-system-x86", "qemu-system-x86_64"),
+    package("busybox-static"),
+];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.sign {
@@ -104,7 +109,7 @@ fn service_started(packages: &[&str]) -> Option<&'static str> {
 }
 
 /// Once a run.
-fn update() -> Result<()> {
+pub fn update() -> Result<()> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_none() {
         cargo::run(apt_get().args(["update", "--quiet"]))?;
@@ -113,7 +118,7 @@ fn update() -> Result<()> {
     Ok(())
 }
 
-fn apt_get() -> Command {
+pub fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     // Another apt may be at work, on a machine that has just started for one.
     command

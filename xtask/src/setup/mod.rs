@@ -1,13 +1,13 @@
 //! What the other verbs need of the machine. Each step looks first whether it is done.
 
-mod debian;
+pub mod debian;
 mod tools;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
-use crate::say;
+use crate::{say, vm};
 use debian::Package;
 use tools::CargoTool;
 
@@ -19,11 +19,19 @@ pub enum Part {
     Engine,
     /// What the tests hold the agent's own figures against.
     Witnesses,
+    /// A virtual machine, and a kernel to run in it.
+    Emulator,
     /// The licence audit.
     Licences,
 }
 
-const ALL: [Part; 4] = [Part::KernelHalf, Part::Engine, Part::Witnesses, Part::Licences];
+const ALL: [Part; 5] = [
+    Part::KernelHalf,
+    Part::Engine,
+    Part::Witnesses,
+    Part::Emulator,
+    Part::Licences,
+];
 
 impl Part {
     fn why(self) -> &'static str {
@@ -31,6 +39,7 @@ impl Part {
             Self::KernelHalf => "the compiler for the kernel half",
             Self::Engine => "a Docker Engine, and a busybox to make its image of",
             Self::Witnesses => "the tests' independent witnesses",
+            Self::Emulator => "a virtual machine, and a kernel to run in it",
             Self::Licences => "the licence audit",
         }
     }
@@ -42,6 +51,7 @@ impl Part {
             Self::KernelHalf => debian::EBPF_COMPILER,
             Self::Engine => debian::ENGINE,
             Self::Witnesses => debian::WITNESSES,
+            Self::Emulator => debian::EMULATOR,
             Self::Licences => &[],
         }
     }
@@ -50,13 +60,17 @@ impl Part {
         match self {
             Self::KernelHalf => &[tools::BPF_LINKER],
             Self::Licences => &[tools::CARGO_DENY],
-            Self::Engine | Self::Witnesses => &[],
+            Self::Engine | Self::Witnesses | Self::Emulator => &[],
         }
     }
 
     fn ensure(self) -> Result<()> {
         debian::install(self.packages(), self.why())?;
-        self.tools().iter().try_for_each(|tool| tool.install(self.why()))
+        self.tools().iter().try_for_each(|tool| tool.install(self.why()))?;
+        match self {
+            Self::Emulator => vm::kernel::ensure_unpacked(),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,79 @@
+//! One run of the emulator.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use private_engine::find_tool;
+
+use crate::account::{Account, Said};
+
+const EMULATOR: &str = "qemu-system-x86_64";
+
+/// Two minutes are more than it takes here; a machine that hangs must not hold up those who wait for it.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// As `init.sh` prints it.
+const ENDED: &str = "vm: ended with ";
+
+pub fn is_there() -> Result<()> {
+    find_tool(EMULATOR)
+        .map(drop)
+        .with_context(|| format!("no {EMULATOR} on this machine"))
+}
+
+/// Runs until the machine has powered off, and passes on what it says. The tests' exit code.
+pub fn run(image: &Path, initramfs: &Path, account: &mut Account) -> Result<i32> {
+    // Emulated throughout: it is the same everywhere, and a host that is a virtual machine itself may have a /dev/kvm
+    // that hangs. Two processors, or threads would never meet.
+    let mut emulator = Command::new(find_tool(EMULATOR).context(EMULATOR)?)
+        .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"])
+        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+        .args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"])
+        .arg("-kernel")
+        .arg(image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", "console=ttyS0 quiet panic=-1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(EMULATOR)?;
+    let said = Said::by(&mut emulator)?;
+    let (code, ended) = std::thread::scope(|scope| {
+        let following = scope.spawn(|| {
+            let code = Cell::new(None);
+            account.follow(said, |line| {
+                if let Some(ended) = line.strip_prefix(ENDED) {
+                    code.set(ended.parse().ok());
+                }
+            });
+            code.get()
+        });
+        let ended = wait(&mut emulator);
+        (following.join().expect("passing on does not panic"), ended)
+    });
+    let ended = ended?;
+    match code {
+        Some(code) => Ok(code),
+        None => bail!("the virtual machine went off before the tests ended ({EMULATOR}: {ended})"),
+    }
+}
+
+fn wait(emulator: &mut Child) -> Result<ExitStatus> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = emulator.try_wait()? {
+            return Ok(status);
+        }
+        if begin.elapsed() > LIMIT {
+            emulator.kill()?;
+            emulator.wait()?;
+            bail!("the virtual machine was still running after {} s", LIMIT.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask vm-test`: the kernel half's tests on the distribution's own kernel, in an emulated machine. That kernel
+//! is not the host's, and takes programs that the host's may refuse.
+
+mod initramfs;
+pub mod kernel;
+mod machine;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use self::kernel::Kernel;
+use crate::account::Account;
+use crate::build_ebpf::build_ebpf;
+use crate::setup::{self, Part};
+use crate::{cargo, say};
+
+/// What it takes.
+pub const PARTS: [Part; 3] = [Part::KernelHalf, Part::Witnesses, Part::Emulator];
+
+pub fn vm_test(filter: Option<&str>) -> Result<ExitCode> {
+    setup::ensure(&PARTS);
+    say::step("building the kernel half");
+    build_ebpf(cargo::root(), None)?;
+    let mut account = Account::default();
+    let passed = Machine::find()?.test(filter, &mut account)?;
+    account.print();
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A virtual machine that this host can run.
+pub struct Machine {
+    kernel: Kernel,
+}
+
+impl Machine {
+    pub fn find() -> Result<Self> {
+        machine::is_there()?;
+        Ok(Self {
+            kernel: Kernel::find()?,
+        })
+    }
+
+    /// Runs the tests in it. Whether all passed.
+    pub fn test(&self, filter: Option<&str>, account: &mut Account) -> Result<bool> {
+        say::step("building the kernel tests");
+        let tests = cargo::build_test("kernel")?;
+        let initramfs = initramfs::pack(&directory()?, &tests, &self.kernel.modules, filter)?;
+        let image = &self.kernel.image;
+        let name = image.file_name().context("a file")?.to_string_lossy();
+        say::step(&format!("running them in a virtual machine on {name}"));
+        let code = machine::run(image, &initramfs, account)?;
+        if code != 0 {
+            say::step(&format!("in the virtual machine the tests ended with {code}"));
+        }
+        Ok(code == 0)
+    }
+}
+
+fn directory() -> Result<PathBuf> {
+    Ok(cargo::target_dir()?.join("vm"))
+}
