@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 use super::metrics::Series;
 use super::resume::{Position, Replay, Verdict};
+use super::slots::TURN;
 use super::{Context, Life};
 use crate::delivery::Tail;
 use crate::engine::{DecodeError, EngineError, LogStream, Progress, Until};
@@ -76,6 +77,8 @@ enum End {
     Unreadable,
     /// To be tried again.
     Failed(EngineError),
+    /// Its turn is over, and another container waits for the slot.
+    GaveUpSlot,
     /// Only the end of the log was asked for, and it was not enough.
     FellShort,
     /// The engine ended the stream, but the container runs: it is restarting, or its log
@@ -154,7 +157,7 @@ impl Follower {
                     self.removed().await;
                     return;
                 }
-                End::FellShort => {}
+                End::GaveUpSlot | End::FellShort => {}
                 End::EndedEarly => self.pause().await,
                 End::Failed(error) => {
                     self.complain(&error);
@@ -198,6 +201,11 @@ impl Follower {
         let mut retiring: Option<Retiring> = None;
         // When to rotate, or how long a rotation may take.
         let mut timer = pin!(sleep_until(context.rotate_at()));
+        // When others may have the slot, once one of them waits.
+        let turn = Instant::now() + TURN;
+        let mut wanted = pin!(context.slots.wanted());
+        let mut turn_over = pin!(sleep_until(turn));
+        let mut is_wanted = context.slots.are_wanted();
         loop {
             if self.captured.has_caught_up()
                 && let Some(old) = retiring.take()
@@ -233,6 +241,14 @@ impl Follower {
                             timer.as_mut().reset(context.rotate_at());
                         }
                     }
+                }
+                () = wanted.as_mut(), if !is_wanted => is_wanted = true,
+                () = turn_over.as_mut(), if is_wanted => {
+                    if context.slots.may_give_up() {
+                        return End::GaveUpSlot;
+                    }
+                    is_wanted = false;
+                    wanted.set(context.slots.wanted());
                 }
                 progress = stream.read(|cx| context.outbox.poll_room(cx), &mut take) => {
                     let lines = std::mem::take(&mut self.captured.lines);

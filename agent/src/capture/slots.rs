@@ -1,10 +1,19 @@
 //! How many logs may be read at the same time.
+//!
+//! With more containers than slots, the slots are shared out in time: who waits asks, and a stream that has had its turn
+//! makes room for one that asks. Who gives a slot up goes to the end of the queue, so everybody's turn comes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::Metrics;
+
+/// How long a stream keeps its slot at least, while others wait: what a reopen costs must stay small beside it.
+pub const TURN: Duration = Duration::from_secs(2);
 
 /// The limit on streams, first come first served, and the spare places that rotations use
 /// while the old connection is still open.
@@ -12,8 +21,17 @@ use super::metrics::Metrics;
 pub struct Slots {
     streams: Arc<Semaphore>,
     spare: Arc<Semaphore>,
+    asking: Arc<Asking>,
     limit: usize,
     metrics: Arc<Metrics>,
+}
+
+/// Those who wait for a slot, and the slots that were given up for them and are on their way.
+#[derive(Debug, Default)]
+struct Asking {
+    waiting: AtomicUsize,
+    given_up: AtomicUsize,
+    came: Notify,
 }
 
 /// The right to hold one stream; given back when dropped.
@@ -23,11 +41,38 @@ pub struct Slot {
     slots: Slots,
 }
 
+/// One who waits. Cancelled, it asks no more.
+struct Asks<'a>(&'a Asking);
+
+impl<'a> Asks<'a> {
+    fn new(asking: &'a Asking) -> Self {
+        asking.waiting.fetch_add(1, Ordering::Relaxed);
+        asking.came.notify_waiters();
+        Self(asking)
+    }
+}
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        // The slot can have come from one that ended by itself; then one more is given up than was needed.
+        let less = |count: usize| count.checked_sub(1);
+        let _ = self.0.given_up.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+impl Asking {
+    fn are_unanswered(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > self.given_up.load(Ordering::Relaxed)
+    }
+}
+
 impl Slots {
     pub fn new(limit: usize, spare: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             streams: Arc::new(Semaphore::new(limit)),
             spare: Arc::new(Semaphore::new(spare)),
+            asking: Arc::default(),
             limit,
             metrics,
         }
@@ -39,6 +84,7 @@ impl Slots {
             Ok(permit) => permit,
             Err(_) => {
                 waits();
+                let _asks = Asks::new(&self.asking);
                 permit(&self.streams).await
             }
         };
@@ -48,6 +94,23 @@ impl Slots {
             _permit: permit,
             slots: self.clone(),
         }
+    }
+
+    /// Whether somebody waits for a slot.
+    pub fn are_wanted(&self) -> bool {
+        self.asking.are_unanswered()
+    }
+
+    /// Waits until somebody comes to wait for a slot.
+    pub fn wanted(&self) -> Notified<'_> {
+        self.asking.came.notified()
+    }
+
+    /// Asks for leave to give a slot up: granted once for each that waits.
+    pub fn may_give_up(&self) -> bool {
+        let grant = self.asking.are_unanswered();
+        self.asking.given_up.fetch_add(usize::from(grant), Ordering::Relaxed);
+        grant
     }
 
     /// Waits for a place beyond the limit, for the length of a rotation.
@@ -70,5 +133,67 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.slots.metrics.streams_active.dec();
         self.slots.observe();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{sleep, timeout};
+
+    /// `holders` tasks take turns on `limit` slots, as followers do; gives how often each had one.
+    async fn turns(holders: usize, limit: usize, seconds: u64) -> Vec<u64> {
+        let registry = crate::metrics::registry().unwrap();
+        let slots = Slots::new(limit, 1, Arc::new(Metrics::new(&registry).unwrap()));
+        let mut tasks = tokio::task::JoinSet::new();
+        let counts: Arc<Vec<std::sync::atomic::AtomicU64>> = Arc::new((0..holders).map(|_| 0.into()).collect());
+        for holder in 0..holders {
+            let (slots, counts) = (slots.clone(), Arc::clone(&counts));
+            tasks.spawn(async move {
+                loop {
+                    let _slot = slots.take(|| {}).await;
+                    counts[holder].fetch_add(1, Ordering::Relaxed);
+                    assert!(slots.metrics.streams_active.get() <= limit as i64);
+                    loop {
+                        let wanted = slots.wanted();
+                        sleep(TURN).await;
+                        if slots.are_wanted() && slots.may_give_up() {
+                            break;
+                        }
+                        wanted.await;
+                    }
+                }
+            });
+        }
+        sleep(Duration::from_secs(seconds)).await;
+        tasks.shutdown().await;
+        assert_eq!(slots.metrics.streams_active.get(), 0);
+        let waiting = slots.asking.waiting.load(Ordering::Relaxed);
+        assert_eq!(waiting, 0, "a cancelled waiter still asks");
+        counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_has_a_turn() {
+        let counts = turns(120, 50, 600).await;
+        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        // 600 s, turns of 2 s, 50 slots for 120: 125 turns each.
+        assert!(*least >= 110 && *most <= 140, "{least} to {most}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gives_up_a_slot_for_nothing() {
+        assert_eq!(turns(50, 50, 600).await, vec![1; 50]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_is_given_back_is_taken_at_once() {
+        let registry = crate::metrics::registry().unwrap();
+        let slots = Slots::new(1, 1, Arc::new(Metrics::new(&registry).unwrap()));
+        let first = slots.take(|| panic!("there is one")).await;
+        assert!(timeout(Duration::from_secs(1), slots.take(|| {})).await.is_err());
+        assert!(!slots.are_wanted(), "the one that waited has gone");
+        drop(first);
+        slots.take(|| panic!("there is one again")).await;
     }
 }
