@@ -3,7 +3,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
 
 pub use prometheus::Registry;
@@ -35,6 +35,10 @@ pub fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<
 
 pub fn ratio(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
     enter(registry, Gauge::new(name, help))
+}
+
+pub fn ratios(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    enter(registry, GaugeVec::new(Opts::new(name, help), labels))
 }
 
 pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {

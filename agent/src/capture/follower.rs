@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use super::metrics::Series;
 use super::resume::{Position, Replay, Verdict};
-use super::slots::TURN;
+use super::slots::{Slot, TURN};
 use super::{Context, Life};
 use crate::delivery::Tail;
 use crate::engine::{DecodeError, EngineError, LogStream, Progress, Until};
@@ -37,6 +37,8 @@ use crate::register::{Inode, Site};
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
+/// How often the lag of a container that waits for a slot is shown anew.
+const LAG_SHOWN: Duration = Duration::from_secs(1);
 /// How long the series of a removed container stay when one of them tells of a gap.
 const GAP_SHOWN: Duration = Duration::from_secs(120);
 
@@ -131,11 +133,7 @@ impl Follower {
                 }
                 return;
             };
-            let slots = self.context.slots.clone();
-            let metrics = Arc::clone(&self.context.metrics);
-            let slot = slots
-                .take(|| metrics.errors.with_label_values(&["pool_full"]).inc())
-                .await;
+            let slot = self.slot().await;
             let end = self.read().await;
             drop(slot);
             match end {
@@ -180,6 +178,22 @@ impl Follower {
             }
             if removed || self.life.changed().await.is_err() {
                 return None;
+            }
+        }
+    }
+
+    /// Waits for a slot, and shows how far behind the container falls meanwhile.
+    async fn slot(&self) -> Slot {
+        let errors = &self.context.metrics.errors;
+        let mut slot = pin!(
+            self.context
+                .slots
+                .take(|| errors.with_label_values(&["pool_full"]).inc())
+        );
+        loop {
+            match timeout(LAG_SHOWN, &mut slot).await {
+                Ok(slot) => return slot,
+                Err(_) => self.captured.show_lag(),
             }
         }
     }
@@ -269,6 +283,7 @@ impl Follower {
                             context.pace.read(lines, bytes);
                             if new > 0 {
                                 self.publish();
+                                self.captured.show_lag();
                                 self.captured.tail_only = true;
                                 self.backoff = context.backoff();
                             }
@@ -458,6 +473,12 @@ impl Follower {
 }
 
 impl Captured {
+    fn show_lag(&self) {
+        if let Some(latest) = self.position.latest() {
+            self.series.lags(latest);
+        }
+    }
+
     /// Whether the present connection has brought what the last one had.
     fn has_caught_up(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::metrics::{counter, counters, gauge, histogram, ratio};
-use crate::record::Stream;
+use crate::metrics::{counter, counters, gauge, histogram, ratio, ratios};
+use crate::record::{Stream, Time};
 
 /// Seconds; around the default rotation interval of five minutes.
 const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
@@ -22,6 +22,7 @@ pub struct Metrics {
     pub deduplicated: IntCounter,
     pub truncated: IntCounter,
     pub gaps: IntCounterVec,
+    pub lag: GaugeVec,
 }
 
 impl Metrics {
@@ -80,6 +81,12 @@ impl Metrics {
                 "lines_truncated_total",
                 "Lines that were longer than capture.max_line_bytes.",
             )?,
+            lag: ratios(
+                registry,
+                "stream_lag_seconds",
+                "How old the last line captured was when it was captured, or is while the container waits for a slot.",
+                &["container"],
+            )?,
             gaps: counters(
                 registry,
                 "gaps_total",
@@ -95,6 +102,7 @@ impl Metrics {
 pub struct Series {
     name: String,
     all: Arc<Metrics>,
+    lag: Gauge,
     lines: [IntCounter; 2],
     bytes: [IntCounter; 2],
 }
@@ -106,6 +114,7 @@ impl Series {
         let of =
             |counters: &IntCounterVec| Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]));
         Self {
+            lag: all.lag.with_label_values(&[name]),
             lines: of(&all.lines),
             bytes: of(&all.bytes),
             name: name.to_owned(),
@@ -116,6 +125,12 @@ impl Series {
     pub fn captured(&self, stream: Stream, bytes: usize) {
         self.lines[stream as usize].inc();
         self.bytes[stream as usize].inc_by(bytes as u64);
+    }
+
+    /// The last line captured is of this time.
+    pub fn lags(&self, last: Time) {
+        let nanos = Time::now().0.saturating_sub(last.0).max(0);
+        self.lag.set(nanos as f64 / 1e9);
     }
 
     pub fn gap(&self) {
@@ -150,6 +165,7 @@ impl Drop for Series {
             let labels = [self.name.as_str(), verified];
             let _ = self.all.rotations.remove_label_values(&labels);
         }
+        let _ = self.all.lag.remove_label_values(&[&self.name]);
         let _ = self.all.gaps.remove_label_values(&[&self.name]);
     }
 }

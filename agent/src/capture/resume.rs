@@ -73,6 +73,11 @@ impl Position {
         self.seen.push_back(Seen::of(line));
     }
 
+    /// The latest time of a line that was taken.
+    pub fn latest(&self) -> Option<Time> {
+        self.latest
+    }
+
     /// What to ask the engine for. `pending` is the time of a line that has begun and not
     /// ended: all its parts carry that time. With `tail`, only the end of the log is asked for:
     /// if it does not reach back to the last line that was taken, the replay finds a gap.
