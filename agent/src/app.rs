@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Pages, Server};
-use crate::capture::{self, Capture, Checkpoints, Context, Positions, Retry, Slots};
+use crate::capture::{self, Capture, Checkpoints, Context, Positions, Retry, Selection, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
@@ -290,6 +290,7 @@ fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &Regis
         outbox,
         positions,
         unseen_since,
+        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,

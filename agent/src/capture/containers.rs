@@ -148,7 +148,7 @@ impl Capture {
 
     /// A container runs: it has just been started, or it was found so.
     fn started(&mut self, container: Container, just_now: bool) {
-        if self.own.as_ref() == Some(&container.id) {
+        if self.own.as_ref() == Some(&container.id) || !self.context.selection.selects(&container) {
             return;
         }
         let id = container.id.clone();

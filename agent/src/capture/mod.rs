@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
+//! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
@@ -16,6 +17,7 @@ mod metrics;
 mod own;
 mod positions;
 mod resume;
+mod selection;
 mod slots;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
 pub use positions::Positions;
+pub use selection::Selection;
 pub use slots::Slots;
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
@@ -66,6 +69,7 @@ pub struct Context {
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    pub selection: Selection,
     pub slots: Slots,
     pub pace: Arc<Pace>,
     pub metrics: Arc<Metrics>,

@@ -302,6 +302,14 @@ mod tests {
         let error = load(yaml, &[]).unwrap_err();
         assert!(error.starts_with("/c.yaml:4:"), "{error}");
         assert!(error.contains("docker.pool.max_idle"), "{error}");
+
+        let yaml = "capture:\n  exclude:\n    - name: 'regex:('\n";
+        let error = load(yaml, &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:2:"), "{error}");
+        assert!(
+            error.contains("capture.exclude") && error.contains("regex:("),
+            "{error}"
+        );
     }
 
     #[test]

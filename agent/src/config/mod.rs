@@ -5,6 +5,7 @@
 
 mod load;
 mod locate;
+mod pattern;
 mod validate;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Problem, Sources};
+pub use pattern::{PatternError, pattern};
 
 /// The engine's socket where nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -89,6 +91,10 @@ pub struct Retry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
+    /// Only containers that one of these matches; all when there is none.
+    pub include: Vec<Selector>,
+    /// But none that one of these matches.
+    pub exclude: Vec<Selector>,
     pub streams: Streams,
     pub rotation: Rotation,
     /// A longer line is cut there.
@@ -96,6 +102,31 @@ pub struct Capture {
     /// How long lines may gather in the socket before they are read together.
     #[serde(with = "humantime_serde")]
     pub coalesce: Duration,
+}
+
+/// Matches a container when all that is given matches: globs, or expressions behind `regex:`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selector {
+    pub name: Option<String>,
+    pub image: Option<String>,
+    /// `key`, or `key=pattern`.
+    pub label: Option<String>,
+    /// The compose project.
+    pub project: Option<String>,
+}
+
+impl Selector {
+    /// All patterns that it has.
+    fn patterns(&self) -> impl Iterator<Item = &str> {
+        let label = self.label.as_deref().and_then(|label| label.split_once('='));
+        let whole = [&self.name, &self.image, &self.project];
+        whole
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .chain(label.map(|(_, value)| value))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -252,6 +283,8 @@ impl Default for Retry {
 impl Default for Capture {
     fn default() -> Self {
         Self {
+            include: Vec::new(),
+            exclude: Vec::new(),
             streams: Streams::default(),
             rotation: Rotation::default(),
             max_line_bytes: ByteSize::mib(1),

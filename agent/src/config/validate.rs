@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::load::{Place, Problem};
-use super::{Config, Sink};
+use super::{Config, Selector, Sink, pattern};
 
 /// Everything that is wrong with `config`; `place` tells where a key was said.
 pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Problem> {
@@ -59,6 +59,24 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         "must not be longer than docker.retry.max_delay",
     );
     let capture = &config.capture;
+    for (key, selectors) in [
+        ("capture.include", &capture.include),
+        ("capture.exclude", &capture.exclude),
+    ] {
+        let says_something = |selector: &Selector| *selector != Selector::default();
+        require(
+            selectors.iter().all(says_something),
+            key,
+            "must give each entry at least one of name, image, label, project",
+        );
+        for error in selectors
+            .iter()
+            .flat_map(Selector::patterns)
+            .filter_map(|text| pattern(text).err())
+        {
+            require(false, key, &error.to_string());
+        }
+    }
     require(
         (1..=10_000).contains(&capture.streams.max_concurrent),
         "capture.streams.max_concurrent",

@@ -1,0 +1,155 @@
+//! Which containers are captured: by name, image, label and compose project.
+
+use regex::bytes::Regex;
+
+use crate::config::{PatternError, Selector, pattern};
+use crate::record::Container;
+
+/// A container with this label set to `true` is left alone, whatever the configuration says.
+const EXCLUDE: &str = "log-capturer.exclude";
+/// Where compose writes its project's name.
+const PROJECT: &str = "com.docker.compose.project";
+
+/// A container is captured if an `include` matches, or there is none, and no `exclude` does.
+#[derive(Debug, Default)]
+pub struct Selection {
+    include: Vec<Rule>,
+    exclude: Vec<Rule>,
+}
+
+/// All that is given must match.
+#[derive(Debug)]
+struct Rule {
+    name: Option<Regex>,
+    image: Option<Regex>,
+    /// The key, and the value where one is asked for.
+    label: Option<(String, Option<Regex>)>,
+    project: Option<Regex>,
+}
+
+impl Selection {
+    pub fn new(include: &[Selector], exclude: &[Selector]) -> Result<Self, PatternError> {
+        let rules = |selectors: &[Selector]| selectors.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            include: rules(include)?,
+            exclude: rules(exclude)?,
+        })
+    }
+
+    pub fn selects(&self, container: &Container) -> bool {
+        let opted_out = container.labels.get(EXCLUDE).is_some_and(|value| value == "true");
+        let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(container));
+        !opted_out && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+    }
+}
+
+impl Rule {
+    fn new(selector: &Selector) -> Result<Self, PatternError> {
+        let compile = |text: &Option<String>| text.as_deref().map(pattern).transpose();
+        let label = selector.label.as_deref().map(|label| match label.split_once('=') {
+            Some((key, value)) => pattern(value).map(|value| (key.to_owned(), Some(value))),
+            None => Ok((label.to_owned(), None)),
+        });
+        Ok(Self {
+            name: compile(&selector.name)?,
+            image: compile(&selector.image)?,
+            label: label.transpose()?,
+            project: compile(&selector.project)?,
+        })
+    }
+
+    fn matches(&self, container: &Container) -> bool {
+        let fits = |wanted: &Option<Regex>, value: Option<&str>| match wanted {
+            Some(wanted) => value.is_some_and(|value| wanted.is_match(value.as_bytes())),
+            None => true,
+        };
+        let label = |key: &str| container.labels.get(key).map(String::as_str);
+        fits(&self.name, Some(&container.name))
+            && fits(&self.image, Some(&container.image))
+            && fits(&self.project, label(PROJECT))
+            && self.label.as_ref().is_none_or(|(key, value)| {
+                let found = label(key);
+                found.is_some() && fits(value, found)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ContainerId;
+
+    fn container(name: &str, image: &str, labels: &[(&str, &str)]) -> Container {
+        Container {
+            id: ContainerId::new("abc"),
+            name: name.into(),
+            image: image.into(),
+            labels: labels.iter().map(|&(k, v)| (k.into(), v.into())).collect(),
+        }
+    }
+
+    fn selector(yaml: &str) -> Selector {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    fn selects(include: &[&str], exclude: &[&str], container: &Container) -> bool {
+        let selectors = |texts: &[&str]| texts.iter().map(|text| selector(text)).collect::<Vec<_>>();
+        Selection::new(&selectors(include), &selectors(exclude))
+            .unwrap()
+            .selects(container)
+    }
+
+    #[test]
+    fn patterns() {
+        let web = container(
+            "web-1",
+            "registry.local/team/nginx:1.27",
+            &[(PROJECT, "shop"), ("tier", "front")],
+        );
+        for (rule, expected) in [
+            ("name: web-*", true),
+            ("name: web", false),
+            ("name: 'regex:^web-\\d$'", true),
+            ("name: 'regex:eb'", true),
+            ("image: '*nginx*'", true),
+            ("image: nginx*", false),
+            ("label: tier", true),
+            ("label: tier=front", true),
+            ("label: tier=f*", true),
+            ("label: tier=back", false),
+            ("label: other", false),
+            ("project: shop", true),
+            ("project: sh", false),
+            ("{name: web-*, project: shop}", true),
+            ("{name: web-*, project: other}", false),
+        ] {
+            assert_eq!(selects(&[rule], &[], &web), expected, "include {rule}");
+            assert_eq!(selects(&[], &[rule], &web), !expected, "exclude {rule}");
+        }
+        assert!(!selects(&["name: web-*"], &["label: tier"], &web));
+        assert!(selects(&["name: db", "name: web-*"], &[], &web));
+    }
+
+    #[test]
+    fn a_container_can_opt_out() {
+        assert!(selects(&[], &[], &container("a", "b", &[])));
+        assert!(selects(&[], &[], &container("a", "b", &[(EXCLUDE, "false")])));
+        assert!(!selects(&["name: a"], &[], &container("a", "b", &[(EXCLUDE, "true")])));
+    }
+
+    #[test]
+    fn other_letters_are_letters() {
+        assert!(selects(
+            &["label: who=gr*ße*"],
+            &[],
+            &container("a", "b", &[("who", "größe 漢字")])
+        ));
+    }
+
+    #[test]
+    fn bad_patterns_are_told() {
+        for bad in ["name: 'regex:('", "name: 'a[b'"] {
+            assert!(Selection::new(&[selector(bad)], &[]).is_err(), "{bad}");
+        }
+    }
+}
