@@ -65,7 +65,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let unseen_since = checkpoint.saved.unwrap_or(started);
     let mut files = open_files(config)?;
     let positions = checkpoint
-        .recover(&mut files)
+        .recover(&mut files, config.sinks.len() == 1)
         .context("cannot read on in the sink's file")?;
     let (outbox, writers) = delivery(config, files, &registry, &readiness)?;
 
@@ -125,6 +125,11 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     );
     let mut saving = JoinSet::new();
     if let Some(checkpoints) = &checkpoints {
+        // Before the first line: a file that is written to has a known beginning.
+        checkpoints
+            .save(&outbox, &positions)
+            .await
+            .context("cannot save the positions")?;
         saving.spawn(checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone()));
     }
     let mut fatal = None;

@@ -92,11 +92,9 @@ impl Time {
 
     /// The `since` parameter of the logs endpoint: `seconds.nanoseconds`.
     pub fn as_since(self) -> String {
-        format!(
-            "{}.{:09}",
-            self.0.div_euclid(1_000_000_000),
-            self.0.rem_euclid(1_000_000_000)
-        )
+        // Before 1970 no engine logged anything; a time from then is a clock that was not set.
+        let nanos = self.0.max(0);
+        format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
@@ -27,6 +28,8 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
+    /// One save at a time: all go through the same new file.
+    saving: Mutex<()>,
     _lock: File,
 }
 
@@ -54,6 +57,7 @@ impl StateDir {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
+                saving: Mutex::default(),
                 _lock: lock,
             }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path.to_owned())),
@@ -87,6 +91,7 @@ impl StateDir {
 
     /// Replaces what was saved: after a crash at any moment there is the old or the new, whole.
     pub fn save(&self, state: &impl Serialize) -> io::Result<()> {
+        let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let new = self.path.join(format!("{STATE}.new"));
         let mut options = OpenOptions::new();
         let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&new)?;

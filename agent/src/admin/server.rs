@@ -21,6 +21,8 @@ use super::pages::{Page, Pages};
 
 /// Clients at the same time; further ones wait in the listener's queue.
 const CLIENTS: usize = 16;
+/// No client is served for longer; one that asks often connects anew.
+const LONGEST: Duration = Duration::from_secs(120);
 /// A client that asks nothing for this long is let go.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -70,10 +72,12 @@ async fn serve(client: TcpStream, pages: Arc<Pages>) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .serve_connection(TokioIo::new(client), answer)
-        .await;
-    if let Err(error) = served {
-        debug!(%error, "admin client");
+        .serve_connection(TokioIo::new(client), answer);
+    // Also one that asks and does not read.
+    match tokio::time::timeout(LONGEST, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "admin client"),
+        Err(_) => debug!("admin client let go after {LONGEST:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A position is saved only when every sink has acknowledged the lines up to it. What a file
 //! got after the last checkpoint, it still has when the agent was killed: so the checkpoint
 //! also keeps how long each file was, and the next start reads on from there, in the file
-//! itself, before it asks the engine. Nothing is lost, and in a file nothing is doubled.
+//! itself, before it asks the engine. Nothing is lost, and in a file that is the only sink nothing is doubled.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,27 +71,31 @@ impl Checkpoints {
 
     /// Waits until every sink has acknowledged all that was captured so far, and saves that.
     pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<()> {
-        let Some((containers, files)) = outbox.barrier(|| positions.take()).await else {
+        let seen = || (Time::now(), positions.take());
+        let Some(((saved, containers), files)) = outbox.barrier(seen).await else {
+            positions.touch();
             return Err(std::io::Error::other("a sink has failed"));
         };
         let checkpoint = Checkpoint {
-            saved: Some(Time::now()),
+            saved: Some(saved),
             files,
             containers,
         };
         let state = Arc::clone(&self.0);
         // It waits for the disk.
         let saved = tokio::task::spawn_blocking(move || state.save(&checkpoint)).await;
-        saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+        let saved = saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        saved.inspect_err(|_| positions.touch())
     }
 }
 
 impl Checkpoint {
-    /// The positions, moved on by what the files have got since.
-    pub fn recover(self, files: &mut [File]) -> std::io::Result<Positions> {
+    /// The positions, moved on by what the file has got since. Only where that file is all that lines go to: with more
+    /// sinks, another one may not have got as far, and has the first claim.
+    pub fn recover(self, files: &mut [File], only_sink: bool) -> std::io::Result<Positions> {
         let positions = Positions::new(self.containers);
         for file in files {
-            let from = self.files.iter().find(|end| file.is(end));
+            let from = self.files.iter().find(|end| only_sink && file.is(end));
             let mut records = 0_u64;
             file.recover(from, |record| {
                 records += 1;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
@@ -21,6 +21,9 @@ use crate::record::{Container, ContainerId, Time};
 /// How often the list is compared with what the events told.
 const RECONCILE: Duration = Duration::from_secs(60);
 
+/// A session that was shorter than this has not mended what ended the last one.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// Follows every container of the engine.
 pub struct Capture {
     context: Arc<Context>,
@@ -28,8 +31,11 @@ pub struct Capture {
     own: Option<ContainerId>,
     known: HashMap<ContainerId, watch::Sender<Life>>,
     followers: JoinSet<ContainerId>,
-    /// The time of the last event: a subscription resumes there.
+    /// The time of the last event: a subscription resumes there, and brings those of that time again.
     last_event: Option<Time>,
+    at_last_event: Vec<Event>,
+    /// When the list was asked for: it knows what happened before.
+    listed: Time,
 }
 
 impl Capture {
@@ -41,6 +47,8 @@ impl Capture {
             known: HashMap::new(),
             followers: JoinSet::new(),
             last_event: None,
+            at_last_event: Vec::new(),
+            listed: Time::now(),
         }
     }
 
@@ -65,8 +73,9 @@ impl Capture {
         let mut backoff = self.context.backoff();
         let mut complained = None;
         loop {
-            let (connected, error) = self.session().await;
-            if connected {
+            let began = Instant::now();
+            let error = self.session().await;
+            if began.elapsed() > LASTING {
                 backoff = self.context.backoff();
                 complained = None;
             }
@@ -82,18 +91,20 @@ impl Capture {
         }
     }
 
-    /// From a connect to what ended it. Tells whether it came as far as the list.
-    async fn session(&mut self) -> (bool, EngineError) {
+    /// From a connect to what ended it.
+    async fn session(&mut self) -> EngineError {
         let engine = self.context.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
             let events = engine.events(self.last_event).await?;
-            Ok((version, events, engine.list().await?))
+            let listed = Time::now();
+            Ok((version, events, listed, engine.list().await?))
         };
-        let (version, mut events, listed) = match subscribed.await {
+        let (version, mut events, asked, listed) = match subscribed.await {
             Ok(subscribed) => subscribed,
-            Err(error) => return (false, error),
+            Err(error) => return error,
         };
+        self.listed = asked;
         self.reconcile(listed);
         self.readiness.up(&format!("API {version}"));
         info!(api = %version, containers = self.known.len(), "connected to the engine");
@@ -122,14 +133,21 @@ impl Capture {
                     continue;
                 }
             };
-            return (true, failed);
+            return failed;
         }
     }
 
     fn happened(&mut self, event: Event) {
-        self.last_event = self.last_event.max(Some(event.time));
+        if self.at_last_event.contains(&event) {
+            return;
+        }
+        if self.last_event < Some(event.time) {
+            self.last_event = Some(event.time);
+            self.at_last_event.clear();
+        }
+        self.at_last_event.push(event.clone());
         match event.action {
-            Action::Start(container) => self.started(container, true),
+            Action::Start(container) => self.started(container, event.time >= self.listed),
             Action::Die => self.tell(&event.id, |life| life.running = false),
             Action::Destroy => {
                 self.context.register.container_gone(&event.id);
@@ -213,7 +231,8 @@ impl Capture {
 
     /// Whether a container that does not run can have lines that were never taken.
     fn has_unread(&self, id: &ContainerId, created: Time) -> bool {
-        created >= self.context.unseen_since || self.context.positions.knows(id)
+        // To the second, as the list tells it.
+        created.0 + 1_000_000_000 > self.context.unseen_since.0 || self.context.positions.knows(id)
     }
 
     fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut Life)) {

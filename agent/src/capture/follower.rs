@@ -31,12 +31,14 @@ use super::slots::{Slot, TURN};
 use super::{Context, Life};
 use crate::delivery::Tail;
 use crate::engine::{DecodeError, EngineError, LogStream, Progress, Until};
-use crate::record::{Container, Line, Time};
+use crate::record::{Container, Line};
 use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
+/// How long the end of a dead container's log may stay away.
+const REST: Duration = Duration::from_secs(30);
 /// How often the lag of a container that waits for a slot is shown anew.
 const LAG_SHOWN: Duration = Duration::from_secs(1);
 /// How long the series of a removed container stay when one of them tells of a gap.
@@ -123,6 +125,7 @@ impl Follower {
 
     /// Runs until the container is removed.
     pub async fn run(mut self) {
+        self.publish();
         let mut read_to = 0;
         loop {
             let Some(started) = self.next_start(read_to).await else {
@@ -200,7 +203,7 @@ impl Follower {
 
     /// Opens the log and reads it for as long as it goes.
     async fn read(&mut self) -> End {
-        let since = self.captured.position.since(None, self.captured.tail_only);
+        let since = self.captured.position.since(self.captured.tail_only);
         let mut stream = match self
             .context
             .open(&self.container.id, Site::Follow, since, Until::Death)
@@ -237,7 +240,7 @@ impl Follower {
                         self.retire(old);
                         timer.as_mut().reset(context.rotate_at());
                     }
-                    None => opening = Some(self.open_another(&stream)),
+                    None => opening = Some(self.open_another()),
                 },
                 opened = wait_for(&mut opening) => {
                     opening = None;
@@ -277,20 +280,26 @@ impl Follower {
                         timer.as_mut().reset(Instant::now());
                         continue;
                     }
+                    let begun = self.captured.has_caught_up().then(|| stream.pending_since());
+                    if begun.is_some_and(|begun| self.captured.position.set_begun(begun)) || new > 0 {
+                        self.publish();
+                    }
                     match (progress, retiring.take()) {
                         (Ok(Progress::Read(bytes)), old) => {
                             retiring = old;
                             context.pace.read(lines, bytes);
                             if new > 0 {
-                                self.publish();
                                 self.captured.show_lag();
                                 self.captured.tail_only = true;
                                 self.backoff = context.backoff();
                             }
+                            if self.life.has_changed().unwrap_or(false) {
+                                self.rename();
+                            }
                             // Every other stream has its turn before this one's next.
                             tokio::task::yield_now().await;
                         }
-                        (_, Some(old)) if self.captured.replay.take().is_some() => {
+                        (_, Some(old)) if self.captured.replay.take().is_some_and(|replay| !replay.is_live()) => {
                             // The new connection ended before it brought anything new: the
                             // old one still stands where the position does.
                             debug!(container = self.container.name, "rotation taken back");
@@ -305,14 +314,11 @@ impl Follower {
         }
     }
 
-    /// Starts to open the connection that will take over from `stream`.
-    fn open_another(&self, stream: &LogStream) -> Opening {
+    /// Starts to open the connection that will take over.
+    fn open_another(&self) -> Opening {
         let context = Arc::clone(&self.context);
         let id = self.container.id.clone();
-        let since = self
-            .captured
-            .position
-            .since(stream.pending_since(), self.captured.tail_only);
+        let since = self.captured.position.since(self.captured.tail_only);
         Box::pin(async move {
             let spare = context.slots.spare().await;
             let stream = context.open(&id, Site::Rotation, since, Until::Death).await?;
@@ -344,17 +350,17 @@ impl Follower {
         if !is_over {
             return End::EndedEarly;
         }
-        let rest = self.read_rest(stream.pending_since()).await;
+        let rest = self.read_rest().await;
         // Where there is no more to read, what the stream itself still had is the end.
         let finished = match rest {
             Err(error) if matches!(error.status(), Some(404 | 409)) => {
                 let captured = &mut self.captured;
-                let finished = stream.finish(&mut |line| captured.take(&line));
-                self.publish();
-                finished
+                stream.finish(&mut |line| captured.take_open(&line))
             }
             rest => rest,
         };
+        self.captured.position.set_begun(None);
+        self.publish();
         match finished {
             Ok(()) => End::Died,
             Err(error) => self.not_read(error),
@@ -363,20 +369,33 @@ impl Follower {
 
     /// Reads the log of a container that has died once more, from the last line on. Engine 20.10 often ends a follow
     /// without the last line, where that has no line feed.
-    async fn read_rest(&mut self, pending: Option<Time>) -> Result<(), EngineError> {
+    async fn read_rest(&mut self) -> Result<(), EngineError> {
         let context = Arc::clone(&self.context);
         loop {
             let tail_only = self.captured.tail_only;
-            let since = self.captured.position.since(pending, tail_only);
+            let since = self.captured.position.since(tail_only);
             let mut rest = context
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
             self.captured.replay = self.captured.position.replay(tail_only);
+            loop {
+                let captured = &mut self.captured;
+                let mut take = |line: Line<'_>| captured.take(&line);
+                let read = rest.read(|cx| context.outbox.poll_room(cx), &mut take);
+                let progress = match timeout(REST, read).await {
+                    Ok(progress) => progress,
+                    Err(_) => Err(EngineError::Timeout {
+                        step: "reading the end of the log",
+                        limit: REST,
+                    }),
+                };
+                self.publish();
+                if progress? == Progress::Ended {
+                    break;
+                }
+            }
             let captured = &mut self.captured;
-            let mut take = |line: Line<'_>| captured.take(&line);
-            while let Progress::Read(_) = rest.read(|cx| context.outbox.poll_room(cx), &mut take).await? {}
-            rest.finish(&mut take)?;
-            self.publish();
+            rest.finish(&mut |line| captured.take_open(&line))?;
             self.captured.tail_only = !std::mem::take(&mut self.captured.falls_short);
             if self.captured.tail_only {
                 return Ok(());
@@ -474,7 +493,7 @@ impl Follower {
 
 impl Captured {
     fn show_lag(&self) {
-        if let Some(latest) = self.position.latest() {
+        if let Some(latest) = self.position.last() {
             self.series.lags(latest);
         }
     }
@@ -490,23 +509,46 @@ impl Captured {
         if self.falls_short {
             return;
         }
-        if let Some(replay) = &mut self.replay {
-            match replay.judge(line) {
-                Verdict::Seen => {
-                    self.context.metrics.deduplicated.inc();
-                    return;
-                }
-                Verdict::New => {}
-                Verdict::NewAfterGap if self.tail_only => {
-                    self.falls_short = true;
-                    return;
-                }
-                Verdict::NewAfterGap => self.series.gap(),
+        if !self.is_new(line) {
+            return;
+        }
+        self.position.note(line);
+        self.hand_on(line);
+    }
+
+    /// A line has come that never got its line feed: the container has ended.
+    fn take_open(&mut self, line: &Line<'_>) {
+        if !self.falls_short && self.is_new(line) {
+            self.position.note_open(line);
+            self.hand_on(line);
+        }
+    }
+
+    /// Whether a line was not taken before.
+    fn is_new(&mut self, line: &Line<'_>) -> bool {
+        let Some(replay) = &mut self.replay else {
+            return true;
+        };
+        match replay.judge(line) {
+            Verdict::Seen => {
+                self.context.metrics.deduplicated.inc();
+                return false;
             }
+            Verdict::NewAfterGap if self.tail_only => {
+                self.falls_short = true;
+                return false;
+            }
+            Verdict::NewAfterGap => self.series.gap(),
+            Verdict::New => {}
+        }
+        if replay.is_over() {
             self.replay = None;
         }
+        true
+    }
+
+    fn hand_on(&mut self, line: &Line<'_>) {
         self.new += 1;
-        self.position.note(line);
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {
             self.context.metrics.truncated.inc();

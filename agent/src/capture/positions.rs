@@ -66,6 +66,11 @@ impl Positions {
         inner.changed |= inner.all.remove(container).is_some();
     }
 
+    /// What was taken could not be saved.
+    pub fn touch(&self) {
+        self.lock().changed = true;
+    }
+
     /// Whether something moved since the last [`Positions::take`].
     pub fn have_changed(&self) -> bool {
         self.lock().changed

@@ -10,8 +10,10 @@
 //!   was taken before, remembered or not, and the first new line is behind it. If that line
 //!   has not come by then, it is no longer in the log, and others may be missing with it: a
 //!   gap, which is counted.
-//! - `since` lies before the latest time by more than lines are ever out of order. (Engine
-//!   20.10 filters every line by time; newer ones stop filtering after the first match.)
+//! - The end of the log is asked for by a number of records, not by a time. Only where it does
+//!   not reach back far enough is a time asked for, which lies before the earliest of the
+//!   remembered lines by more than writers of one container are ever held up. (Engine 20.10
+//!   filters every line by it; newer ones stop filtering after the first match.)
 
 use std::collections::{HashMap, VecDeque};
 
@@ -58,59 +60,73 @@ pub struct Position {
     seen: VecDeque<Seen>,
     /// The latest time among the lines that have been forgotten.
     forgotten: Option<Time>,
-    latest: Option<Time>,
+    /// The earliest time of a line that has begun and not ended: all its parts carry it.
+    begun: Option<Time>,
+    /// Lines that were taken without their line feed, because the container had ended. They come again when a later line
+    /// of their stream ends them, which can be behind others.
+    open: Vec<Seen>,
 }
 
 impl Position {
     /// Moves on by one line.
     pub fn note(&mut self, line: &Line<'_>) {
-        self.latest = self.latest.max(Some(line.time));
-        if self.seen.len() == KEEP
+        let seen = Seen::of(line);
+        self.open.retain(|open| *open != seen);
+        if self.seen.len() >= KEEP
             && let Some(oldest) = self.seen.pop_front()
         {
             self.forgotten = self.forgotten.max(Some(oldest.time));
         }
-        self.seen.push_back(Seen::of(line));
+        self.seen.push_back(seen);
     }
 
-    /// The latest time of a line that was taken.
-    pub fn latest(&self) -> Option<Time> {
-        self.latest
-    }
-
-    /// What to ask the engine for. `pending` is the time of a line that has begun and not
-    /// ended: all its parts carry that time. With `tail`, only the end of the log is asked for:
-    /// if it does not reach back to the last line that was taken, the replay finds a gap.
-    pub fn since(&self, pending: Option<Time>, tail: bool) -> Since {
-        match self.first_to_ask() {
-            None => Since::Beginning,
-            Some(first) => {
-                let first = first.min(pending.unwrap_or(first));
-                if tail {
-                    Since::TimeInTail(first, TAIL)
-                } else {
-                    Since::Time(first)
-                }
-            }
+    /// Moves on by a line that never got its line feed. There are at most two, of each stream one, for each end.
+    pub fn note_open(&mut self, line: &Line<'_>) {
+        self.open.push(Seen::of(line));
+        if self.open.len() > Stream::ALL.len() {
+            self.open.remove(0);
         }
     }
 
-    fn first_to_ask(&self) -> Option<Time> {
-        self.latest.map(|latest| Time(latest.0 - MARGIN_NANOS))
+    /// A line has begun; `None`: none has that has not ended. Tells whether that is news.
+    pub fn set_begun(&mut self, begun: Option<Time>) -> bool {
+        std::mem::replace(&mut self.begun, begun) != begun
+    }
+
+    /// The time of the last line that was taken.
+    pub fn last(&self) -> Option<Time> {
+        self.seen.back().map(|seen| seen.time)
+    }
+
+    /// What to ask the engine for. With `tail`, only the end of the log is asked for: if it does not reach back to the
+    /// last line that was taken, the replay finds a gap. Not so where a line has begun: its parts can be many.
+    pub fn since(&self, tail: bool) -> Since {
+        if self.seen.is_empty() {
+            return Since::Beginning;
+        }
+        if tail && self.begun.is_none() {
+            return Since::Tail(TAIL);
+        }
+        let times = self.seen.iter().chain(&self.open).map(|seen| seen.time);
+        match times.chain(self.begun).min() {
+            Some(earliest) => Since::Time(Time(earliest.0.saturating_sub(MARGIN_NANOS))),
+            None => Since::Beginning,
+        }
     }
 
     /// Recognises what a stream that was opened with [`Position::since`] replays.
     pub fn replay(&self, tail: bool) -> Option<Replay> {
-        let asked = self.first_to_ask()?;
         let mut expected = HashMap::with_capacity(self.seen.len());
-        for &seen in &self.seen {
+        for &seen in self.seen.iter().chain(&self.open) {
             *expected.entry(seen).or_insert(0) += 1;
         }
-        Some(Replay {
+        (!expected.is_empty()).then(|| Replay {
             expected,
-            last: self.seen.iter().rev().find(|seen| seen.time >= asked).copied(),
+            open: self.open.clone(),
+            last: self.seen.back().copied(),
             forgotten: self.forgotten,
-            left: if tail { TAIL } else { u32::MAX },
+            left: if tail && self.begun.is_none() { TAIL } else { u32::MAX },
+            live: false,
         })
     }
 }
@@ -120,7 +136,7 @@ impl Position {
 pub enum Verdict {
     /// It was taken before.
     Seen,
-    /// It is new, and so are all that follow.
+    /// It is new.
     New,
     /// It is new, and the lines before it did not come again.
     NewAfterGap,
@@ -130,11 +146,15 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Replay {
     expected: HashMap<Seen, u32>,
-    /// The last of them in the log's order. `None` once it has come.
+    /// Those that can come behind new ones.
+    open: Vec<Seen>,
+    /// The last of the others, in the log's order. `None` once it has come.
     last: Option<Seen>,
     forgotten: Option<Time>,
     /// Lines among which the last one must be.
     left: u32,
+    /// A new line has come; all that follow are new, but for the open ones.
+    live: bool,
 }
 
 impl Replay {
@@ -144,7 +164,17 @@ impl Replay {
         self.last.is_none()
     }
 
-    /// Judges one line. After a verdict of new, the replay is over.
+    /// Whether a new line has come: there is no way back to another connection.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Whether nothing is left to be recognised.
+    pub fn is_over(&self) -> bool {
+        self.live && self.expected.is_empty()
+    }
+
+    /// Judges one line.
     pub fn judge(&mut self, line: &Line<'_>) -> Verdict {
         let seen = Seen::of(line);
         if let Some(count) = self.expected.get_mut(&seen) {
@@ -157,14 +187,24 @@ impl Replay {
             }
             return Verdict::Seen;
         }
-        if self.last.is_none() {
+        if self.live || self.last.is_none() {
+            self.go_live();
             return Verdict::New;
         }
         self.left = self.left.saturating_sub(1);
         if self.left > 0 && self.forgotten >= Some(seen.time) {
             return Verdict::Seen;
         }
+        self.go_live();
         Verdict::NewAfterGap
+    }
+
+    fn go_live(&mut self) {
+        if !self.live {
+            self.live = true;
+            self.last = None;
+            self.expected.retain(|seen, _| self.open.contains(seen));
+        }
     }
 }
 
@@ -187,10 +227,10 @@ mod tests {
     /// What an engine sends that holds `log`: `all` filters every line (20.10), or else none
     /// after the first that matches.
     fn engine(log: &[Entry], since: Since, all: bool) -> Vec<Entry> {
-        let (since, log) = match since {
+        let since = match since {
             Since::Beginning => return log.to_vec(),
-            Since::Time(since) => (since, log),
-            Since::TimeInTail(since, n) => (since, &log[log.len().saturating_sub(n as usize)..]),
+            Since::Time(since) => since,
+            Since::Tail(n) => return log[log.len().saturating_sub(n as usize)..].to_vec(),
         };
         let matches = |entry: &&Entry| entry.0 >= since.0;
         if all {
@@ -211,7 +251,6 @@ mod tests {
                 Verdict::New => {}
                 Verdict::NewAfterGap => gap = true,
             }
-            replay = None;
             position.note(&line(entry));
             new.push(entry.clone());
         }
@@ -269,12 +308,12 @@ mod tests {
                 written = (written + random.below(2_000) as usize).min(log.len());
                 let take = random.below(10_000) as usize;
                 let before = position.clone();
-                let sent = engine(&log[..written], position.since(None, true), filters_all);
+                let sent = engine(&log[..written], position.since(true), filters_all);
                 let (mut new, gap) = read(&mut position, &sent, true, take);
                 if gap {
                     // The end of the log did not reach back far enough: all of it, then.
                     position = before;
-                    let sent = engine(&log[..written], position.since(None, false), filters_all);
+                    let sent = engine(&log[..written], position.since(false), filters_all);
                     let gap;
                     (new, gap) = read(&mut position, &sent, false, take);
                     assert!(!gap, "seed {seed}: a gap where there is none");
@@ -290,7 +329,7 @@ mod tests {
         let log: Vec<Entry> = (0..1_000).map(|i| (i * 1_000_000_000, format!("{i}"))).collect();
         let mut position = Position::default();
         read(&mut position, &log, false, 500);
-        let sent = engine(&log[600..], position.since(None, false), true);
+        let sent = engine(&log[600..], position.since(false), true);
         let (new, gap) = read(&mut position, &sent, false, usize::MAX);
         assert!(gap);
         assert_eq!(new.len(), 400);
@@ -303,7 +342,46 @@ mod tests {
             position.note(&line(&(1_000_000_000_000 + i * 1_000_000_000, "x".into())));
         }
         let begun = Time(1_000_500_000_000);
-        assert_eq!(position.since(Some(begun), false), Since::Time(begun));
+        assert!(position.set_begun(Some(begun)));
+        assert_eq!(position.since(true), Since::Time(Time(begun.0 - MARGIN_NANOS)));
+        assert!(position.set_begun(None));
+        assert_eq!(position.since(true), Since::Tail(TAIL));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_loses_nothing() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let entry = |i: i64| {
+            (
+                100 * HOUR + i * 1_000_000_000 + if i < 50 { HOUR } else { 0 },
+                format!("{i}"),
+            )
+        };
+        let log: Vec<Entry> = (0..100).map(entry).collect();
+        for filters_all in [true, false] {
+            for cut in 0..100 {
+                let mut position = Position::default();
+                let (mut got, _) = read(&mut position, &log, false, cut);
+                let sent = engine(&log, position.since(true), filters_all);
+                let (new, gap) = read(&mut position, &sent, true, usize::MAX);
+                assert!(!gap, "cut at {cut}");
+                got.extend(new);
+                assert!(got == log, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_its_line_feed_comes_again_behind_others() {
+        let mut position = Position::default();
+        let at = |i: i64, text: &str| (1_000_000_000_000 + i, text.to_owned());
+        position.note(&line(&at(1, "whole")));
+        position.note_open(&line(&at(2, "no end")));
+        // The next run writes to the other stream first; only then is the old line ended.
+        let sent = [at(1, "whole"), at(3, "stderr"), at(2, "no end"), at(4, "next")];
+        let (new, gap) = read(&mut position, &sent, true, usize::MAX);
+        assert!(!gap);
+        assert_eq!(new, [at(3, "stderr"), at(4, "next")]);
     }
 
     #[test]

@@ -67,9 +67,9 @@ pub struct Engine {
 pub enum Since {
     Beginning,
     Time(Time),
-    /// The same, but no more than the last so many records of the log. The engine searches
-    /// for a bare time from the log's first byte; for the last records it starts at the end.
-    TimeInTail(Time, u32),
+    /// The last so many records of the log, of whatever time. The engine searches for a time from the log's first byte;
+    /// for the last records it starts at the end.
+    Tail(u32),
 }
 
 /// Where a log stream ends.
@@ -95,7 +95,7 @@ impl Since {
         match self {
             Since::Beginning => String::new(),
             Since::Time(time) => format!("&since={}", time.as_since()),
-            Since::TimeInTail(time, records) => format!("&since={}&tail={records}", time.as_since()),
+            Since::Tail(records) => format!("&tail={records}"),
         }
     }
 }

@@ -57,11 +57,7 @@ impl Decoder {
     /// Whether the peer has ended the body itself, between two messages. A body without
     /// chunks or length ends with its connection.
     pub fn is_complete(&self) -> bool {
-        let ended = match &self.transfer {
-            Transfer::Chunked(chunked) => chunked.is_done(),
-            Transfer::Length(left) => *left == 0,
-            Transfer::UntilClose => true,
-        };
+        let ended = self.has_ended() || matches!(self.transfer, Transfer::UntilClose);
         let between = match &self.framing {
             Framing::Multiplexed(frames) => frames.at_boundary(),
             Framing::Unknown | Framing::Tty => true,
@@ -71,7 +67,11 @@ impl Decoder {
 
     /// Whether nothing more can come, even while the connection is open.
     pub fn has_ended(&self) -> bool {
-        !matches!(self.transfer, Transfer::UntilClose) && self.is_complete()
+        match &self.transfer {
+            Transfer::Chunked(chunked) => chunked.is_done(),
+            Transfer::Length(left) => *left == 0,
+            Transfer::UntilClose => false,
+        }
     }
 
     /// The earliest time of a line that has begun and not ended.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tracing::warn;
 
 use super::connection::StreamBody;
 use super::error::EngineError;
@@ -34,6 +35,8 @@ pub struct Event {
 pub struct Events {
     body: StreamBody,
     buffer: Vec<u8>,
+    /// The present event is longer than is read.
+    overlong: bool,
 }
 
 impl Events {
@@ -41,6 +44,7 @@ impl Events {
         Self {
             body,
             buffer: Vec::new(),
+            overlong: false,
         }
     }
 
@@ -49,17 +53,26 @@ impl Events {
     pub async fn next(&mut self) -> Result<Option<Event>, EngineError> {
         loop {
             while let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let parsed = parse(&self.buffer[..end]);
+                let parsed = if self.overlong {
+                    Ok(None)
+                } else {
+                    parse(&self.buffer[..end])
+                };
                 self.buffer.drain(..=end);
-                if let Some(event) = parsed? {
-                    return Ok(Some(event));
+                self.overlong = false;
+                match parsed {
+                    Ok(Some(event)) => return Ok(Some(event)),
+                    Ok(None) => {}
+                    // Another subscription would bring it again. The next list tells what it told.
+                    Err(error) => warn!(%error, "an event that cannot be read is passed over"),
                 }
             }
             if self.buffer.len() > LONGEST {
-                return Err(EngineError::TooLarge {
-                    endpoint: "events",
-                    limit: LONGEST,
-                });
+                if !self.overlong {
+                    warn!(limit = LONGEST, "an event that is too long is passed over");
+                }
+                self.overlong = true;
+                self.buffer.clear();
             }
             match self.body.data().await? {
                 Some(data) => self.buffer.extend_from_slice(&data),
@@ -85,8 +98,9 @@ fn parse(line: &[u8]) -> Result<Option<Event>, EngineError> {
     struct Actor {
         #[serde(default, rename = "ID")]
         id: String,
+        /// Null where there are none.
         #[serde(default, rename = "Attributes")]
-        attributes: BTreeMap<String, String>,
+        attributes: Option<BTreeMap<String, String>>,
     }
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
@@ -95,7 +109,8 @@ fn parse(line: &[u8]) -> Result<Option<Event>, EngineError> {
         endpoint: "events",
         source,
     })?;
-    let Actor { id, mut attributes } = message.actor;
+    let Actor { id, attributes } = message.actor;
+    let mut attributes = attributes.unwrap_or_default();
     let id = ContainerId::new(&id);
     let action = match message.action.as_str() {
         "start" => {

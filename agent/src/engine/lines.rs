@@ -1,4 +1,4 @@
-//! Messages to whole lines. Pure: no I/O, no clock of its own.
+//! Messages to whole lines. No I/O.
 //!
 //! The engine cuts lines into parts of 16 KiB (`copier.go`), each with the *first* part's
 //! time, and only the last part ends in a line feed. The parts of stdout and stderr can
@@ -178,12 +178,12 @@ impl Lines {
         // Other times can sit inside: that of a further part of a long line, or that of the
         // next line after one that never got its end, when the container was restarted
         // (loki#12197). A time that the container printed itself is earlier than the
-        // engine's of the same line, and stays.
+        // engine's of the same line, or still to come, and stays.
         while let Some((at, next)) = timestamp::find(&mut self.clock, &text[from..]) {
             let at = from + at;
             if next == time && at == PART {
                 merged.extend_from_slice(&text[..at]);
-            } else if next > time {
+            } else if next > time && next <= Time::now() {
                 merged.extend_from_slice(&text[..at]);
                 out(whole(time, Stream::Stdout, &merged, self.max));
                 merged.clear();

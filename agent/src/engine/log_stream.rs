@@ -69,7 +69,7 @@ impl LogStream {
     ) -> Result<Progress, EngineError> {
         poll_fn(|cx| {
             if self.decoder.has_ended() {
-                return Poll::Ready(Ok(Progress::Ended));
+                return Poll::Ready(self.end());
             }
             let room = room(cx);
             self.socket.waits_for_room(room.is_pending());
@@ -86,14 +86,21 @@ impl LogStream {
                 if !bytes.is_empty() {
                     self.decoder.feed(bytes, out)?;
                     Poll::Ready(Ok(Progress::Read(bytes.len())))
-                } else if self.decoder.is_complete() {
-                    Poll::Ready(Ok(Progress::Ended))
                 } else {
-                    Poll::Ready(Err(EngineError::Cut))
+                    Poll::Ready(self.end())
                 }
             })
         })
         .await
+    }
+
+    /// Nothing more comes.
+    fn end(&self) -> Result<Progress, EngineError> {
+        if self.decoder.is_complete() {
+            Ok(Progress::Ended)
+        } else {
+            Err(EngineError::Cut)
+        }
     }
 
     /// The earliest time of a line that has begun and not ended.

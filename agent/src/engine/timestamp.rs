@@ -36,7 +36,8 @@ impl Clock {
     /// Parses one time.
     pub fn parse(&mut self, stamp: &[u8]) -> Option<Time> {
         if stamp.len() == ENGINE_FORM && stamp[..SECONDS] == self.prefix {
-            return Some(Time(self.seconds * NANOS_PER_SECOND + nanos(stamp)?));
+            let whole = self.seconds.saturating_mul(NANOS_PER_SECOND);
+            return Some(Time(whole.saturating_add(nanos(stamp)?)));
         }
         let text = std::str::from_utf8(stamp).ok()?;
         // jiff takes many forms that are no time of the engine's; ours begin with a full date.
@@ -44,8 +45,11 @@ impl Clock {
             return None;
         }
         let timestamp: jiff::Timestamp = text.parse().ok()?;
-        let time = Time(i64::try_from(timestamp.as_nanosecond()).ok()?);
-        if stamp.len() == ENGINE_FORM && nanos(stamp).is_some() {
+        // A time that nanoseconds cannot tell is still one: nothing behind it shall be lost for it.
+        let nanoseconds = timestamp.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+        let time = Time(nanoseconds as i64);
+        let exact = i128::from(time.0) == timestamp.as_nanosecond();
+        if exact && stamp.len() == ENGINE_FORM && nanos(stamp).is_some() {
             self.prefix.copy_from_slice(&stamp[..SECONDS]);
             self.seconds = time.0.div_euclid(NANOS_PER_SECOND);
         }
@@ -108,6 +112,19 @@ mod tests {
             .unwrap();
         assert_eq!(time, Time(1_795_187_098_662_848_374));
         assert_eq!(rest, b"x");
+    }
+
+    #[test]
+    fn any_year_is_a_time() {
+        for (stamp, time) in [
+            (&b"0001-01-01T00:00:00.000000000Z x"[..], i64::MIN),
+            (b"9999-12-30T20:59:59.999999999Z x", i64::MAX),
+        ] {
+            let mut clock = Clock::default();
+            for _ in 0..2 {
+                assert_eq!(clock.split(stamp), Some((Time(time), &b"x"[..])));
+            }
+        }
     }
 
     #[test]

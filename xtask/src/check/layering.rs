@@ -12,7 +12,9 @@ const MODULES: [(&str, &[&str]); 17] = [
     ("main", &["app", "cli", "config"]),
     (
         "cli",
-        &["app", "admin", "kernel", "engine", "register", "record", "config"],
+        &[
+            "app", "admin", "kernel", "engine", "register", "record", "config", "metrics",
+        ],
     ),
     (
         "app",
