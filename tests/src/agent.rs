@@ -130,7 +130,10 @@ admin:
         let home = self.home();
         let program = home.join("log-capturer");
         // Of its own, because an ordinary user may not pass the way to the build directory.
-        fs::copy(binary(), &program).expect("copy the binary");
+        // By another process: a child that is forked meanwhile would inherit a descriptor that writes to it, and while one
+        // is open nobody can execute the file (ETXTBSY).
+        let copied = Command::new("cp").arg(binary()).arg(&program).status();
+        assert!(copied.expect("run cp").success(), "copy the binary");
         if self.user.is_some() {
             fs::set_permissions(home, Permissions::from_mode(0o777)).expect("open the home directory");
         }

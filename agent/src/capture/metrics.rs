@@ -1,6 +1,7 @@
 //! What capture counts.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub truncated: IntCounter,
     pub gaps: IntCounterVec,
     pub lag: GaugeVec,
+    /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
+    bearers: Mutex<HashMap<String, usize>>,
 }
 
 impl Metrics {
@@ -93,7 +96,14 @@ impl Metrics {
                 "Resumes at which the last lines were not found again: lines may be missing.",
                 &["container"],
             )?,
+            bearers: Mutex::default(),
         })
+    }
+}
+
+impl Metrics {
+    fn bearers(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.bearers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,6 +165,14 @@ impl Series {
 
 impl Drop for Series {
     fn drop(&mut self) {
+        let mut bearers = self.all.bearers();
+        if let Some(count) = bearers.get_mut(&self.name) {
+            *count -= 1;
+            if *count > 0 {
+                return;
+            }
+            bearers.remove(&self.name);
+        }
         // A series that was never made is not there to be removed: no error.
         for stream in Stream::ALL {
             let labels = [self.name.as_str(), stream.as_str()];

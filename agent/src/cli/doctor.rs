@@ -6,6 +6,7 @@ use anyhow::Result;
 use rustix::thread::{CapabilitySet, capabilities};
 use serde::Serialize;
 
+use super::print::print;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::kernel::{self, Kernel};
@@ -64,9 +65,9 @@ pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
     };
     super::shown(examine(&config).and_then(|report| {
         if json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         } else {
-            report.print();
+            print(&report.text())?;
         }
         Ok(ExitCode::SUCCESS)
     }))
@@ -159,7 +160,8 @@ fn rights() -> Rights {
 }
 
 impl Report {
-    fn print(&self) {
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
         let Engine {
             host,
             release,
@@ -167,8 +169,11 @@ impl Report {
             error,
         } = &self.engine;
         match (release, api, error) {
-            (Some(release), Some(api), _) => println!("engine      {release} at {host}, API {api}"),
-            (_, _, error) => println!("engine      none at {host}: {}", super::or_dash(error.as_deref())),
+            (Some(release), Some(api), _) => lines.push(format!("engine      {release} at {host}, API {api}")),
+            (_, _, error) => lines.push(format!(
+                "engine      none at {host}: {}",
+                super::or_dash(error.as_deref())
+            )),
         }
         for container in &self.containers {
             let Container {
@@ -180,12 +185,14 @@ impl Report {
             } = container;
             let state = if *running { "running" } else { "ended" };
             let verdict = if *captured { "can be read" } else { "cannot be read" };
-            println!("container   {name}: {state}, log driver {log_driver}: {verdict}");
+            lines.push(format!(
+                "container   {name}: {state}, log driver {log_driver}: {verdict}"
+            ));
         }
         let KernelPart { release, tier, refused } = &self.kernel;
         match refused {
-            None => println!("kernel      {release}: watched by {tier}"),
-            Some(reason) => println!("kernel      {release}: not watched: {reason}"),
+            None => lines.push(format!("kernel      {release}: watched by {tier}")),
+            Some(reason) => lines.push(format!("kernel      {release}: not watched: {reason}")),
         }
         let held: Vec<String> = self
             .rights
@@ -196,9 +203,10 @@ impl Report {
                 format!("{name} {mark}")
             })
             .collect();
-        println!("rights      uid {}, {}", self.rights.uid, held.join(", "));
+        lines.push(format!("rights      uid {}, {}", self.rights.uid, held.join(", ")));
         if let Some(limit) = self.rights.descriptors {
-            println!("descriptors at most {limit}");
+            lines.push(format!("descriptors at most {limit}"));
         }
+        lines.join("\n") + "\n"
     }
 }

@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::print::{print, table};
 use super::{or_dash, short};
 use crate::admin::{LeaksPage, client};
 
@@ -15,29 +16,38 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
         bail!("the agent runs without its kernel part, so it cannot tell what is leaked; its log says why");
     }
     if json {
-        print!("{text}");
+        print(&text)?;
     } else if page.leaks.is_empty() {
-        println!("nothing is leaked");
+        print("nothing is leaked\n")?;
     } else {
-        println!(
-            "{:>10} {:>5} {:>5} {:<20} {:>10} {:>10} {:<9} {:<12} {:<44} PEER",
-            "INODE", "FD", "FDS", "REASON", "LEAKED", "AGE", "PURPOSE", "CONTAINER", "OPENED BY"
-        );
-        for row in &page.leaks {
-            println!(
-                "{:>10} {:>5} {:>5} {:<20} {:>9.1}s {:>9.1}s {:<9} {:<12} {:<44} {}",
-                row.inode,
-                row.fd,
-                row.descriptors,
-                row.reason,
-                row.leaked_seconds,
-                row.age_seconds,
-                or_dash(row.purpose.as_deref()),
+        let head = [
+            "INODE",
+            "FD",
+            "FDS",
+            "REASON",
+            "LEAKED",
+            "AGE",
+            "PURPOSE",
+            "CONTAINER",
+            "OPENED BY",
+            "PEER",
+        ];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        rows.extend(page.leaks.iter().map(|row| {
+            vec![
+                row.inode.to_string(),
+                row.fd.to_string(),
+                row.descriptors.to_string(),
+                row.reason.clone(),
+                format!("{:.1}s", row.leaked_seconds),
+                format!("{:.1}s", row.age_seconds),
+                or_dash(row.purpose.as_deref()).to_owned(),
                 short(row.container.as_deref()),
-                or_dash(row.opened_by.as_deref()),
-                row.peer,
-            );
-        }
+                or_dash(row.opened_by.as_deref()).to_owned(),
+                row.peer.clone(),
+            ]
+        }));
+        print(&table(&rows))?;
     }
     Ok(if page.leaks.is_empty() {
         ExitCode::SUCCESS

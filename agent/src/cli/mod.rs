@@ -4,6 +4,7 @@ mod check;
 mod connections;
 mod doctor;
 mod leaks;
+mod print;
 mod run;
 
 use std::path::PathBuf;

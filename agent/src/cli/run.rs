@@ -3,11 +3,15 @@ use std::process::ExitCode;
 
 use tracing::Level as TracingLevel;
 use tracing::error;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Level, Sources};
+
+/// Messages that may wait for standard error; further ones are dropped.
+const QUEUE: usize = 1024;
 
 pub fn run(sources: &Sources) -> ExitCode {
     let config = match sources.load() {
@@ -17,7 +21,7 @@ pub fn run(sources: &Sources) -> ExitCode {
             return ExitCode::from(super::UNUSABLE);
         }
     };
-    log_to_stderr(config.log.level, config.kernel.debug);
+    let _flushed_at_the_end = log_to_stderr(config.log.level, config.kernel.debug);
     match crate::app::run(&config) {
         Ok(code) => code,
         Err(error) => {
@@ -28,7 +32,10 @@ pub fn run(sources: &Sources) -> ExitCode {
 }
 
 /// Messages on standard error, with colour only on a terminal.
-fn log_to_stderr(level: Level, kernel_debug: bool) {
+///
+/// By a thread of its own, and with a bounded queue: standard error can be a pipe that nobody reads, and capturing goes
+/// on all the same.
+fn log_to_stderr(level: Level, kernel_debug: bool) -> WorkerGuard {
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
@@ -42,9 +49,14 @@ fn log_to_stderr(level: Level, kernel_debug: bool) {
     if kernel_debug {
         targets = targets.with_target("log_capturer::kernel::bpf", TracingLevel::TRACE);
     }
+    let (stderr, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE)
+        .finish(std::io::stderr());
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(kernel_debug);
     tracing_subscriber::registry().with(targets).with(lines).init();
+    guard
 }

@@ -92,12 +92,19 @@ impl Sources {
             Some((path, text)) => parse(path, text)?,
             None => Config::default(),
         };
-        let overrides = self.overrides()?;
+        let mut overrides = self.overrides()?;
         for one in &overrides {
             config = apply(&config, one)?;
         }
         if config.docker.host.is_empty() {
             let host = std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty());
+            if let Some(host) = &host {
+                overrides.push(Override {
+                    key: "docker.host".to_owned(),
+                    value: host.clone(),
+                    said_as: format!("DOCKER_HOST={host}"),
+                });
+            }
             config.docker.host = host.unwrap_or_else(|| DEFAULT_HOST.to_owned());
         }
         if config.host.is_empty() {
@@ -318,6 +325,9 @@ mod tests {
         let config = load(yaml, &["capture.rotation.interval=7s", "host=12"]).unwrap();
         assert_eq!(config.capture.rotation.interval.as_secs(), 7);
         assert_eq!(config.host, "12");
+
+        let config = load("capture: {max_line_bytes: 1500}", &["host=x"]).unwrap();
+        assert_eq!(config.capture.max_line_bytes.as_u64(), 1500);
 
         let config = load("kernel: {mode: off}", &[]).unwrap();
         assert_eq!(config.kernel.mode, super::super::KernelMode::Off);

@@ -21,6 +21,11 @@ pub use pattern::{PatternError, pattern};
 /// The engine's socket where nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
+/// In bytes: as text a size is rounded, and overrides go over the whole tree once more.
+fn exactly<S: serde::Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(size.as_u64())
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -98,6 +103,7 @@ pub struct Capture {
     pub streams: Streams,
     pub rotation: Rotation,
     /// A longer line is cut there.
+    #[serde(serialize_with = "exactly")]
     pub max_line_bytes: ByteSize,
     /// How long lines may gather in the socket before they are read together.
     #[serde(with = "humantime_serde")]
@@ -188,6 +194,7 @@ pub enum KernelMode {
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
     /// A batch is handed over when it is this large, or this old.
+    #[serde(serialize_with = "exactly")]
     pub batch_bytes: ByteSize,
     #[serde(with = "humantime_serde")]
     pub flush_interval: Duration,

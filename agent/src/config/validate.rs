@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::load::{Place, Problem};
 use super::{Config, Selector, Sink, pattern};
 
+/// No duration here has a use beyond it, and a clock cannot count on for ever.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// Everything that is wrong with `config`; `place` tells where a key was said.
 pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -43,9 +46,13 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("capture.rotation.interval", config.capture.rotation.interval),
         ("delivery.flush_interval", config.delivery.flush_interval),
         ("kernel.leaks.scan_interval", config.kernel.leaks.scan_interval),
+        ("docker.retry.max_delay", config.docker.retry.max_delay),
+        ("kernel.leaks.orphan_after", config.kernel.leaks.orphan_after),
+        ("kernel.leaks.half_closed_after", config.kernel.leaks.half_closed_after),
         ("shutdown.deadline", config.shutdown.deadline),
     ] {
         require(value > Duration::ZERO, key, "must be longer than 0s");
+        require(value <= LONGEST, key, "must be at most 365days");
     }
     require(docker.pool.max_size >= 1, "docker.pool.max_size", "must be at least 1");
     require(

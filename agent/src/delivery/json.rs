@@ -5,9 +5,12 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
+/// Bytes that a container's labels may have together.
+const LABELS: usize = 16 * 1024;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What all records of one container end with: made once, not once a line.
@@ -15,7 +18,25 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub struct Tail(Vec<u8>);
 
 impl Tail {
+    /// Labels that together are longer than [`LABELS`] are left out: every record would bear them.
     pub fn new(container: &Container, host: &str) -> Self {
+        let length: usize = container
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        let none = std::collections::BTreeMap::new();
+        let labels = if length <= LABELS {
+            &container.labels
+        } else {
+            warn!(
+                container = container.name,
+                length,
+                limit = LABELS,
+                "its labels are too long, and are left out"
+            );
+            &none
+        };
         #[derive(Serialize)]
         struct Shown<'a> {
             container: Named<'a>,
@@ -33,7 +54,7 @@ impl Tail {
                 id: container.id.as_str(),
                 name: &container.name,
                 image: &container.image,
-                labels: &container.labels,
+                labels,
             },
             host,
         };

@@ -121,8 +121,14 @@ impl Writer {
     fn deliver(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let mut pause = MIN_PAUSE;
         let mut failing_since: Option<Instant> = None;
+        let whole = bytes.len();
         while !bytes.is_empty() {
-            let error = match self.sink.write(bytes) {
+            let begun = if bytes.len() == whole {
+                self.sink.begin()
+            } else {
+                Ok(())
+            };
+            let error = match begun.and_then(|()| self.sink.write(bytes)) {
                 Ok(0) => io::Error::from(io::ErrorKind::WriteZero),
                 Ok(written) => {
                     bytes = &bytes[written..];

@@ -2,17 +2,25 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Sink;
 
+/// How often the path is compared with what is open.
+const LOOK: Duration = Duration::from_secs(1);
+/// What every record begins with.
+const RECORD: &[u8] = b"{\"ts\":\"";
+
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
+    /// When the path was last compared with what is open.
+    looked: Instant,
     file: std::fs::File,
     end: FileEnd,
 }
@@ -38,6 +46,7 @@ impl File {
         };
         Ok(Self {
             path: path.to_owned(),
+            looked: Instant::now(),
             file,
             end,
         })
@@ -80,9 +89,30 @@ impl File {
             }
             line.clear();
         }
-        if whole < length {
+        if whole == length {
+            return Ok(());
+        }
+        let mut begun = [0; RECORD.len()];
+        let known = (length - whole).min(RECORD.len() as u64) as usize;
+        FileExt::read_exact_at(&self.file, &mut begun[..known], whole)?;
+        if begun[..known] == RECORD[..known] {
             self.file.set_len(whole)?;
             self.end.length = whole;
+        } else {
+            // Not ours: it is kept, and our first record does not go on in its line.
+            self.file.write_all(b"\n")?;
+            self.end.length += 1;
+        }
+        Ok(())
+    }
+
+    /// Opens the file at the path anew where it is another by now: logrotate has renamed the old one.
+    fn follow_path(&mut self) -> io::Result<()> {
+        self.looked = Instant::now();
+        let same =
+            std::fs::metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == (self.end.device, self.end.inode));
+        if !same {
+            *self = Self::open(&self.path)?;
         }
         Ok(())
     }
@@ -95,7 +125,7 @@ impl File {
         while end > 0 {
             let start = end.saturating_sub(BLOCK);
             block.resize((end - start) as usize, 0);
-            std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut block, start)?;
+            FileExt::read_exact_at(&self.file, &mut block, start)?;
             if let Some(at) = memchr::memrchr(b'\n', &block) {
                 return Ok(start + at as u64 + 1);
             }
@@ -108,6 +138,14 @@ impl File {
 impl Sink for File {
     fn name(&self) -> &str {
         "file"
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.looked.elapsed() < LOOK {
+            Ok(())
+        } else {
+            self.follow_path()
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -151,7 +189,7 @@ mod tests {
 
     #[test]
     fn reads_on_and_takes_a_begun_record_away() {
-        let text = b"one\ntwo\nthree\nfou";
+        let text = b"one\ntwo\nthree\n{\"ts\":\"20";
         let (records, left) = recovered(text, Some(4));
         assert_eq!(records, [b"two\n".to_vec(), b"three\n".to_vec()]);
         assert_eq!(left, b"one\ntwo\nthree\nnew\n");
@@ -161,7 +199,24 @@ mod tests {
             assert_eq!(left, b"one\ntwo\nthree\nnew\n");
         }
         assert_eq!(recovered(b"", None).1, b"new\n");
-        assert_eq!(recovered(b"begun", None).1, b"new\n");
-        assert_eq!(recovered(&[b'x'; 200_000], None).1, b"new\n");
+        assert_eq!(recovered(b"{\"t", None).1, b"new\n");
+        assert_eq!(recovered(b"somebody's", None).1, b"somebody's\nnew\n");
+        let foreign = vec![b'x'; 200_000];
+        assert_eq!(recovered(&foreign, None).1, [&foreign[..], b"\nnew\n"].concat());
+    }
+
+    #[test]
+    fn a_renamed_file_is_left_for_a_new_one() {
+        let path = std::env::temp_dir().join(format!("lc-rename-{}", std::process::id()));
+        let old = path.with_extension("1");
+        let mut file = File::open(&path).unwrap();
+        file.write(b"one\n").unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        file.follow_path().unwrap();
+        file.write(b"two\n").unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"one\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"two\n");
+        std::fs::remove_file(old).unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -13,6 +13,11 @@ pub trait Sink: Send {
     /// The `sink` label of its metrics.
     fn name(&self) -> &str;
 
+    /// A batch of whole records begins. May be called again for the same one.
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes some of `bytes` and tells how many, as `write(2)` does. May block.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
