@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::metrics::Series;
-use super::resume::{Position, Replay, Verdict};
+use super::resume::{Position, Recent, Replay, Verdict};
 use super::slots::{Slot, TURN};
 use super::{Context, Life};
 use crate::delivery::Tail;
@@ -62,6 +62,7 @@ struct Captured {
     tail: Tail,
     series: Series,
     replay: Option<Replay>,
+    recent: Recent,
     /// Only the end of the log was asked for, or will be: it costs the engine little.
     tail_only: bool,
     /// The end of the log did not reach back to the last line: what comes now is not taken.
@@ -107,6 +108,7 @@ impl Follower {
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),
             replay: None,
+            recent: Recent::default(),
             tail_only: true,
             falls_short: false,
             lines: 0,
@@ -246,6 +248,7 @@ impl Follower {
                     opening = None;
                     match opened {
                         Ok((spare, new)) => {
+                            self.captured.recent.clear();
                             self.captured.replay = self.captured.position.replay(self.captured.tail_only);
                             let stream = std::mem::replace(&mut stream, new);
                             retiring = Some(Retiring { stream, _spare: spare });
@@ -527,7 +530,9 @@ impl Captured {
     /// Whether a line was not taken before.
     fn is_new(&mut self, line: &Line<'_>) -> bool {
         let Some(replay) = &mut self.replay else {
-            return true;
+            let repeats = self.recent.repeats(line);
+            self.context.metrics.deduplicated.inc_by(repeats.into());
+            return !repeats;
         };
         match replay.judge(line) {
             Verdict::Seen => {
