@@ -10,6 +10,7 @@ use super::source::{self, Source, is_punct, line_of};
 /// Each module, and what it may import besides itself.
 const MODULES: [(&str, &[&str]); 17] = [
     ("main", &["app", "cli", "config"]),
+    // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
         &[
