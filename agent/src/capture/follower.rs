@@ -25,8 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use super::captured::Captured;
 use super::metrics::Series;
-use super::resume::{Position, Recent, Replay, Verdict};
 use super::slots::{Slot, TURN};
 use super::{Context, Life};
 use crate::delivery::Tail;
@@ -53,23 +53,6 @@ pub struct Follower {
     backoff: backon::ExponentialBackoff,
     /// What was last said of a failure, so that it is said once.
     complained: Option<String>,
-}
-
-/// What has been taken from the log, and where it goes.
-struct Captured {
-    context: Arc<Context>,
-    position: Position,
-    tail: Tail,
-    series: Series,
-    replay: Option<Replay>,
-    recent: Recent,
-    /// Only the end of the log was asked for, or will be: it costs the engine little.
-    tail_only: bool,
-    /// The end of the log did not reach back to the last line: what comes now is not taken.
-    falls_short: bool,
-    /// Lines of the present read, for the pace, and those of them that were new.
-    lines: u64,
-    new: u64,
 }
 
 /// Why a stretch of reading has ended.
@@ -103,18 +86,7 @@ struct Retiring {
 impl Follower {
     pub fn new(context: Arc<Context>, life: watch::Receiver<Life>) -> Self {
         let container = Arc::clone(&life.borrow().container);
-        let captured = Captured {
-            tail: Tail::new(&container, &context.host),
-            series: Series::new(&container.name, &context.metrics),
-            position: context.positions.of(&container.id),
-            replay: None,
-            recent: Recent::default(),
-            tail_only: true,
-            falls_short: false,
-            lines: 0,
-            new: 0,
-            context: Arc::clone(&context),
-        };
+        let captured = Captured::new(&context, &container);
         Self {
             backoff: context.backoff(),
             context,
@@ -205,7 +177,7 @@ impl Follower {
 
     /// Opens the log and reads it for as long as it goes.
     async fn read(&mut self) -> End {
-        let since = self.captured.position.since(self.captured.tail_only);
+        let since = self.captured.since();
         let mut stream = match self
             .context
             .open(&self.container.id, Site::Follow, since, Until::Death)
@@ -214,7 +186,7 @@ impl Follower {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
         };
-        self.captured.replay = self.captured.position.replay(self.captured.tail_only);
+        self.captured.begin();
         let context = Arc::clone(&self.context);
         let mut opening: Option<Opening> = None;
         let mut retiring: Option<Retiring> = None;
@@ -248,8 +220,7 @@ impl Follower {
                     opening = None;
                     match opened {
                         Ok((spare, new)) => {
-                            self.captured.recent.clear();
-                            self.captured.replay = self.captured.position.replay(self.captured.tail_only);
+                            self.captured.begin();
                             let stream = std::mem::replace(&mut stream, new);
                             retiring = Some(Retiring { stream, _spare: spare });
                             timer.as_mut().reset(Instant::now() + CATCH_UP);
@@ -321,7 +292,7 @@ impl Follower {
     fn open_another(&self) -> Opening {
         let context = Arc::clone(&self.context);
         let id = self.container.id.clone();
-        let since = self.captured.position.since(self.captured.tail_only);
+        let since = self.captured.since();
         Box::pin(async move {
             let spare = context.slots.spare().await;
             let stream = context.open(&id, Site::Rotation, since, Until::Death).await?;
@@ -375,12 +346,11 @@ impl Follower {
     async fn read_rest(&mut self) -> Result<(), EngineError> {
         let context = Arc::clone(&self.context);
         loop {
-            let tail_only = self.captured.tail_only;
-            let since = self.captured.position.since(tail_only);
+            let since = self.captured.since();
             let mut rest = context
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
-            self.captured.replay = self.captured.position.replay(tail_only);
+            self.captured.begin();
             loop {
                 let captured = &mut self.captured;
                 let mut take = |line: Line<'_>| captured.take(&line);
@@ -491,74 +461,6 @@ impl Follower {
             self.captured.series = Series::new(&now.name, &self.context.metrics);
         }
         self.container = now;
-    }
-}
-
-impl Captured {
-    fn show_lag(&self) {
-        if let Some(latest) = self.position.last() {
-            self.series.lags(latest);
-        }
-    }
-
-    /// Whether the present connection has brought what the last one had.
-    fn has_caught_up(&self) -> bool {
-        self.replay.as_ref().is_none_or(Replay::has_caught_up)
-    }
-
-    /// A line has come: it is recognised, or noted and handed on.
-    fn take(&mut self, line: &Line<'_>) {
-        self.lines += 1;
-        if self.falls_short {
-            return;
-        }
-        if !self.is_new(line) {
-            return;
-        }
-        self.position.note(line);
-        self.hand_on(line);
-    }
-
-    /// A line has come that never got its line feed: the container has ended.
-    fn take_open(&mut self, line: &Line<'_>) {
-        if !self.falls_short && self.is_new(line) {
-            self.position.note_open(line);
-            self.hand_on(line);
-        }
-    }
-
-    /// Whether a line was not taken before.
-    fn is_new(&mut self, line: &Line<'_>) -> bool {
-        let Some(replay) = &mut self.replay else {
-            let repeats = self.recent.repeats(line);
-            self.context.metrics.deduplicated.inc_by(repeats.into());
-            return !repeats;
-        };
-        match replay.judge(line) {
-            Verdict::Seen => {
-                self.context.metrics.deduplicated.inc();
-                return false;
-            }
-            Verdict::NewAfterGap if self.tail_only => {
-                self.falls_short = true;
-                return false;
-            }
-            Verdict::NewAfterGap => self.series.gap(),
-            Verdict::New => {}
-        }
-        if replay.is_over() {
-            self.replay = None;
-        }
-        true
-    }
-
-    fn hand_on(&mut self, line: &Line<'_>) {
-        self.new += 1;
-        self.series.captured(line.stream, line.bytes.len());
-        if line.truncated {
-            self.context.metrics.truncated.inc();
-        }
-        self.context.outbox.push(line, &self.tail);
     }
 }
 

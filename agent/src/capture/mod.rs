@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
+//! | `captured` | what has been taken of its log: recognised, or noted and handed on |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
 //! | `own` | which container is the agent's own |
 
+mod captured;
 mod checkpoint;
 mod containers;
 mod follower;

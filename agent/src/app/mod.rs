@@ -1,0 +1,185 @@
+//! Builds everything, wires it, and ends it in order.
+
+mod shutdown;
+mod wiring;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info};
+
+use self::shutdown::{Signals, account, deliver};
+pub use self::wiring::client;
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, watch_options};
+use crate::admin::{self, Pages, Server};
+use crate::capture::{Capture, Checkpoints};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::kernel::{self, Kernel, LeakMetrics, Leaks};
+use crate::metrics::{self};
+use crate::pace::Pace;
+use crate::readiness::Readiness;
+use crate::record::Time;
+use crate::register::Register;
+
+/// How often idle connections are looked at.
+const REAP: Duration = Duration::from_secs(1);
+/// How often the kernel side's messages are fetched, when they are asked for.
+const KERNEL_LOG: Duration = Duration::from_millis(100);
+
+/// Runs the agent until a signal ends it.
+pub fn run(config: &Config) -> Result<ExitCode> {
+    let pace = Arc::new(Pace::new(config.capture.coalesce));
+    let hook = Arc::clone(&pace);
+    // One thread: two cost a follower of logs two and a half times the CPU, in handing each
+    // line's wake-up from one to the other. Sinks block in threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || hook.rest())
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config, pace));
+    // A sink's thread may be stuck in a write; it ends with the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
+    // Before the first connection, so that none is missed.
+    let readiness = Readiness::default();
+    let registry = metrics::registry()?;
+    let kernel_metrics = kernel::Metrics::new(&registry)?;
+    let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
+
+    let register = Register::default();
+    let engine = client(config, &register, &registry)?;
+    let started = Time::now();
+    let checkpoints = checkpoints(config)?;
+    let checkpoint = checkpoints
+        .as_ref()
+        .map(Checkpoints::load)
+        .transpose()?
+        .unwrap_or_default();
+    let unseen_since = checkpoint.saved.unwrap_or(started);
+    let mut files = open_files(config)?;
+    let positions = checkpoint
+        .recover(&mut files, config.sinks.len() == 1)
+        .context("cannot read on in the sink's file")?;
+    let (outbox, writers) = delivery(config, files, &registry, &readiness)?;
+
+    let mut signals = Signals::new()?;
+    let mut background = JoinSet::new();
+    let leaks = Leaks::default();
+    if let Some(kernel) = &kernel {
+        let metrics = LeakMetrics::new(&registry)?;
+        let options = watch_options(config);
+        background.spawn(kernel::watch(
+            Arc::clone(kernel),
+            register.clone(),
+            options,
+            metrics,
+            leaks.clone(),
+        ));
+    }
+    let pages = Pages {
+        metrics: admin::Metrics::new(&registry)?,
+        readiness: readiness.clone(),
+        register: register.clone(),
+        engine: engine.clone(),
+        kernel: kernel.clone(),
+        leaks,
+        kernel_metrics,
+        registry: registry.clone(),
+    };
+    let listen = config.admin.listen;
+    let server = Server::bind(listen, pages)
+        .await
+        .with_context(|| format!("cannot listen on {listen} for the admin server (admin.listen)"))?;
+    info!(address = %server.address()?, "admin server listens");
+    background.spawn(server.run());
+    background.spawn(reap(engine.clone()));
+    let flushing = outbox.clone();
+    background.spawn(async move { flushing.flush_by_age().await });
+    if let (Some(kernel), true) = (&kernel, config.kernel.debug) {
+        background.spawn(forward_kernel_log(Arc::clone(kernel)));
+    }
+
+    let part = readiness.part("engine");
+    let capture = Capture::new(
+        context(
+            config,
+            Shared {
+                engine: engine.clone(),
+                register: register.clone(),
+                outbox: outbox.clone(),
+                positions: positions.clone(),
+                pace,
+                kernel: kernel.clone(),
+            },
+            unseen_since,
+            &registry,
+        )?,
+        part,
+    );
+    let mut saving = JoinSet::new();
+    if let Some(checkpoints) = &checkpoints {
+        // Before the first line: a file that is written to has a known beginning.
+        checkpoints
+            .save(&outbox, &positions)
+            .await
+            .context("cannot save the positions")?;
+        saving.spawn(checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone()));
+    }
+    let mut fatal = None;
+    capture
+        .run(async {
+            tokio::select! {
+                () = signals.stop() => {}
+                failed = writers.failed() => fatal = Some(failed),
+            }
+        })
+        .await;
+
+    let deadline = Instant::now() + config.shutdown.deadline;
+    engine.pool().close();
+    let mut code = ExitCode::SUCCESS;
+    if let Some(fatal) = fatal {
+        error!("{fatal}");
+        code = ExitCode::FAILURE;
+    } else {
+        saving.shutdown().await;
+        let last = async {
+            if let Some(checkpoints) = &checkpoints
+                && let Err(error) = checkpoints.save(&outbox, &positions).await
+            {
+                error!(%error, "the last positions cannot be saved: lines can be doubled at the next start");
+            }
+        };
+        if !deliver(last, &outbox, &writers, deadline, &mut signals).await {
+            code = ExitCode::FAILURE;
+        }
+    }
+    background.shutdown().await;
+    if !account(kernel.as_deref(), &register) {
+        code = ExitCode::FAILURE;
+    }
+    Ok(code)
+}
+
+async fn reap(engine: Engine) {
+    loop {
+        sleep(REAP).await;
+        engine.pool().reap();
+    }
+}
+
+async fn forward_kernel_log(kernel: Arc<Kernel>) {
+    loop {
+        kernel.forward_log();
+        sleep(KERNEL_LOG).await;
+    }
+}

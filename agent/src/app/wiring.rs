@@ -1,0 +1,182 @@
+//! From the configuration to the parts.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tracing::{info, warn};
+
+use crate::capture::{self, Checkpoints, Context, Positions, Retry, Selection, Slots};
+use crate::config::{Config, KernelMode, Sink as SinkConfig};
+use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::engine::{self, Engine, Limits, Opener};
+use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
+use crate::metrics::Registry;
+use crate::pace::Pace;
+use crate::readiness::Readiness;
+use crate::record::Time;
+use crate::register::Register;
+use crate::sink::{self, Sink};
+use crate::state::StateDir;
+
+/// Loads the kernel part, as far as the configuration and the host allow.
+pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics) -> Result<Option<Kernel>> {
+    let part = readiness.part("kernel");
+    metrics.in_force(Tier::None);
+    if config.kernel.mode == KernelMode::Off {
+        part.up("off");
+        return Ok(None);
+    }
+    let options = kernel::Options {
+        connections: config.kernel.max_connections,
+        debug: config.kernel.debug,
+    };
+    match Kernel::attach(&options) {
+        Ok(kernel) => {
+            metrics.in_force(kernel.tier());
+            info!(
+                tier = kernel.tier().as_str(),
+                "the kernel counts the agent's connections"
+            );
+            part.up(kernel.tier().as_str());
+            Ok(Some(kernel))
+        }
+        Err(refusal) if config.kernel.mode == KernelMode::Required => {
+            Err(refusal).context("kernel.mode is required, and the kernel part cannot be loaded")
+        }
+        Err(refusal) => {
+            warn!(reason = %refusal, "runs without the kernel part: connections are not verified");
+            part.up(&format!("none: {refusal}"));
+            Ok(None)
+        }
+    }
+}
+
+/// A client of the engine that the configuration names.
+pub fn client(config: &Config, register: &Register, registry: &Registry) -> Result<Engine> {
+    let docker = &config.docker;
+    let path = docker.host.strip_prefix("unix://").unwrap_or(&docker.host);
+    let opener = Opener {
+        socket: std::path::Path::new(path).into(),
+        register: register.clone(),
+        limits: Limits {
+            connect: docker.api.connect_timeout,
+            head: docker.api.head_timeout,
+            body: docker.api.body_timeout,
+        },
+        metrics: Arc::new(engine::Metrics::new(registry)?),
+    };
+    let size = engine::Size {
+        max_size: docker.pool.max_size,
+        max_idle: docker.pool.max_idle,
+        idle_timeout: docker.pool.idle_timeout,
+        max_age: docker.pool.max_age,
+        wait_timeout: docker.pool.wait_timeout,
+    };
+    Ok(Engine::new(opener, size))
+}
+
+/// The folder for positions, if there shall be one.
+pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
+    if config.state_dir.as_os_str().is_empty() {
+        info!("state_dir is not set: the next start begins every container's log anew");
+        return Ok(None);
+    }
+    Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
+}
+
+pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
+    let paths = config.sinks.iter().filter_map(|sink| match sink {
+        SinkConfig::File { path } => Some(path),
+        SinkConfig::Stdout {} => None,
+    });
+    paths
+        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
+        .collect()
+}
+
+pub fn delivery(
+    config: &Config,
+    files: Vec<sink::File>,
+    registry: &Registry,
+    readiness: &Readiness,
+) -> Result<(Outbox, Writers)> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    for file in files {
+        sinks.push(Box::new(file));
+    }
+    if config.sinks.contains(&SinkConfig::Stdout {}) {
+        sinks.push(Box::new(sink::Stdout));
+    }
+    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
+    let bounds = Bounds {
+        batch_bytes: usize::try_from(config.delivery.batch_bytes.as_u64())?,
+        max_batches: config.delivery.max_batches,
+        flush_interval: config.delivery.flush_interval,
+    };
+    let metrics = delivery::Metrics::new(registry)?;
+    let (writers, senders) = Writers::start(sinks, bounds.max_batches, &metrics, readiness)?;
+    Ok((Outbox::new(bounds, senders, ends), writers))
+}
+
+/// What capture shares with others.
+pub struct Shared {
+    pub engine: Engine,
+    pub register: Register,
+    pub outbox: Outbox,
+    pub positions: Positions,
+    pub pace: Arc<Pace>,
+    pub kernel: Option<Arc<Kernel>>,
+}
+
+pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &Registry) -> Result<Context> {
+    let Shared {
+        engine,
+        register,
+        outbox,
+        positions,
+        pace,
+        kernel,
+    } = shared;
+    let metrics = Arc::new(capture::Metrics::new(registry)?);
+    let capture = &config.capture;
+    Ok(Context {
+        engine,
+        register,
+        outbox,
+        positions,
+        unseen_since,
+        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
+        slots: Slots::new(
+            capture.streams.max_concurrent,
+            capture.rotation.max_concurrent,
+            Arc::clone(&metrics),
+        ),
+        pace,
+        metrics,
+        is_released: Box::new(move |inode| {
+            let held = kernel.as_ref()?.holds(inode);
+            held.inspect_err(|error| warn!(%error, "cannot ask the kernel"))
+                .ok()
+                .map(|held| !held)
+        }),
+        host: config.host.clone(),
+        max_line_bytes: usize::try_from(capture.max_line_bytes.as_u64())?,
+        rotation_interval: capture.rotation.interval,
+        retry: Retry {
+            initial_delay: config.docker.retry.initial_delay,
+            max_delay: config.docker.retry.max_delay,
+        },
+    })
+}
+
+pub fn watch_options(config: &Config) -> WatchOptions {
+    let leaks = &config.kernel.leaks;
+    WatchOptions {
+        interval: leaks.scan_interval,
+        patience: Patience {
+            orphan: leaks.orphan_after,
+            half_closed: leaks.half_closed_after,
+        },
+        heal: config.kernel.heal,
+    }
+}
