@@ -32,6 +32,24 @@ pub struct Connection {
     pub peer: Option<String>,
     /// Absent where the agent's register knows nothing of it.
     pub purpose: Option<String>,
+    pub opened_by: Option<String>,
+    pub container: Option<String>,
+}
+
+/// `/leaks`, and what the command of that name prints.
+#[derive(Debug, Deserialize)]
+pub struct Leaks {
+    pub leaks: Vec<Leak>,
+}
+
+/// A row of `/leaks`, as far as the tests look at it.
+#[derive(Debug, Deserialize)]
+pub struct Leak {
+    pub inode: u64,
+    pub reason: String,
+    pub state: String,
+    pub opened_by: Option<String>,
+    pub container: Option<String>,
 }
 
 impl Admin {
@@ -69,5 +87,11 @@ impl Admin {
         let body = self.get("/connections")?.body;
         let page: Connections = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
         Ok(page.connections)
+    }
+
+    pub fn leaks(&self) -> anyhow::Result<Vec<Leak>> {
+        let body = self.get("/leaks")?.body;
+        let page: Leaks = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
+        Ok(page.leaks)
     }
 }

@@ -1,10 +1,11 @@
 //! The agent as a child process, with a home directory of its own.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
@@ -29,7 +30,8 @@ pub struct Launch {
     to_stdout: bool,
     wrapper: Vec<&'static str>,
     user: Option<u32>,
-    more: &'static str,
+    environment: Vec<(&'static str, OsString)>,
+    more: String,
 }
 
 impl Launch {
@@ -43,7 +45,8 @@ impl Launch {
             to_stdout: false,
             wrapper: Vec::new(),
             user: None,
-            more: "",
+            environment: Vec::new(),
+            more: String::new(),
         }
     }
 
@@ -76,8 +79,13 @@ impl Launch {
     }
 
     /// More lines of YAML at the end of the configuration.
-    pub fn more(mut self, yaml: &'static str) -> Self {
-        self.more = yaml;
+    pub fn more(mut self, yaml: &str) -> Self {
+        self.more = yaml.to_owned();
+        self
+    }
+
+    pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -137,12 +145,47 @@ admin:
         if self.user.is_some() {
             fs::set_permissions(home, Permissions::from_mode(0o777)).expect("open the home directory");
         }
-        let stderr = File::create(home.join("stderr")).expect("create a file for standard error");
         let mut arguments = self.wrapper.iter().map(PathBuf::from).collect::<Vec<_>>();
         arguments.extend([program, "run".into(), "--config".into(), config]);
-        let mut command = command(&arguments[0]);
+        let program = Program {
+            arguments,
+            user: self.user,
+            environment: self.environment,
+            wrapped: !self.wrapper.is_empty(),
+            to_stdout: self.to_stdout,
+        };
+        let mut process = program.start(self.home.path());
+        Agent {
+            stdout: process.stdout.take(),
+            pid: program.pid(&process),
+            process,
+            program,
+            admin: self.admin,
+            home: self.home,
+        }
+    }
+}
+
+/// What is started, and started again.
+struct Program {
+    arguments: Vec<PathBuf>,
+    user: Option<u32>,
+    environment: Vec<(&'static str, OsString)>,
+    wrapped: bool,
+    to_stdout: bool,
+}
+
+impl Program {
+    fn start(&self, home: &Path) -> Child {
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(home.join("stderr"))
+            .expect("open a file for standard error");
+        let mut command = command(&self.arguments[0]);
         command
-            .args(&arguments[1..])
+            .args(&self.arguments[1..])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(home)
             .stdin(Stdio::null())
             .stdout(if self.to_stdout { Stdio::piped() } else { Stdio::null() })
@@ -150,21 +193,18 @@ admin:
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        let mut process = command
+        command
             .spawn()
-            .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-        Agent {
-            stdout: process.stdout.take(),
-            pid: if self.wrapper.is_empty() {
-                process.id()
-            } else {
-                wait::until("the wrapper's child", READY, || {
-                    crate::witness::children(process.id()).pop()
-                })
-            },
-            process,
-            admin: self.admin,
-            home: self.home,
+            .unwrap_or_else(|error| panic!("start {command:?}: {error}"))
+    }
+
+    fn pid(&self, process: &Child) -> u32 {
+        if self.wrapped {
+            wait::until("the wrapper's child", READY, || {
+                crate::witness::children(process.id()).pop()
+            })
+        } else {
+            process.id()
         }
     }
 }
@@ -172,6 +212,7 @@ admin:
 /// A running agent. Dropping it kills it.
 pub struct Agent {
     process: Child,
+    program: Program,
     pid: u32,
     pub admin: Admin,
     /// Where the sink is standard output: the reading end.
@@ -183,6 +224,11 @@ impl Agent {
     /// As the test sees it: in the outer namespace, and not a wrapper's.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Its home directory, with `config.yaml`, `stderr` and `state`.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The file sink.
@@ -244,6 +290,31 @@ impl Agent {
         self.signal(Signal::TERM);
         let status = self.wait_exit(STOP);
         assert_eq!(status.code(), Some(0), "exit after SIGTERM: {status}");
+    }
+
+    /// SIGKILL: nothing that it holds in memory is saved.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.process.wait().expect("wait for the agent");
+    }
+
+    /// Starts an agent that has ended with what it was started with, on what it left.
+    pub fn start_again(&mut self) {
+        assert!(!self.is_running(), "it still runs");
+        self.process = self.program.start(self.home.path());
+        self.stdout = self.process.stdout.take();
+        self.pid = self.program.pid(&self.process);
+    }
+
+    /// A command of the agent's that asks it at its admin address.
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        let address = format!("http://{}", self.admin.address());
+        let mut command = command(&binary());
+        command
+            .args(arguments)
+            .args(["--admin", &address])
+            .output()
+            .expect("run the command")
     }
 
     pub fn last_words(&self) -> String {

@@ -16,9 +16,14 @@ pub struct Engine {
 
 impl Engine {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more arguments for `dockerd`.
+    pub fn start_with(arguments: &[&str]) -> Self {
         // A test that failed while it had its turn takes nothing from the next.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let engine = PrivateEngine::start().expect("start a private engine");
+        let engine = PrivateEngine::start_with(arguments).expect("start a private engine");
         engine.import_busybox().expect("import an image");
         Self { engine, _turn: turn }
     }
@@ -30,6 +35,15 @@ impl Engine {
         all.extend_from_slice(&[private_engine::IMAGE, "sh", "-c", script]);
         // Not `expect`: the error's backtrace would bury its message.
         self.run(&all).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// How often a path was asked for that contains `part`. For an engine with `--log-level=debug`.
+    pub fn requests(&self, part: &str) -> usize {
+        let log = std::fs::read(self.dir().join("dockerd.log")).expect("the engine's log");
+        String::from_utf8_lossy(&log)
+            .lines()
+            .filter(|line| line.contains("Calling GET") && line.contains(part))
+            .count()
     }
 
     /// Until the container has ended by itself.

@@ -91,6 +91,8 @@ mod tests {
             inode,
             peer: peer.map(str::to_owned),
             purpose: purpose.map(str::to_owned),
+            opened_by: None,
+            container: None,
         };
         let agrees = |rows: &[Connection], ss: &[u64]| {
             let ss = ss.iter().copied().collect();

@@ -11,6 +11,7 @@
 //! - [`lines`]: the accountant: what was expected against what was captured
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
+//! - [`shim`]: faults inside the running agent
 //! - [`wait`]: polling with a deadline
 
 pub mod admin;
@@ -21,6 +22,7 @@ pub mod ledger;
 pub mod lines;
 pub mod metrics;
 pub mod requirements;
+pub mod shim;
 pub mod wait;
 pub mod witness;
 pub mod writers;

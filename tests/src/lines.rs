@@ -127,6 +127,17 @@ impl Captured {
         names
     }
 
+    /// Panics unless each of these streams was captured exactly.
+    pub fn assert_exact(&self, expected: &[(String, &str, Vec<Vec<u8>>)]) {
+        let complaints: Vec<_> = expected
+            .iter()
+            .map(|(name, stream, lines)| (name, stream, self.account(name, stream, lines).complaint()))
+            .filter(|(.., complaint)| !complaint.is_empty())
+            .map(|(name, stream, complaint)| format!("{name} {stream}: {complaint}"))
+            .collect();
+        assert!(complaints.is_empty(), "not exactly once:\n{}", complaints.join("\n"));
+    }
+
     pub fn account(&self, container: &str, stream: &str, expected: &[Vec<u8>]) -> Account {
         Account::new(expected, self.lines(container, stream))
     }

@@ -72,7 +72,7 @@ impl Writer {
     }
 
     /// One awk, so that the writing costs the two cores next to nothing.
-    fn script(&self) -> String {
+    pub fn script(&self) -> String {
         let Self {
             name,
             lines,
@@ -97,9 +97,22 @@ impl Writer {
         )
     }
 
+    /// Both streams, as the accountant takes them.
+    pub fn expected_of_both(&self) -> [(String, &'static str, Vec<Vec<u8>>); 2] {
+        ["stdout", "stderr"].map(|stream| (self.name.clone(), stream, self.expected(stream)))
+    }
+
     pub fn start(&self, engine: &Engine) {
-        let arguments: &[&str] = if self.kind == Kind::Tty { &["--tty"] } else { &[] };
-        engine.run_script(&self.name, arguments, &self.script());
+        self.start_with(engine, &[]);
+    }
+
+    /// With more arguments for `docker run`.
+    pub fn start_with(&self, engine: &Engine, arguments: &[&str]) {
+        let mut all = arguments.to_vec();
+        if self.kind == Kind::Tty {
+            all.push("--tty");
+        }
+        engine.run_script(&self.name, &all, &self.script());
     }
 }
 

@@ -1,0 +1,71 @@
+//! Faults inside the running agent, by a library that is preloaded into it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::agent::Launch;
+use crate::wait;
+
+const SOURCE: &str = include_str!("shim.c");
+/// An idle agent looks at least this often.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Shim {
+    directory: TempDir,
+}
+
+impl Shim {
+    /// Builds the library; needs `gcc`.
+    pub fn build() -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the shim");
+        let source = directory.path().join("shim.c");
+        fs::write(&source, SOURCE).expect("write the shim");
+        let output = Command::new("gcc")
+            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"])
+            .arg(library(directory.path()))
+            .arg(&source)
+            .output()
+            .expect("run gcc");
+        assert!(
+            output.status.success(),
+            "gcc: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { directory }
+    }
+
+    pub fn preload(&self, launch: Launch) -> Launch {
+        launch
+            .environment("LD_PRELOAD", library(self.directory.path()))
+            .environment("LEAK_SHIM", self.directory.path())
+    }
+
+    /// The next close of this connection is not made, though the agent believes so. Returns when that has happened.
+    pub fn keep(&self, inode: u64) {
+        self.plant("keep", inode);
+    }
+
+    /// From now on the agent does not hear of anything that comes on this connection, nor of its end.
+    pub fn deafen(&self, inode: u64) {
+        self.plant("deaf", inode);
+    }
+
+    fn plant(&self, fault: &str, inode: u64) {
+        let path = self.directory.path().join(fault);
+        let new = self.directory.path().join("new");
+        fs::write(&new, inode.to_string()).expect("write the fault");
+        // Whole at once: the agent reads it at any moment.
+        fs::rename(&new, &path).expect("plant the fault");
+        wait::until(&format!("the fault {fault:?} to be made"), PATIENCE, || {
+            (!path.exists()).then_some(())
+        });
+    }
+}
+
+fn library(directory: &Path) -> PathBuf {
+    directory.join("shim.so")
+}
