@@ -6,6 +6,7 @@ mod engine_absent;
 mod metrics;
 mod namespaces;
 mod record;
+mod restart;
 mod rights;
 mod rotation;
 mod shutdown;

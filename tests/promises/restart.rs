@@ -1,0 +1,192 @@
+//! The agent ends, at any moment and in any way, and the next one on its
+//! `state_dir` goes on where it was.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use integration::agent::{self, Agent, Launch};
+use integration::engine::Engine;
+use integration::lines::Captured;
+use integration::writers::{Kind, Writer};
+use integration::{needs, requirements, wait};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// `LOG_CAPTURER_KILLS` makes it more.
+fn kills() -> usize {
+    let asked = std::env::var("LOG_CAPTURER_KILLS").ok();
+    asked.map_or(6, |it| it.parse().expect("a number of kills"))
+}
+
+/// Milliseconds, from one that the clock gives: said, so that a failure can be told from the next.
+struct Moments(u64);
+
+impl Moments {
+    fn of_the_clock() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.expect("a clock past 1970").as_nanos() as u64 | 1;
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, most: Duration) -> Duration {
+        // xorshift
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        most.mul_f64((self.0 % 1000) as f64 / 1000.0)
+    }
+}
+
+/// Until the engine has no more, and what would be doubled has come.
+fn wait_captured(agent: &Agent, lines: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while agent.records() < lines && Instant::now() < deadline {
+        sleep(SECOND / 4);
+    }
+    sleep(2 * SECOND);
+}
+
+#[test]
+fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    // About three seconds for each kill.
+    let tenths = kills() * 30;
+    let writers = [
+        Writer::new("short", Kind::Short, tenths * 50).pace(50, 0.1),
+        Writer::new("mixed", Kind::Mixed, tenths * 20).pace(20, 0.1),
+        Writer::new("tty", Kind::Tty, tenths * 10).pace(10, 0.1),
+        Writer::new("long", Kind::Long, tenths / 2).pace(1, 0.2),
+        Writer::new("unterminated", Kind::Unterminated, tenths * 5).pace(5, 0.1),
+    ];
+    for writer in &writers {
+        writer.start(&engine);
+    }
+    let mut agent = Launch::on(engine.socket()).rotation("1s").start();
+    let mut moments = Moments::of_the_clock();
+    for _ in 0..kills() {
+        sleep(SECOND / 2 + moments.below(2 * SECOND));
+        agent.kill();
+        sleep(moments.below(SECOND));
+        agent.start_again();
+    }
+    sleep(SECOND);
+    agent.stop();
+    agent.start_again();
+    for writer in &writers {
+        engine.wait(&writer.name);
+    }
+    let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
+    let total = expected.iter().map(|(.., lines)| lines.len()).sum();
+    wait_captured(&agent, total);
+    agent.stop();
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    captured.assert_exact(&expected);
+    assert_eq!(captured.records, total);
+}
+
+/// Three containers for one absence of the agent's: each ends before it is back.
+fn absence(engine: &Engine, agent: &mut Agent, name: &str, leave: impl FnOnce(&mut Agent)) -> Vec<Writer> {
+    let busy = Writer::new(format!("{name}-busy"), Kind::Mixed, 600).pace(10, 0.1);
+    busy.start(engine);
+    // It says nothing before the agent is gone, and checkpoints are written meanwhile.
+    let silent = Writer::new(format!("{name}-silent"), Kind::Short, 30);
+    engine.run_script(&silent.name, &[], &format!("sleep 5; {}", silent.script()));
+    sleep(3 * SECOND);
+    leave(agent);
+    let unseen = Writer::new(format!("{name}-unseen"), Kind::Unterminated, 30);
+    unseen.start(engine);
+    let all = vec![busy, silent, unseen];
+    for writer in &all {
+        engine.wait(&writer.name);
+    }
+    agent.start_again();
+    all
+}
+
+#[test]
+fn what_ends_while_it_is_down_is_captured_to_its_end() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket()).start();
+    agent.wait_ready();
+    let mut writers = absence(&engine, &mut agent, "killed", Agent::kill);
+    agent.wait_ready();
+    writers.extend(absence(&engine, &mut agent, "stopped", Agent::stop));
+    let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
+    let total = expected.iter().map(|(.., lines)| lines.len()).sum();
+    let deadline = Instant::now() + 10 * SECOND;
+    while agent.records() < total && Instant::now() < deadline {
+        sleep(SECOND / 4);
+    }
+    agent.stop();
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    captured.assert_exact(&expected);
+    assert_eq!(captured.records, total);
+}
+
+#[test]
+fn a_second_agent_on_one_state_dir_is_refused_with_a_message() {
+    let socket = std::path::Path::new("/nonexistent/docker.sock");
+    let mut agent = Launch::on(socket).kernel("off").start();
+    wait::until("the agent to hold its state_dir", PATIENCE, || {
+        agent.home().join("state/lock").exists().then_some(())
+    });
+    let output = agent::command(&agent::binary())
+        .args(["run", "--config"])
+        .arg(agent.home().join("config.yaml"))
+        .args(["--set", "admin.listen=127.0.0.1:0"])
+        .output()
+        .expect("run a second agent");
+    assert!(output.status.code().is_some_and(|code| code != 0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let state = agent.home().join("state");
+    for word in ["in use by another agent", state.to_str().expect("UTF-8")] {
+        assert!(said.contains(word), "{word:?} is not in:\n{said}");
+    }
+    assert!(agent.is_running(), "the first one has ended");
+    assert_eq!(agent.admin.get("/healthz").expect("/healthz").status, 200);
+    agent.stop();
+}
+
+#[test]
+fn a_truncated_state_is_set_aside_and_told_of_and_the_start_goes_on() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket()).start();
+    agent.wait_ready();
+    let before = Writer::new("before", Kind::Short, 100);
+    before.start(&engine);
+    agent.wait_records(100, PATIENCE);
+    agent.stop();
+    let state = agent.home().join("state/state.json");
+    let whole = fs::read(&state).expect("the saved positions");
+    fs::write(&state, &whole[..whole.len() / 2]).expect("truncate them");
+
+    agent.start_again();
+    agent.wait_ready();
+    agent.wait_said("damaged", PATIENCE);
+    let files = fs::read_dir(agent.home().join("state")).expect("the state_dir");
+    let aside: Vec<_> = files
+        .flatten()
+        .filter(|file| file.file_name().to_string_lossy().starts_with("state.json.damaged"))
+        .map(|file| fs::read(file.path()).expect("what was set aside"))
+        .collect();
+    assert_eq!(aside, [whole[..whole.len() / 2].to_vec()]);
+    let after = Writer::new("after", Kind::Mixed, 100);
+    after.start(&engine);
+    wait::until("the lines of a new container", PATIENCE, || {
+        let read = agent.admin.metrics().ok()?;
+        (read.sum("lines_read_total", &[("container", "after")])? >= 100.0).then_some(())
+    });
+    agent.stop();
+    assert!(
+        fs::metadata(&state).is_ok_and(|state| state.len() > 0),
+        "nothing was saved again"
+    );
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    captured.assert_exact(&after.expected_of_both());
+}
