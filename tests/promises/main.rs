@@ -3,6 +3,7 @@
 mod bad_engines;
 mod configuration;
 mod engine_absent;
+mod engine_restart;
 mod metrics;
 mod namespaces;
 mod record;
