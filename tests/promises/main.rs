@@ -4,6 +4,7 @@ mod bad_engines;
 mod configuration;
 mod engine_absent;
 mod engine_restart;
+mod leaks;
 mod metrics;
 mod namespaces;
 mod record;
