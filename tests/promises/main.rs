@@ -12,5 +12,6 @@ mod record;
 mod restart;
 mod rights;
 mod rotation;
+mod short_lived;
 mod shutdown;
 mod standard_output;
