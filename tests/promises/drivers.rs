@@ -1,21 +1,16 @@
 //! The engine's log drivers: those that rotate their files, and one that keeps nothing.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, witness};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// `LOG_CAPTURER_ROTATING_SECONDS` makes it longer.
-fn rotating_seconds() -> usize {
-    let asked = std::env::var("LOG_CAPTURER_ROTATING_SECONDS").ok();
-    asked.map_or(12, |it| it.parse().expect("a number of seconds"))
-}
 
 /// All that a driver's writers write, exactly once.
 fn assert_every_line(engine: &Engine, agent: &mut Agent, writers: &[Writer]) {
@@ -24,11 +19,7 @@ fn assert_every_line(engine: &Engine, agent: &mut Agent, writers: &[Writer]) {
     }
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    let deadline = Instant::now() + 15 * SECOND;
-    while agent.records() < total && Instant::now() < deadline {
-        sleep(SECOND / 4);
-    }
-    sleep(SECOND);
+    agent.settle(total, 15 * SECOND);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -43,7 +34,7 @@ fn log_files_that_the_engine_rotates_under_load_lose_nothing() {
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket()).rotation("2s").start();
     agent.wait_ready();
-    let lines = 400 * rotating_seconds();
+    let lines = 400 * size("FILE_ROTATION_SECONDS", 12) as usize;
     // A file of 100 kB is full after about one and a half seconds, so that three hold several.
     let writers = [
         Writer::new("north", Kind::Short, lines).pace(40, 0.1),

@@ -1,23 +1,18 @@
 //! The engine is killed, stopped and started again under the agent.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
 use integration::ledger::{self, Comparison};
 use integration::lines::Captured;
+use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the engine is stopped; `LOG_CAPTURER_STOPPED_SECONDS` makes it longer.
-fn stopped() -> Duration {
-    let asked = std::env::var("LOG_CAPTURER_STOPPED_SECONDS").ok();
-    Duration::from_secs(asked.map_or(10, |it| it.parse().expect("a number of seconds")))
-}
 
 /// Never the same line twice, until it is stopped.
 const ENDLESS: &str = "start=$(cat /proc/sys/kernel/random/uuid); n=0
@@ -68,11 +63,7 @@ fn assert_as_the_engine_has_it(engine: &Engine, agent: &mut Agent, names: &[&str
         .flat_map(|name| ["stdout", "stderr"].map(|stream| ((*name).to_owned(), stream, engine.logged(name, stream))))
         .collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    let deadline = Instant::now() + PATIENCE / 2;
-    while agent.records() < total && Instant::now() < deadline {
-        sleep(SECOND / 4);
-    }
-    sleep(2 * SECOND);
+    agent.settle(total, PATIENCE / 2);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -158,6 +149,7 @@ fn an_engine_killed_with_its_containers_costs_no_line_that_it_has() {
 #[test]
 fn an_engine_that_stands_still_for_a_while_costs_no_line() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
+    let stopped = SECOND * size("STOPPED_SECONDS", 10);
     let engine = Engine::start();
     let mut agent = launch(&engine);
     let names = ["north", "east", "south", "west"];
@@ -168,13 +160,12 @@ fn an_engine_that_stands_still_for_a_while_costs_no_line() {
     let before = witness::descriptors(agent.pid()).len();
     engine.stop_signal().expect("stop the engine");
     sleep(SECOND);
-    assert_rests(&agent, stopped());
+    assert_rests(&agent, stopped);
     let meanwhile = witness::descriptors(agent.pid()).len();
     engine.cont().expect("let the engine go on");
     assert!(
         meanwhile <= before + names.len() + 4,
-        "descriptors: {before}, and {meanwhile} after {:?} without an answer",
-        stopped()
+        "descriptors: {before}, and {meanwhile} after {stopped:?} without an answer"
     );
     wait_status(&agent, 200);
     sleep(4 * SECOND);

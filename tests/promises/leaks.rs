@@ -11,6 +11,7 @@ use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::shim::Shim;
+use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
@@ -21,10 +22,9 @@ const SCAN: Duration = SECOND;
 const ORPHAN_AFTER: Duration = SECOND;
 const LEAKS_EXIT: i32 = 3;
 
-/// How long nothing else may be named; `LOG_CAPTURER_QUIET_SECONDS` makes it longer.
+/// How long nothing else may be named.
 fn quiet() -> Duration {
-    let asked = std::env::var("LOG_CAPTURER_QUIET_SECONDS").ok();
-    Duration::from_secs(asked.map_or(4, |it| it.parse().expect("a number of seconds")))
+    SECOND * size("QUIET_SECONDS", 4)
 }
 
 fn launch(engine: &Engine, shim: &Shim, rotation: &'static str, heal: &str) -> Agent {

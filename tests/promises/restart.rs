@@ -3,22 +3,17 @@
 
 use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration::agent::{self, Agent, Launch};
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// `LOG_CAPTURER_KILLS` makes it more.
-fn kills() -> usize {
-    let asked = std::env::var("LOG_CAPTURER_KILLS").ok();
-    asked.map_or(6, |it| it.parse().expect("a number of kills"))
-}
 
 /// Milliseconds, from one that the clock gives: said, so that a failure can be told from the next.
 struct Moments(u64);
@@ -40,21 +35,13 @@ impl Moments {
     }
 }
 
-/// Until the engine has no more, and what would be doubled has come.
-fn wait_captured(agent: &Agent, lines: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while agent.records() < lines && Instant::now() < deadline {
-        sleep(SECOND / 4);
-    }
-    sleep(2 * SECOND);
-}
-
 #[test]
 fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
     needs!(requirements::engine());
     let engine = Engine::start();
-    // About three seconds for each kill.
-    let tenths = kills() * 30;
+    let kills = size("KILLS", 6);
+    // About three seconds for each.
+    let tenths = kills as usize * 30;
     let writers = [
         Writer::new("short", Kind::Short, tenths * 50).pace(50, 0.1),
         Writer::new("mixed", Kind::Mixed, tenths * 20).pace(20, 0.1),
@@ -67,7 +54,7 @@ fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
     }
     let mut agent = Launch::on(engine.socket()).rotation("1s").start();
     let mut moments = Moments::of_the_clock();
-    for _ in 0..kills() {
+    for _ in 0..kills {
         sleep(SECOND / 2 + moments.below(2 * SECOND));
         agent.kill();
         sleep(moments.below(SECOND));
@@ -81,7 +68,7 @@ fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
     }
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    wait_captured(&agent, total);
+    agent.settle(total, PATIENCE);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     captured.assert_exact(&expected);
@@ -118,10 +105,7 @@ fn what_ends_while_it_is_down_is_captured_to_its_end() {
     writers.extend(absence(&engine, &mut agent, "stopped", Agent::stop));
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    let deadline = Instant::now() + 10 * SECOND;
-    while agent.records() < total && Instant::now() < deadline {
-        sleep(SECOND / 4);
-    }
+    agent.settle(total, PATIENCE);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     captured.assert_exact(&expected);

@@ -9,16 +9,15 @@ use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
 use integration::ledger::{self, Comparison};
 use integration::lines::Captured;
+use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// At least a minute; `LOG_CAPTURER_ROTATION_SECONDS` makes it longer.
+/// At least a minute.
 fn duration() -> Duration {
-    let asked = std::env::var("LOG_CAPTURER_ROTATION_SECONDS").ok();
-    let seconds = asked.map_or(60, |it| it.parse().expect("a number of seconds"));
-    Duration::from_secs(seconds.max(60))
+    SECOND * size("ROTATION_SECONDS", 60).max(60)
 }
 
 #[test]
@@ -48,7 +47,7 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
 
     let expected = expected(&engine, &residents, &visitors);
     let total = expected.iter().map(|(_, _, lines)| lines.len()).sum();
-    wait_captured(&agent, total);
+    agent.settle(total, 30 * SECOND);
     println!("{total} lines of {} streams; {watched:?}", expected.len());
     watched.judge();
     agent.stop();
@@ -144,16 +143,6 @@ fn expected(engine: &Engine, residents: &[Writer], visitors: &Visitors) -> Expec
     let longest = expected.iter().map(|(.., lines)| lines.len()).max();
     assert!(longest > Some(1000), "nothing was written");
     expected
-}
-
-/// The accountant names what is missing better than a deadline does.
-fn wait_captured(agent: &Agent, total: usize) {
-    let deadline = Instant::now() + 30 * SECOND;
-    while agent.records() < total && Instant::now() < deadline {
-        sleep(SECOND / 2);
-    }
-    // What is doubled comes late.
-    sleep(3 * SECOND);
 }
 
 /// What was seen from second to second.

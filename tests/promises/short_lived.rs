@@ -1,27 +1,16 @@
 //! Containers that live for a moment, again and again, or that are ended in mid-line.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use integration::agent::{Agent, Launch};
+use integration::agent::Launch;
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::size::size;
 use integration::{needs, requirements};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LINES: usize = 3;
-
-/// `LOG_CAPTURER_SHORT_LIVED` makes it more.
-fn count() -> usize {
-    let asked = std::env::var("LOG_CAPTURER_SHORT_LIVED").ok();
-    asked.map_or(100, |it| it.parse().expect("a number of containers"))
-}
-
-/// `LOG_CAPTURER_RESTARTS` makes it more.
-fn restarts() -> usize {
-    let asked = std::env::var("LOG_CAPTURER_RESTARTS").ok();
-    asked.map_or(6, |it| it.parse().expect("a number of restarts"))
-}
 
 fn lines_of(name: &str) -> Vec<Vec<u8>> {
     (1..=LINES)
@@ -32,9 +21,11 @@ fn lines_of(name: &str) -> Vec<Vec<u8>> {
 /// Several at a time, each as soon as the last one is on its way. The last line of every second one has no newline.
 fn run_all(engine: &Engine, prefix: &str, arguments: &[&str]) -> Vec<String> {
     const AT_ONCE: usize = 4;
-    let names: Vec<_> = (0..count()).map(|number| format!("{prefix}-{number:04}")).collect();
+    let names: Vec<_> = (0..size("SHORT_LIVED", 100))
+        .map(|number| format!("{prefix}-{number:04}"))
+        .collect();
     std::thread::scope(|scope| {
-        for names in names.chunks(count().div_ceil(AT_ONCE)) {
+        for names in names.chunks(names.len().div_ceil(AT_ONCE)) {
             scope.spawn(move || {
                 for (number, name) in names.iter().enumerate() {
                     let end = if number % 2 == 0 { "" } else { "\\n" };
@@ -50,14 +41,6 @@ fn run_all(engine: &Engine, prefix: &str, arguments: &[&str]) -> Vec<String> {
     names
 }
 
-fn wait_records(agent: &Agent, records: usize, most: Duration) {
-    let deadline = Instant::now() + most;
-    while agent.records() < records && Instant::now() < deadline {
-        sleep(SECOND / 4);
-    }
-    sleep(SECOND);
-}
-
 #[test]
 fn of_containers_that_live_a_moment_every_line_is_captured() {
     needs!(requirements::engine());
@@ -65,7 +48,7 @@ fn of_containers_that_live_a_moment_every_line_is_captured() {
     let mut agent = Launch::on(engine.socket()).start();
     agent.wait_ready();
     let names = run_all(&engine, "kept", &[]);
-    wait_records(&agent, names.len() * LINES, 15 * SECOND);
+    agent.settle(names.len() * LINES, 15 * SECOND);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     let expected: Vec<_> = names
@@ -83,7 +66,7 @@ fn of_containers_that_the_engine_removes_at_once_none_loses_a_line_in_silence() 
     let mut agent = Launch::on(engine.socket()).start();
     agent.wait_ready();
     let names = run_all(&engine, "removed", &["--rm"]);
-    wait_records(&agent, names.len() * LINES, 5 * SECOND);
+    agent.settle(names.len() * LINES, 5 * SECOND);
     let metrics = agent.admin.metrics().expect("/metrics");
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -129,7 +112,7 @@ fn a_crash_looping_container_does_not_make_it_spin_and_loses_nothing() {
     agent.wait_ready();
     let script = "for n in 1 2 3; do echo \"$(cut -d' ' -f1 /proc/uptime) $n $(cat /proc/sys/kernel/random/uuid)\"; done; exit 1";
     let id = engine.run_script("crashing", &["--restart=always"], script);
-    sleep(15 * SECOND);
+    sleep(12 * SECOND);
     // It pauses now for some seconds between two starts.
     let logs = format!("/containers/{id}/logs");
     let before = engine.requests(&logs);
@@ -149,7 +132,7 @@ fn a_crash_looping_container_does_not_make_it_spin_and_loses_nothing() {
     assert!(share < 0.05, "{:.0} % of a core", share * 100.0);
     let expected = engine.logged("crashing", "stdout");
     assert!(expected.len() >= 3 * starts, "{} lines", expected.len());
-    wait_records(&agent, expected.len(), 10 * SECOND);
+    agent.settle(expected.len(), 10 * SECOND);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     captured.assert_exact(&[("crashing".into(), "stdout", expected)]);
@@ -204,7 +187,8 @@ fn a_container_that_is_restarted_again_and_again_has_every_line_exactly_once() {
     let script = "start=$(cat /proc/sys/kernel/random/uuid); n=0
         while :; do n=$((n+1)); echo \"$start $n\"; usleep 2000; done";
     engine.run_script("restarted", &[], script);
-    for number in 0..restarts() {
+    let restarts = size("RESTARTS", 6);
+    for number in 0..restarts {
         sleep(SECOND / 2 * u32::from(number % 3 != 0));
         engine
             .docker(&["restart", "--time", "0", "restarted"])
@@ -213,8 +197,8 @@ fn a_container_that_is_restarted_again_and_again_has_every_line_exactly_once() {
     sleep(SECOND);
     engine.docker(&["stop", "--time", "0", "restarted"]).expect("stop it");
     let expected = engine.logged("restarted", "stdout");
-    assert!(expected.len() > 30 * restarts(), "{} lines", expected.len());
-    wait_records(&agent, expected.len(), 10 * SECOND);
+    assert!(expected.len() > 30 * restarts as usize, "{} lines", expected.len());
+    agent.settle(expected.len(), 10 * SECOND);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
@@ -259,6 +260,16 @@ impl Agent {
         wait::until(&format!("{records} records"), deadline, || {
             (self.records() >= records).then_some(())
         });
+    }
+
+    /// Until the file sink holds that many records, or for as long as is fair: the accountant names what is missing
+    /// better than a deadline does. Then until what is doubled has come, too.
+    pub fn settle(&self, records: usize, deadline: Duration) {
+        let start = Instant::now();
+        while self.records() < records && start.elapsed() < deadline {
+            sleep(Duration::from_millis(250));
+        }
+        sleep(Duration::from_secs(2));
     }
 
     pub fn records(&self) -> usize {

@@ -12,6 +12,7 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`shim`]: faults inside the running agent
+//! - [`size`]: short forms and long ones
 //! - [`wait`]: polling with a deadline
 
 pub mod admin;
@@ -23,6 +24,7 @@ pub mod lines;
 pub mod metrics;
 pub mod requirements;
 pub mod shim;
+pub mod size;
 pub mod wait;
 pub mod witness;
 pub mod writers;

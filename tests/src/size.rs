@@ -1,0 +1,21 @@
+//! Short forms of tests for every day, and long ones by variables:
+//!
+//! | `LOG_CAPTURER_…` | what there is more of |
+//! |---|---|
+//! | `ROTATION_SECONDS` | seconds under rotation |
+//! | `FILE_ROTATION_SECONDS` | seconds under the engine's own rotation of log files |
+//! | `KILLS` | ends of the agent by SIGKILL |
+//! | `STOPPED_SECONDS` | seconds for which the engine stands still |
+//! | `SHORT_LIVED` | containers that live a moment |
+//! | `RESTARTS` | restarts of one container |
+//! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
+
+/// What `LOG_CAPTURER_<NAME>` says, else the short form.
+pub fn size(name: &str, short: u32) -> u32 {
+    match std::env::var(format!("LOG_CAPTURER_{name}")) {
+        Ok(asked) => asked
+            .parse()
+            .unwrap_or_else(|error| panic!("LOG_CAPTURER_{name}={asked}: {error}")),
+        Err(_) => short,
+    }
+}
