@@ -19,6 +19,9 @@ fn lines_of(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Several at a time, each as soon as the last one is on its way. The last line of every second one has no newline.
+/// What the agent says of a container whose last line it cannot be sure of.
+const MAY_MISS: &str = "a last line without a line feed may be missing";
+
 fn run_all(engine: &Engine, prefix: &str, arguments: &[&str]) -> Vec<String> {
     const AT_ONCE: usize = 4;
     let names: Vec<_> = (0..size("SHORT_LIVED", 100))
@@ -83,7 +86,13 @@ fn of_containers_that_the_engine_removes_at_once_none_loses_a_line_in_silence() 
         let warned = stderr.lines().any(|line| line.contains("WARN") && line.contains(name));
         named += usize::from(has_gap || warned);
         missing += account.missing.len();
-        let is_named = has_gap && warned;
+        // Engine 20.10 can end a follow without a last line that has no line feed, and then there is nothing left to read
+        // again: that is told, but whether there was such a line nobody knows.
+        let told = stderr
+            .lines()
+            .any(|line| line.contains(MAY_MISS) && line.contains(name));
+        let only_the_last = account.missing == [format!("{name} line {LINES}")];
+        let is_named = (has_gap && warned) || (only_the_last && told);
         if !account.missing.is_empty() && !is_named {
             silent.push(format!(
                 "{name}: gap {has_gap}, warned {warned}: {}",
@@ -170,8 +179,10 @@ fn a_container_that_is_removed_in_mid_line_leaves_whole_lines_and_no_connection(
         let half = usize::from(lines.last().is_some_and(|line| line == b"half a line"));
         halves += half;
         assert_eq!(lines[..lines.len() - half], whole, "{name}");
-        let warned = stderr.lines().any(|line| line.contains("WARN") && line.contains(name));
-        assert!(half == 1 || warned, "{name}: half a line is missing in silence");
+        let told = stderr
+            .lines()
+            .any(|line| line.contains(MAY_MISS) && line.contains(name));
+        assert!(half == 1 || told, "{name}: half a line is missing in silence");
     }
     println!("half a line captured of {halves} of {} containers", names.len());
     let last = agent.last_words();

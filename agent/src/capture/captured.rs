@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::Context;
 use super::metrics::Series;
 use super::resume::{Position, Recent, Replay, Verdict};
@@ -102,7 +104,13 @@ impl Captured {
                 self.falls_short = true;
                 return false;
             }
-            Verdict::NewAfterGap => self.series.gap(),
+            Verdict::NewAfterGap => {
+                warn!(
+                    container = self.series.name(),
+                    "the last lines were not found again: lines may be missing"
+                );
+                self.series.gap();
+            }
             Verdict::New => {}
         }
         if replay.is_over() {

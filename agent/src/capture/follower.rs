@@ -328,6 +328,10 @@ impl Follower {
         // Where there is no more to read, what the stream itself still had is the end.
         let finished = match rest {
             Err(error) if matches!(error.status(), Some(404 | 409)) => {
+                info!(
+                    container = self.container.name,
+                    "removed before its end could be read again: a last line without a line feed may be missing"
+                );
                 let captured = &mut self.captured;
                 stream.finish(&mut |line| captured.take_open(&line))
             }

@@ -132,6 +132,11 @@ impl Series {
         }
     }
 
+    /// The container's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn captured(&self, stream: Stream, bytes: usize) {
         self.lines[stream as usize].inc();
         self.bytes[stream as usize].inc_by(bytes as u64);
