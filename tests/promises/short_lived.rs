@@ -18,10 +18,10 @@ fn lines_of(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Several at a time, each as soon as the last one is on its way. The last line of every second one has no newline.
 /// What the agent says of a container whose last line it cannot be sure of.
 const MAY_MISS: &str = "a last line without a line feed may be missing";
 
+/// Several at a time, each as soon as the last one is on its way. The last line of every second one has no newline.
 fn run_all(engine: &Engine, prefix: &str, arguments: &[&str]) -> Vec<String> {
     const AT_ONCE: usize = 4;
     let names: Vec<_> = (0..size("SHORT_LIVED", 100))
