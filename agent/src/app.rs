@@ -15,7 +15,7 @@ use crate::capture::{self, Capture, Checkpoints, Context, Positions, Retry, Sele
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
-use crate::kernel::{self, Kernel, LeakMetrics, Leaks, Patience, Tier, WatchOptions};
+use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks, Patience, Tier, WatchOptions};
 use crate::metrics::{self, Registry};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
@@ -81,6 +81,11 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
             options,
             metrics,
             leaks.clone(),
+        ));
+        background.spawn(kernel::conserve(
+            Arc::clone(kernel),
+            config.kernel.leaks.scan_interval,
+            DriftMetrics::new(&registry)?,
         ));
     }
     let pages = Pages {
