@@ -55,25 +55,32 @@ pub fn enter(fd: u32, file: Address, held: Held) {
 }
 
 /// Makes a descriptor's cell agree with the process's table; its old and new connection lose and gain a holder.
-#[inline(never)]
+#[inline(always)]
 pub fn settle(fd: u32) {
+    descriptor_settle(fd);
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn descriptor_settle(fd: u32) -> u32 {
     let Some(cell) = cell(fd) else {
         if let Some(held) = hold(kernel::socket(fd).inode) {
             held.release();
             refused(Limited::Descriptors);
         }
-        return;
+        return 0;
     };
     for _ in 0..TURNS {
         let before = cell.load();
         let now = kernel::socket(fd).inode;
         if now == before {
-            return;
+            return 0;
         }
         let held = hold(now);
         let now = if held.is_some() { now } else { 0 };
         if now == before {
-            return;
+            return 0;
         }
         let swapped = cell.replace(before, now).is_ok();
         // The cell's holder of the old connection is ours to release now; or else the new one, which the cell did not take.
@@ -81,18 +88,20 @@ pub fn settle(fd: u32) {
             held.release();
         }
     }
+    0
 }
 
 /// A descriptor is about to be duplicated. Its connection is held until the call's exit, lest it be taken for released
-/// when another thread closes the descriptor before the duplicate has been seen.
+/// when another thread closes the descriptor before the duplicate has been seen. The new descriptor is made `over` another.
 #[inline(always)]
-pub fn duplicating(thread: Thread, old: u32) {
+pub fn duplicating(thread: Thread, old: u32, over: u32) {
     let held = hold(connection(old));
     let inode = held.map_or(0, |held| held.inode());
     if thread
         .enter(Call {
             inode,
             fd: old,
+            detail: over,
             ..Call::default()
         })
         .is_err()

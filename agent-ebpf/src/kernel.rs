@@ -20,7 +20,12 @@ const EMPTY: abi::Layout = {
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 pub const AF_UNIX: u16 = 1;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
 pub const SOCK_STREAM: u16 = 1;
+pub const SOCK_DGRAM: u16 = 2;
+/// Of a superblock whose files no path leads to (`init_pseudo`): anonymous inodes, pidfs, nsfs.
+const SB_NOUSER: u64 = 1 << 31;
 
 /// One field of the layout, without copying all of it to the stack.
 macro_rules! offset {
@@ -46,24 +51,59 @@ fn read<T: Copy>(base: Address, offset: u32) -> T {
     }
 }
 
-/// `current->files->fdt->fd[fd]`, null if the descriptor is not open.
+/// The current process's table of descriptors, `current->files->fdt`, as it is now.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Table {
+    pub max_fds: u32,
+    fd: Address,
+}
+
+impl Table {
+    #[inline(always)]
+    pub fn now() -> Self {
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task() } as Address;
+        let files: Address = read(task, offset!(task_struct_files));
+        let table: Address = read(files, offset!(files_struct_fdt));
+        read(table, offset!(fdtable_max_fds))
+    }
+
+    /// Null if the descriptor is not open.
+    #[inline(always)]
+    pub fn file(self, fd: u32) -> Address {
+        if fd >= self.max_fds {
+            return ptr::null();
+        }
+        read(self.fd.wrapping_add(fd as usize * size_of::<Address>()), 0)
+    }
+}
+
 #[inline(always)]
 pub fn file(fd: u32) -> Address {
-    #[repr(C)]
-    #[derive(Clone, Copy)]
-    struct Table {
-        max_fds: u32,
-        fd: Address,
-    }
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() } as Address;
-    let files: Address = read(task, offset!(task_struct_files));
-    let table: Address = read(files, offset!(files_struct_fdt));
-    let table: Table = read(table, offset!(fdtable_max_fds));
-    if fd >= table.max_fds {
-        return ptr::null();
-    }
-    read(table.fd.wrapping_add(fd as usize * size_of::<Address>()), 0)
+    Table::now().file(fd)
+}
+
+#[inline(always)]
+pub fn operations(file: Address) -> u64 {
+    read(file, offset!(file_f_op))
+}
+
+/// Whether a path may lead to it.
+#[inline(always)]
+pub fn has_path(file: Address) -> bool {
+    let inode: Address = read(file, offset!(file_f_inode));
+    let superblock: Address = read(inode, offset!(inode_i_sb));
+    let flags: u64 = read(superblock, offset!(super_block_s_flags));
+    flags & SB_NOUSER == 0
+}
+
+/// Family and type of a file that is known to be a socket's.
+#[inline(always)]
+pub fn family_and_type(file: Address) -> (u16, u16) {
+    let socket: Address = read(file, offset!(file_private_data));
+    let sk: Address = read(socket, offset!(socket_sk));
+    (read(sk, offset!(sock_skc_family)), read(socket, offset!(socket_type)))
 }
 
 /// The socket behind a descriptor of the current process.

@@ -1,7 +1,7 @@
 //! The kernel half of log-capturer: what the agent's process holds open, from `connect` to the last `close`.
 //!
-//! Entry points only, in the order of a connection's life. All but the last two are attached to the tracepoints of
-//! system calls; `identify` and `survey` are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
+//! Entry points only, in the order of a descriptor's life. Those named `enter_` and `exit_` are attached to the tracepoints of
+//! system calls; the last ones are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -12,12 +12,15 @@ mod call;
 mod connection;
 mod descriptor;
 mod kernel;
+mod kind;
 mod maps;
 mod peer;
+mod range;
+mod table;
 
-use abi::{Call, ERRNOS, SURVEY};
+use abi::{CENSUS, Call, ERRNOS, SURVEY};
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user},
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
 };
@@ -25,8 +28,59 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::{Thread, argument, result},
-    maps::{ANSWERS, CONNECT_ERRORS, OWNER},
+    maps::{ANSWERS, CONNECT_ERRORS, OPERATIONS, OWNER, WATCHING},
 };
+
+/// Of every call that returns a new descriptor: `socket`, `accept`, `openat`, `eventfd2` and their like. A number that is none,
+/// as some commands of `bpf` return, does no harm: the table says what it is.
+#[tracepoint]
+pub fn exit_birth(ctx: TracePointContext) -> u32 {
+    if Thread::ours().is_some() {
+        let result = result(&ctx);
+        if result >= 0 {
+            table::settle(result as u32);
+        }
+    }
+    0
+}
+
+/// `pipe(pair)`, `pipe2(pair, flags)`
+#[tracepoint]
+pub fn enter_pipe(ctx: TracePointContext) -> u32 {
+    enter_pair(argument(&ctx, 0));
+    0
+}
+
+/// `socketpair(family, type, protocol, pair)`
+#[tracepoint]
+pub fn enter_socketpair(ctx: TracePointContext) -> u32 {
+    enter_pair(argument(&ctx, 3));
+    0
+}
+
+#[inline(always)]
+fn enter_pair(address: u64) {
+    if let Some(thread) = Thread::ours() {
+        let _ = thread.enter(Call {
+            address,
+            ..Call::default()
+        });
+    }
+}
+
+#[tracepoint]
+pub fn exit_pair(ctx: TracePointContext) -> u32 {
+    let Some(thread) = Thread::ours() else { return 0 };
+    let Some(call) = thread.exit() else { return 0 };
+    if result(&ctx) == 0 {
+        // SAFETY: the helper refuses a bad address instead of faulting.
+        if let Ok(pair) = unsafe { bpf_probe_read_user(call.address as *const [u32; 2]) } {
+            table::settle(pair[0]);
+            table::settle(pair[1]);
+        }
+    }
+    0
+}
 
 /// `connect(fd, address, length)`
 #[tracepoint]
@@ -68,11 +122,14 @@ fn errno(result: i64) -> u32 {
 
 const EINTR: u32 = 4;
 
+/// No descriptor: it is more than the table can have.
+const NONE: u32 = u32::MAX;
+
 /// `dup(old)`
 #[tracepoint]
 pub fn enter_dup(ctx: TracePointContext) -> u32 {
     if let Some(thread) = Thread::ours() {
-        descriptor::duplicating(thread, argument(&ctx, 0) as u32);
+        descriptor::duplicating(thread, argument(&ctx, 0) as u32, NONE);
     }
     0
 }
@@ -84,8 +141,9 @@ pub fn enter_dup2(ctx: TracePointContext) -> u32 {
         let (old, new) = (argument(&ctx, 0) as u32, argument(&ctx, 1) as u32);
         if old != new {
             connection::closing(new);
+            table::ending(new);
         }
-        descriptor::duplicating(thread, old);
+        descriptor::duplicating(thread, old, new);
     }
     0
 }
@@ -98,7 +156,7 @@ pub fn enter_fcntl(ctx: TracePointContext) -> u32 {
     if let Some(thread) = Thread::ours() {
         let command = argument(&ctx, 1) as u32;
         if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
-            descriptor::duplicating(thread, argument(&ctx, 0) as u32);
+            descriptor::duplicating(thread, argument(&ctx, 0) as u32, NONE);
         }
     }
     0
@@ -113,6 +171,9 @@ pub fn exit_dup(ctx: TracePointContext) -> u32 {
     if result >= 0 {
         trace!(&ctx, "duplicated: fd {} is socket:[{}]", result, call.inode);
         descriptor::settle(result as u32);
+        table::settle(result as u32);
+    } else {
+        table::kept(call.detail);
     }
     if let Some(held) = connection::owned(call.inode) {
         held.release();
@@ -148,11 +209,13 @@ pub fn enter_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let fd = argument(&ctx, 0) as u32;
     connection::closing(fd);
-    let _ = thread.enter(Call { fd, ..Call::default() });
+    if thread.enter(Call { fd, ..Call::default() }).is_ok() {
+        table::ending(fd);
+    }
     0
 }
 
-/// Whatever `close` returned: only EBADF means that nothing was closed, and the table says so too.
+/// Whatever `close` returned: only EBADF means that nothing was closed, and the process's table says so too.
 #[tracepoint]
 pub fn exit_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
@@ -163,6 +226,39 @@ pub fn exit_close(ctx: TracePointContext) -> u32 {
         trace!(&ctx, "closed: fd {} was socket:[{}]", call.fd, inode);
         descriptor::settle(call.fd);
     }
+    if result(&ctx) == 0 {
+        table::ended(call.fd);
+    } else {
+        table::kept(call.fd);
+    }
+    0
+}
+
+/// `close_range(first, last, flags)`
+#[tracepoint]
+pub fn enter_close_range(ctx: TracePointContext) -> u32 {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    let Some(thread) = Thread::ours() else { return 0 };
+    let (first, last) = (argument(&ctx, 0) as u32, argument(&ctx, 1) as u32);
+    if first > last || argument(&ctx, 2) as u32 & CLOSE_RANGE_CLOEXEC != 0 {
+        return 0;
+    }
+    let call = Call {
+        fd: first,
+        detail: last,
+        ..Call::default()
+    };
+    if thread.enter(call).is_ok() {
+        range::ending(first, last);
+    }
+    0
+}
+
+#[tracepoint]
+pub fn exit_close_range(ctx: TracePointContext) -> u32 {
+    let Some(thread) = Thread::ours() else { return 0 };
+    let Some(call) = thread.exit() else { return 0 };
+    range::ended(call.fd, call.detail, result(&ctx) == 0);
     0
 }
 
@@ -183,6 +279,40 @@ pub fn survey(ctx: RawTracePointContext) -> i32 {
         };
         // SAFETY: a map's value; the agent does not read it before this program has ended.
         connection::look(first.wrapping_add(index), unsafe { &mut *answer });
+    }
+    0
+}
+
+/// `learn(sample, fd)`: what this kernel's files of that kind have in common.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn learn(ctx: RawTracePointContext) -> i32 {
+    let (sample, fd) = (ctx.arg::<u64>(0) as usize, ctx.arg::<u64>(1) as u32);
+    if let Some(known) = OPERATIONS.get(sample) {
+        known.cell().store(kernel::operations(kernel::file(fd)));
+    }
+    0
+}
+
+/// `adopt(first)`: takes in this many of the descriptors that are open already.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn adopt(ctx: RawTracePointContext) -> i32 {
+    WATCHING.cell().store(1);
+    let first = ctx.arg::<u64>(0) as u32;
+    for index in 0..CENSUS {
+        table::adopt(first.wrapping_add(index));
+    }
+    0
+}
+
+/// `census(first, repair)`: counts this many of the caller's descriptors by kind, and takes in what no hook has seen come.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn census(ctx: RawTracePointContext) -> i32 {
+    let (first, repair) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) != 0);
+    if first == 0 {
+        table::begin_census();
+    }
+    for index in 0..CENSUS {
+        table::count(first.wrapping_add(index), repair);
     }
     0
 }

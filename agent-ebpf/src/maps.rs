@@ -1,6 +1,6 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
-use abi::{Answer, Call, Connection, ERRNOS, LIMITED, Limited, Peer, SURVEY, Totals};
+use abi::{Answer, Call, Connection, ERRNOS, KINDS, KindTotals, LIMITED, Limited, Peer, SAMPLES, SURVEY, Totals};
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
@@ -12,6 +12,12 @@ use crate::atomic::{Cell, Global};
 /// The agent's process, by its outermost id. Written by `identify`, read by every other program.
 pub static OWNER: Global = Global::new(0);
 
+/// Whether all descriptors are counted: from the first `adopt` on.
+pub static WATCHING: Global = Global::new(0);
+
+/// `Sample` → address of its `file_operations`, 0 while it is not known. Written by `learn`.
+pub static OPERATIONS: [Global; SAMPLES] = [const { Global::new(0) }; SAMPLES];
+
 /// Inode → connection, while it is held. Written here; read by the agent. Never an LRU, which would forget leaks.
 /// Full: the connection is not entered and not counted as opened.
 #[map]
@@ -21,6 +27,14 @@ pub static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(409
 /// An array, because its cells never move: they can be compared and swapped. Too small: the connection is not entered.
 #[map]
 pub static DESCRIPTORS: Array<u64> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
+
+/// Descriptor → what it is, see `table.rs`. As large as `DESCRIPTORS`. Too small: the descriptor is not counted.
+#[map]
+pub static TABLE: Array<u64> = Array::with_max_entries(1024, 0);
+
+/// `Kind` → totals; cell 0 has the size of the process's table in `counted`. The agent maps it into its memory.
+#[map]
+pub static KIND_TOTALS: Array<KindTotals> = Array::with_max_entries(KINDS, BPF_F_MMAPABLE);
 
 /// Thread → its system call under way. Full: what the call did is missed.
 #[map]

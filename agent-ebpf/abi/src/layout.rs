@@ -21,10 +21,13 @@ pub struct Layout {
     pub files_struct_fdt: u32,
     /// `max_fds`, and `fd` eight bytes after it.
     pub fdtable_max_fds: u32,
+    pub file_f_op: u32,
     pub file_f_inode: u32,
     pub file_private_data: u32,
     pub inode_i_mode: u32,
     pub inode_i_ino: u32,
+    pub inode_i_sb: u32,
+    pub super_block_s_flags: u32,
     pub socket_sk: u32,
     pub socket_type: u32,
     pub socket_alloc_socket: u32,
@@ -36,4 +39,4 @@ pub struct Layout {
     pub sock_sk_shutdown: Bits,
 }
 
-const _: () = assert!(size_of::<Layout>() == 17 * 4 + 12);
+const _: () = assert!(size_of::<Layout>() == 20 * 4 + 12);

@@ -1,9 +1,11 @@
 //! What the kernel half and the agent share: plain structs, and the one definition of a connection's state.
 #![no_std]
 
+mod kind;
 mod layout;
 mod state;
 
+pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
 pub use state::{Ends, State};
 
@@ -72,10 +74,12 @@ impl Totals {
 pub struct Call {
     /// The connection held for the duration of the call, 0 for none.
     pub inode: u64,
-    /// `connect` only: where the peer's address is, in the process's memory.
+    /// In the process's memory: `connect`'s address, or where `pipe` and `socketpair` put their two descriptors.
     pub address: u64,
+    /// `close_range`: the first.
     pub fd: u32,
-    /// `connect`: the length of the address. `shutdown`: the bits that are ours if it succeeds.
+    /// `connect`: the length of the address. `shutdown`: the bits that are ours if it succeeds. `dup2`: the descriptor that
+    /// is closed first. `close_range`: the last.
     pub detail: u32,
 }
 
@@ -93,6 +97,9 @@ pub struct Answer {
 
 /// How many descriptors one run of `survey` goes through.
 pub const SURVEY: u32 = 32;
+
+/// How many descriptors one run of `adopt` and `census` goes through.
+pub const CENSUS: u32 = 64;
 
 /// Maps that can refuse an entry; the index of its counter in `FAILURES`.
 #[repr(u32)]
@@ -127,4 +134,6 @@ mod pod {
     unsafe impl aya::Pod for super::Answer {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Layout {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::KindTotals {}
 }

@@ -19,7 +19,7 @@ use crate::admin::{self, Pages, Server};
 use crate::capture::{Capture, Checkpoints};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::kernel::{self, Kernel, LeakMetrics, Leaks};
+use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks};
 use crate::metrics::{self};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
@@ -83,6 +83,11 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
             options,
             metrics,
             leaks.clone(),
+        ));
+        background.spawn(kernel::conserve(
+            Arc::clone(kernel),
+            config.kernel.leaks.scan_interval,
+            DriftMetrics::new(&registry)?,
         ));
     }
     let pages = Pages {

@@ -17,7 +17,7 @@ use super::{
     loader::{Settings, ask},
     mapped::Mapped,
     refusal::Refusal,
-    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, peer_name},
+    snapshot::{Connection, KindTotals, MapUsage, PeerTotals, Snapshot, peer_name},
 };
 
 /// The maps, as the agent reads them.
@@ -62,14 +62,14 @@ impl Ledger {
         }
     }
 
-    pub fn snapshot(&self, survey: &RawTracePoint) -> Result<Snapshot, Refusal> {
+    pub fn snapshot(&self, survey: &RawTracePoint, fds: Vec<KindTotals>) -> Result<Snapshot, Refusal> {
         let mut totals = self.totals()?;
         let mut attempt = 1;
         loop {
             let connections = self.live(survey)?;
             let after = self.totals()?;
             if after == totals || attempt == ATTEMPTS {
-                return self.with_maps(connections, after);
+                return self.with_maps(connections, after, fds);
             }
             (totals, attempt) = (after, attempt + 1);
         }
@@ -118,7 +118,12 @@ impl Ledger {
         self.descriptors.get(fd).unwrap_or(0)
     }
 
-    fn with_maps(&self, connections: Vec<Connection>, totals: Vec<(Peer, Totals)>) -> Result<Snapshot, Refusal> {
+    fn with_maps(
+        &self,
+        connections: Vec<Connection>,
+        totals: Vec<(Peer, Totals)>,
+        fds: Vec<KindTotals>,
+    ) -> Result<Snapshot, Refusal> {
         let mut connect_errors = Vec::new();
         for errno in 0..ERRNOS {
             match self.counter(&self.connect_errors, errno)? {
@@ -166,6 +171,7 @@ impl Ledger {
             peers,
             connect_errors,
             maps,
+            fds,
         })
     }
 
@@ -183,7 +189,7 @@ where
     map.try_into().map_err(|error| Refusal::new(what(), &error))
 }
 
-fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
+pub fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
     let Some(Map::Array(map)) = ebpf.take_map(name) else {
         return Err(Refusal::foreign_object(name));
     };

@@ -20,21 +20,68 @@ static OBJECT: Option<&[u8]> = None;
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("exit_connect", &["sys_exit_connect"]),
     ("exit_close", &["sys_exit_close"]),
+    ("exit_close_range", &["sys_exit_close_range"]),
     (
         "exit_dup",
         &["sys_exit_dup", "sys_exit_dup2", "sys_exit_dup3", "sys_exit_fcntl"],
     ),
     ("exit_shutdown", &["sys_exit_shutdown"]),
+    ("exit_pair", &["sys_exit_socketpair", "sys_exit_pipe", "sys_exit_pipe2"]),
+    ("exit_birth", BIRTHS),
     ("enter_shutdown", &["sys_enter_shutdown"]),
     ("enter_close", &["sys_enter_close"]),
+    ("enter_close_range", &["sys_enter_close_range"]),
     ("enter_dup", &["sys_enter_dup"]),
     ("enter_dup2", &["sys_enter_dup2", "sys_enter_dup3"]),
     ("enter_fcntl", &["sys_enter_fcntl"]),
     ("enter_connect", &["sys_enter_connect"]),
+    ("enter_pipe", &["sys_enter_pipe", "sys_enter_pipe2"]),
+    ("enter_socketpair", &["sys_enter_socketpair"]),
 ];
 
-/// System calls that not every architecture has.
-const OPTIONAL: &[&str] = &["sys_enter_dup2", "sys_exit_dup2"];
+/// Calls that return a new descriptor. Those that are missing here are found by the next look into the process's table:
+/// `recvmsg` and `recvmmsg` are too frequent on a host to tax them, and `ioctl`, `clone` and io_uring make descriptors too rarely.
+const BIRTHS: &[&str] = &[
+    "sys_exit_socket",
+    "sys_exit_accept",
+    "sys_exit_accept4",
+    "sys_exit_open",
+    "sys_exit_openat",
+    "sys_exit_openat2",
+    "sys_exit_creat",
+    "sys_exit_epoll_create",
+    "sys_exit_epoll_create1",
+    "sys_exit_eventfd",
+    "sys_exit_eventfd2",
+    "sys_exit_timerfd_create",
+    "sys_exit_memfd_create",
+    "sys_exit_signalfd",
+    "sys_exit_signalfd4",
+    "sys_exit_inotify_init",
+    "sys_exit_inotify_init1",
+    "sys_exit_pidfd_open",
+    "sys_exit_pidfd_getfd",
+    "sys_exit_bpf",
+    "sys_exit_perf_event_open",
+    "sys_exit_io_uring_setup",
+];
+
+/// System calls that every kernel and architecture has, of those that matter for connections.
+const REQUIRED: &[&str] = &[
+    "sys_enter_connect",
+    "sys_exit_connect",
+    "sys_enter_close",
+    "sys_exit_close",
+    "sys_exit_dup",
+    "sys_enter_dup",
+    "sys_enter_dup3",
+    "sys_exit_dup3",
+    "sys_enter_fcntl",
+    "sys_exit_fcntl",
+    "sys_enter_shutdown",
+    "sys_exit_shutdown",
+    "sys_exit_socket",
+];
 
 /// What is decided at the load.
 pub struct Settings {
@@ -84,7 +131,8 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
         .override_global("LAYOUT", layout, true)
         .override_global(aya_log::LEVEL, &level, true)
         .map_max_entries("CONNECTIONS", settings.connections)
-        .map_max_entries("DESCRIPTORS", settings.descriptors);
+        .map_max_entries("DESCRIPTORS", settings.descriptors)
+        .map_max_entries("TABLE", settings.descriptors);
     if !settings.debug {
         // The ring of messages stays empty: the least that a ring may have, instead of 128 KiB.
         loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
@@ -92,13 +140,13 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
     let mut ebpf = loader
         .load(object)
         .map_err(|error| Refusal::new("create the kernel maps", &error))?;
-    for name in ["identify", "survey"] {
-        raw_tracepoint(&mut ebpf, name)?
+    for name in ["identify", "survey", "learn", "adopt", "census"] {
+        raw_tracepoint_mut(&mut ebpf, name)?
             .load()
             .map_err(|error| Refusal::load(name, &error))?;
     }
     // Before the attach, or the first calls would be taken for another process's.
-    ask(raw_tracepoint(&mut ebpf, "identify")?, 0)?;
+    ask(raw_tracepoint(&ebpf, "identify")?, 0)?;
     Ok(ebpf)
 }
 
@@ -109,7 +157,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &
         .ok_or_else(|| Refusal::foreign_object(name))?;
     program.load().map_err(|error| Refusal::load(name, &error))?;
     for event in events {
-        if OPTIONAL.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
+        if !REQUIRED.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
             continue;
         }
         let link = program
@@ -121,16 +169,28 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &
     Ok(())
 }
 
-fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Refusal> {
+fn raw_tracepoint_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Refusal> {
     ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Refusal::foreign_object(name))
+}
+
+/// A program that is run by [`ask`].
+pub fn raw_tracepoint<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a RawTracePoint, Refusal> {
+    ebpf.program(name)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| Refusal::foreign_object(name))
 }
 
 /// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
 pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
+    ask_two(program, argument, 0)
+}
+
+pub fn ask_two(program: &RawTracePoint, first: u64, second: u64) -> Result<(), Refusal> {
     let mut options = RawTracePointRunOptions::new();
-    options.args[0] = argument;
+    options.args[0] = first;
+    options.args[1] = second;
     program
         .test_run(options)
         .map(drop)

@@ -14,6 +14,32 @@ pub struct Metrics {
     pub map_entries: IntGaugeVec,
     pub map_capacity: IntGaugeVec,
     pub map_failures: IntCounterVec,
+    pub fds: IntGaugeVec,
+    pub fds_opened: IntCounterVec,
+    pub fds_closed: IntCounterVec,
+    pub fds_found: IntCounterVec,
+    pub repairs: IntCounter,
+}
+
+/// How the ledger of descriptors stands against its witnesses.
+#[derive(Clone)]
+pub struct DriftMetrics {
+    pub drift: IntGaugeVec,
+}
+
+impl DriftMetrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            drift: gauges(
+                registry,
+                "kernel_drift",
+                "Descriptors of the agent, preexisting + opened - closed, less what the witness counts; 0 is right. \
+                 proc: /proc/self/fd. iterator: a walk of the kernel part through the process's table of descriptors, by a \
+                 test run, which no kernel refuses, and not by a BPF iterator.",
+                &["witness"],
+            )?,
+        })
+    }
 }
 
 /// What the scans for leaks count.
@@ -116,6 +142,35 @@ impl Metrics {
                 "Entries that the map refused: it was full.",
                 &["map"],
             )?,
+            fds: gauges(
+                registry,
+                "kernel_fds",
+                "Descriptors that the agent has open, by the kernel part's ledger.",
+                &["kind"],
+            )?,
+            fds_opened: counters(
+                registry,
+                "kernel_fds_opened_total",
+                "Descriptors that the agent opened since the kernel part was attached.",
+                &["kind"],
+            )?,
+            fds_closed: counters(
+                registry,
+                "kernel_fds_closed_total",
+                "Descriptors that the agent closed since the kernel part was attached, those from before included.",
+                &["kind"],
+            )?,
+            fds_found: counters(
+                registry,
+                "kernel_fds_found_total",
+                "The part of those opened that was found in the process's table, because the call that made it has no hook.",
+                &["kind"],
+            )?,
+            repairs: counter(
+                registry,
+                "kernel_repairs_total",
+                "Entries of the ledger of descriptors that were wrong for two scans and were put right.",
+            )?,
         })
     }
 
@@ -154,6 +209,15 @@ impl Metrics {
                 .set(usage.capacity as i64);
             advance(&self.map_failures, &[usage.map], usage.failures);
         }
+        for fds in &snapshot.fds {
+            let kind = fds.kind.as_str();
+            self.fds.with_label_values(&[kind]).set(fds.open as i64);
+            advance(&self.fds_opened, &[kind], fds.opened);
+            advance(&self.fds_closed, &[kind], fds.closed);
+            advance(&self.fds_found, &[kind], fds.found);
+        }
+        let repaired: u64 = snapshot.fds.iter().map(|fds| fds.repaired).sum();
+        self.repairs.inc_by(repaired.saturating_sub(self.repairs.get()));
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`]. Nothing here knows whom
-//! the connections are for.
+//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
+//! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
 
 mod btf;
+mod conservation;
+mod descriptors;
 mod layout;
 mod leaks;
 mod ledger;
@@ -13,25 +15,29 @@ mod mapped;
 mod metrics;
 mod namespace;
 mod refusal;
+mod samples;
 mod snapshot;
 mod watch;
+mod witness;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::{Ebpf, programs::RawTracePoint};
+use aya::Ebpf;
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
 pub use self::{
+    conservation::conserve,
     leaks::{Detector, Leak, Patience, Reason},
-    metrics::{LeakMetrics, Metrics},
+    metrics::{DriftMetrics, LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},
-    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, State},
+    snapshot::{Connection, Drift, Kind, KindTotals, MapUsage, PeerTotals, Snapshot, State, Witness},
     watch::{Leaks, WatchOptions, watch},
 };
 use self::{
+    descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Settings},
+    loader::{Links, Settings, raw_tracepoint},
     log::IntoTracing,
 };
 
@@ -67,6 +73,7 @@ pub struct Kernel {
     /// Owns the programs; `survey` is run through it, one at a time.
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
+    descriptors: Descriptors,
     messages: Mutex<EbpfLogger<IntoTracing>>,
 }
 
@@ -75,7 +82,7 @@ const MOST_DESCRIPTORS: u64 = 1 << 16;
 const FEWEST_DESCRIPTORS: u64 = 1 << 10;
 
 impl Kernel {
-    /// Watches this process from now on. Called before the first connection: what is open already is not seen.
+    /// Watches this process from now on. Called before the first connection: of what is open already, only the kinds are known.
     pub fn attach(options: &Options) -> Result<Self, Refusal> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS);
         let settings = Settings {
@@ -85,12 +92,16 @@ impl Kernel {
         };
         let (mut ebpf, links) = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
+        let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
+        samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
+        let descriptors = Descriptors::begin(totals, raw_tracepoint(&ebpf, "adopt")?, settings.descriptors)?;
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
         Ok(Self {
             _links: links,
             ebpf: Mutex::new(ebpf),
             ledger,
+            descriptors,
             messages: Mutex::new(messages),
         })
     }
@@ -105,20 +116,24 @@ impl Kernel {
     }
 
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
-        let ebpf = self.ebpf.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let survey: &RawTracePoint = ebpf
-            .program("survey")
-            .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| Refusal::foreign_object("survey"))?;
-        self.ledger.snapshot(survey)
+        let ebpf = self.programs();
+        let fds = self.descriptors.totals(raw_tracepoint(&ebpf, "census")?)?;
+        self.ledger.snapshot(raw_tracepoint(&ebpf, "survey")?, fds)
+    }
+
+    /// Where the ledger of descriptors and its witnesses differ; nothing, as long as all is well. `None` where other threads
+    /// left no quiet moment to compare them in. A difference that is there twice running is repaired.
+    pub fn drift(&self) -> Result<Option<Vec<Drift>>, Refusal> {
+        self.descriptors.drift(raw_tracepoint(&self.programs(), "census")?)
+    }
+
+    fn programs(&self) -> MutexGuard<'_, Ebpf> {
+        self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes on what the programs reported since the last time, to `tracing`, target `log_capturer::kernel::bpf`.
     /// Never waits.
     pub fn forward_log(&self) {
-        self.messages
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .flush();
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).flush();
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use abi::Peer;
-pub use abi::State;
+pub use abi::{Kind, State};
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -12,6 +12,51 @@ pub struct Snapshot {
     /// errno → failed connects.
     pub connect_errors: Vec<(i32, u64)>,
     pub maps: Vec<MapUsage>,
+    /// All descriptors of the process.
+    pub fds: Vec<KindTotals>,
+}
+
+/// The descriptors of one kind: `preexisting + opened − closed` are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindTotals {
+    pub kind: Kind,
+    pub open: u64,
+    pub preexisting: u64,
+    pub opened: u64,
+    pub closed: u64,
+    /// The part of `opened` that was found in the process's table, because the call that made it has no hook.
+    pub found: u64,
+    /// Entries that were wrong, and were put right from the process's table.
+    pub repaired: u64,
+}
+
+/// Who else counts the process's descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// A walk of the kernel half through the process's table, which knows nothing of the ledger.
+    Iterator,
+    /// `/proc/self/fd`.
+    Proc,
+}
+
+impl Witness {
+    pub const ALL: [Self; 2] = [Self::Iterator, Self::Proc];
+
+    /// The `witness` label of `kernel_drift`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Iterator => "iterator",
+            Self::Proc => "proc",
+        }
+    }
+}
+
+/// The ledger says this many more than the witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drift {
+    pub witness: Witness,
+    pub kind: Kind,
+    pub difference: i64,
 }
 
 /// A connected socket that the process holds open.

@@ -5,6 +5,7 @@
 
 mod descriptors;
 mod ends;
+mod fds;
 mod limits;
 mod messages;
 mod namespace;

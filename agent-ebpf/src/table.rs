@@ -1,0 +1,202 @@
+//! Every descriptor of the process, by kind: born, and ended.
+//!
+//! As in `descriptor.rs`, a call only says *where* to look; what is there is read from the process's own table ([`settle`]).
+//! The proof there holds here too. But a kind does not tell one file from the next: when a number is closed by one
+//! thread and given to another at once, both exits may come so late that they find the same kind as before. So the entry of a call
+//! that ends a descriptor marks its cell ([`ENDING`]): whatever is found there afterwards is another file.
+//!
+//! Calls without a hook (`recvmsg`, `ioctl`, `clone`, io_uring) make descriptors too. Those are found in the table: by the next
+//! [`count`], or by the entry of the call that ends them.
+
+use abi::{Kind, Limited};
+
+use crate::{
+    atomic::Cell,
+    descriptor,
+    kernel::{self, Table},
+    kind,
+    maps::{KIND_TOTALS, TABLE, WATCHING, refused},
+};
+
+/// In a cell, beside its kind: a call that ends this descriptor is under way.
+const ENDING: u64 = 1 << 8;
+const KIND: u64 = ENDING - 1;
+
+/// A turn more than two needs another thread at the same number, once for each.
+const TURNS: u32 = 4;
+
+/// A field of the totals of one kind.
+macro_rules! total {
+    ($kind:expr, $field:ident) => {
+        if let Some(totals) = KIND_TOTALS.get_ptr_mut(($kind & KIND) as u32) {
+            // SAFETY: a map's value.
+            unsafe { Cell::new(&raw mut (*totals).$field) }.count();
+        }
+    };
+}
+
+#[inline(always)]
+fn cell(fd: u32) -> Option<Cell> {
+    if WATCHING.cell().load() == 0 {
+        return None;
+    }
+    // SAFETY: a map's value.
+    TABLE.get_ptr_mut(fd).map(|cell| unsafe { Cell::new(cell) })
+}
+
+#[inline(always)]
+fn now(fd: u32) -> u64 {
+    kind::of(kernel::file(fd))
+}
+
+/// Makes a descriptor's cell agree with the process's table.
+#[inline(always)]
+pub fn settle(fd: u32) {
+    table_settle(fd);
+}
+
+/// Global by `no_mangle`: such a function is verified by itself, once. Any other is walked through anew for each call
+/// and each state that leads to it, which in a loop is more than the verifier will do.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_settle(fd: u32) -> u32 {
+    let Some(cell) = cell(fd) else {
+        if WATCHING.cell().load() != 0 && now(fd) != 0 {
+            refused(Limited::Descriptors);
+        }
+        return 0;
+    };
+    for _ in 0..TURNS {
+        let before = cell.load();
+        let now = now(fd);
+        if now == before {
+            break;
+        }
+        if cell.replace(before, now).is_ok() {
+            changed(before, now);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn changed(before: u64, now: u64) {
+    if before != 0 {
+        total!(before, closed);
+    }
+    if now != 0 {
+        total!(now, opened);
+    }
+}
+
+/// A call that may end this descriptor begins.
+#[inline(always)]
+pub fn ending(fd: u32) {
+    let Some(cell) = cell(fd) else { return };
+    let before = cell.load();
+    if before != 0 {
+        // Failing, another thread is ending it too; the mark is its.
+        let _ = cell.replace(before, before | ENDING);
+        return;
+    }
+    let now = now(fd);
+    if now != 0 && cell.replace(0, now | ENDING).is_ok() {
+        total!(now, opened);
+        total!(now, found);
+    }
+}
+
+/// The call has ended it. Where the mark is gone, an exit that came earlier has found the next file there, and counted both.
+#[inline(always)]
+pub fn ended(fd: u32) {
+    let Some(cell) = cell(fd) else { return };
+    let before = cell.load();
+    if before & ENDING != 0 && cell.replace(before, 0).is_ok() {
+        total!(before, closed);
+    }
+}
+
+/// The call was told to end it, if it was there.
+#[inline(always)]
+pub fn settle_ending(fd: u32) {
+    if cell(fd).is_some_and(|cell| cell.load() & ENDING != 0) {
+        settle(fd);
+    }
+}
+
+/// The call has failed.
+#[inline(always)]
+pub fn kept(fd: u32) {
+    let Some(cell) = cell(fd) else { return };
+    let before = cell.load();
+    if before & ENDING != 0 && cell.replace(before, before & KIND).is_ok() {
+        settle(fd);
+    }
+}
+
+/// A descriptor from before the watch, unless a hook has seen it already.
+#[inline(always)]
+pub fn adopt(fd: u32) {
+    table_adopt(fd);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_adopt(fd: u32) -> u32 {
+    let Some(cell) = cell(fd) else { return 0 };
+    let now = now(fd);
+    if now != 0 && cell.replace(0, now).is_ok() {
+        total!(now, preexisting);
+        // It may have been closed in between, by a call that saw an empty cell.
+        settle(fd);
+    }
+    0
+}
+
+/// Counts what the table has, from nothing, and how far the table goes.
+#[inline(always)]
+pub fn begin_census() {
+    for index in 0..abi::KINDS {
+        if let Some(totals) = KIND_TOTALS.get_ptr_mut(index) {
+            let counted = if index == 0 { u64::from(Table::now().max_fds) } else { 0 };
+            // SAFETY: a map's value; only a census changes this field, and the agent runs one at a time.
+            unsafe { (*totals).counted = counted };
+        }
+    }
+}
+
+/// Counts one descriptor by what the table says, and takes it in if nothing was known of it. What is known otherwise is a
+/// mistake of this ledger: left as it is, to be seen, unless it is to be repaired.
+#[inline(always)]
+pub fn count(fd: u32, repair: bool) {
+    table_count(fd, repair.into());
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_count(fd: u32, repair: u32) -> u32 {
+    let now = now(fd);
+    if now != 0 {
+        total!(now, counted);
+    }
+    let Some(cell) = cell(fd) else { return 0 };
+    let before = cell.load();
+    if before == now {
+        return 0;
+    }
+    if before == 0 {
+        if cell.replace(0, now).is_ok() {
+            total!(now, opened);
+            total!(now, found);
+            settle(fd);
+        }
+        if now == Kind::Unix as u64 {
+            descriptor::settle(fd);
+        }
+    } else if repair != 0 {
+        total!(before, repaired);
+        settle(fd);
+        descriptor::settle(fd);
+    }
+    0
+}

@@ -1,0 +1,124 @@
+//! A descriptor of each kind that the kernel half tells by its `file_operations`, for it to learn from.
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use abi::Sample;
+use aya::programs::RawTracePoint;
+use rustix::{
+    event::{EventfdFlags, epoll, eventfd},
+    fs::{Dir, MemfdFlags, Mode, OFlags, memfd_create, open, readlinkat},
+    pipe::pipe,
+    time::{TimerfdClockId, TimerfdFlags, timerfd_create},
+};
+
+use super::{loader::ask_two, refusal::Refusal};
+
+/// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
+/// is nothing is told as [`abi::Kind::Other`].
+pub fn teach(learn: &RawTracePoint) -> Result<(), Refusal> {
+    let made = make().map_err(|error| Refusal::new("make descriptors to learn from", &error))?;
+    for (sample, fd) in &made {
+        ask_two(learn, *sample as u64, fd.as_raw_fd() as u64)?;
+    }
+    for (fd, target) in links().map_err(|error| Refusal::new("read /proc/self/fd", &error))? {
+        if let Some(sample) = by_name(&target) {
+            ask_two(learn, sample as u64, fd as u64)?;
+        }
+    }
+    Ok(())
+}
+
+fn make() -> io::Result<Vec<(Sample, OwnedFd)>> {
+    Ok(vec![
+        (Sample::Socket, UnixStream::pair()?.0.into()),
+        (Sample::Pipe, pipe()?.0),
+        (Sample::Epoll, epoll::create(epoll::CreateFlags::CLOEXEC)?),
+        (Sample::Eventfd, eventfd(0, EventfdFlags::CLOEXEC)?),
+        (
+            Sample::Timerfd,
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
+        ),
+        (Sample::Memfd, memfd_create("sample", MemfdFlags::CLOEXEC)?),
+        (Sample::Perf, perf_event()?),
+    ])
+}
+
+/// An event that never happens: the attachments keep no descriptor of this kind.
+fn perf_event() -> io::Result<OwnedFd> {
+    /// The first version of `struct perf_event_attr`, 64 bytes.
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        size: u32,
+        config: u64,
+        rest: [u64; 6],
+    }
+    const PERF_TYPE_SOFTWARE: u32 = 1;
+    const PERF_COUNT_SW_DUMMY: u64 = 9;
+    const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+    const THIS_THREAD: libc::pid_t = 0;
+    const ANY: libc::c_int = -1;
+    let attributes = Attributes {
+        kind: PERF_TYPE_SOFTWARE,
+        size: size_of::<Attributes>() as u32,
+        config: PERF_COUNT_SW_DUMMY,
+        rest: [0; 6],
+    };
+    // SAFETY: the kernel reads `size` bytes of the attributes, and returns a descriptor that nobody else knows of.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attributes,
+            THIS_THREAD,
+            ANY,
+            ANY,
+            PERF_FLAG_FD_CLOEXEC,
+        );
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// `bpf_link_init` and its like name them; a link's name was changed in 5.13.
+fn by_name(target: &str) -> Option<Sample> {
+    Some(match target.strip_prefix("anon_inode:")? {
+        "bpf-map" => Sample::BpfMap,
+        "bpf-prog" => Sample::BpfProgram,
+        "bpf-link" | "bpf_link" => Sample::BpfLink,
+        "btf" => Sample::BpfTypes,
+        _ => return None,
+    })
+}
+
+/// Descriptor → what `/proc` calls its file. The descriptor that this takes itself is left out.
+pub fn links() -> io::Result<Vec<(i32, String)>> {
+    let mut directory = Dir::new(open(
+        "/proc/self/fd",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)?;
+    let own = directory.fd()?.as_raw_fd();
+    let mut links = Vec::new();
+    while let Some(entry) = directory.read() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(fd) = name.to_str().ok().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if fd == own {
+            continue;
+        }
+        if let Ok(target) = readlinkat(directory.fd()?, name, Vec::new()) {
+            links.push((fd, target.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(links)
+}
