@@ -53,6 +53,8 @@ pub struct Follower {
     backoff: backon::ExponentialBackoff,
     /// What was last said of a failure, so that it is said once.
     complained: Option<String>,
+    /// The start up to which the log was read to its end.
+    whole: Option<u64>,
 }
 
 /// Why a stretch of reading has ended.
@@ -94,6 +96,7 @@ impl Follower {
             container,
             captured,
             complained: None,
+            whole: None,
         }
     }
 
@@ -120,11 +123,13 @@ impl Follower {
                 }
                 End::Gone => {
                     // It was started, and its log was not read to the end.
-                    warn!(
-                        container = self.container.name,
-                        "removed before its log was read: lines may be missing"
-                    );
-                    self.captured.series.gap();
+                    if self.whole != Some(started) {
+                        warn!(
+                            container = self.container.name,
+                            "removed before its log was read: lines may be missing"
+                        );
+                        self.captured.series.gap();
+                    }
                     self.context.positions.forget(&self.container.id);
                     read_to = started;
                 }
@@ -318,24 +323,32 @@ impl Follower {
 
     /// The engine has ended the stream.
     async fn ended(&mut self, stream: &mut LogStream) -> End {
-        // The end of the log comes before the event that says why.
+        // At once: the end of the log comes before the event that says why, and of a container that was started with
+        // `--rm` the engine removes the log right after it.
+        let starts = self.life.borrow().starts;
+        let rest = self.read_rest().await;
+        if rest.is_ok() {
+            self.whole = Some(starts);
+        }
         let pause = self.next_pause();
         let is_over = timeout(pause, self.life.wait_for(|life| life.is_over())).await.is_ok();
         if !is_over {
             return End::EndedEarly;
         }
-        let rest = self.read_rest().await;
-        // Where there is no more to read, what the stream itself still had is the end.
+        let captured = &mut self.captured;
         let finished = match rest {
-            Err(error) if matches!(error.status(), Some(404 | 409)) => {
+            Ok(mut rest) => rest.finish(&mut |line| captured.take_open(&line)),
+            Err(error) if !matches!(error.status(), Some(404 | 409)) => return self.not_read(error),
+            // Nothing was read, and nothing is there any more.
+            Err(_) if captured.position.is_empty() => return End::Gone,
+            // Where there is no more to read, what the stream itself still had is the end.
+            Err(_) => {
                 info!(
                     container = self.container.name,
                     "removed before its end could be read again: a last line without a line feed may be missing"
                 );
-                let captured = &mut self.captured;
                 stream.finish(&mut |line| captured.take_open(&line))
             }
-            rest => rest,
         };
         self.captured.position.set_begun(None);
         self.publish();
@@ -345,9 +358,9 @@ impl Follower {
         }
     }
 
-    /// Reads the log of a container that has died once more, from the last line on. Engine 20.10 often ends a follow
-    /// without the last line, where that has no line feed.
-    async fn read_rest(&mut self) -> Result<(), EngineError> {
+    /// Reads the log of a container whose stream has ended once more, from the last line on. Engine 20.10 often ends a
+    /// follow without the last line, where that has no line feed. Such a line is still in what is returned.
+    async fn read_rest(&mut self) -> Result<LogStream, EngineError> {
         let context = Arc::clone(&self.context);
         loop {
             let since = self.captured.since();
@@ -371,11 +384,9 @@ impl Follower {
                     break;
                 }
             }
-            let captured = &mut self.captured;
-            rest.finish(&mut |line| captured.take_open(&line))?;
             self.captured.tail_only = !std::mem::take(&mut self.captured.falls_short);
             if self.captured.tail_only {
-                return Ok(());
+                return Ok(rest);
             }
         }
     }

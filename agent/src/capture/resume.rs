@@ -93,6 +93,11 @@ impl Position {
         std::mem::replace(&mut self.begun, begun) != begun
     }
 
+    /// Whether no line was ever taken.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty() && self.open.is_empty()
+    }
+
     /// The time of the last line that was taken.
     pub fn last(&self) -> Option<Time> {
         self.seen.back().map(|seen| seen.time)
