@@ -111,8 +111,41 @@ impl Held {
 /// `connect` succeeded.
 #[inline(always)]
 pub fn opened(call: &Call, socket: Socket) {
-    if !descriptor::is_watched(call.fd) {
-        return refused(Limited::Descriptors);
+    enter(call.fd, socket, &peer::of_call(call), true);
+}
+
+/// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
+/// it is of an unknown one, that counts as opened now. One that was refused is tried again at every look, and counted as
+/// refused once.
+#[inline(always)]
+pub fn found(fd: u32, first: bool) {
+    connection_found(fd, first.into());
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_found(fd: u32, first: u32) -> u32 {
+    let socket = kernel::socket(fd);
+    if !socket.is_unix_stream() {
+        return 0;
+    }
+    if let Some(held) = hold(socket.inode) {
+        descriptor::settle(fd);
+        held.release();
+    } else if let Some(bound) = kernel::connected_to(socket.sk()) {
+        enter(fd, socket, &peer::of_socket(&bound), first != 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn enter(fd: u32, socket: Socket, peer: &Peer, first: bool) {
+    if !descriptor::is_watched(fd) {
+        if first {
+            refused(Limited::Descriptors);
+        }
+        return;
     }
     let connection = Connection {
         inode: socket.inode,
@@ -124,10 +157,10 @@ pub fn opened(call: &Call, socket: Socket) {
         holders: 0,
         own_shutdown: 0,
         state_at_close: State::Established as u64,
-        peer: peer::read(call),
+        peer: *peer,
     };
     if let Err(error) = CONNECTIONS.insert(socket.inode, &connection, u64::from(BPF_NOEXIST)) {
-        if error != -EEXIST {
+        if first && error != -EEXIST {
             refused(Limited::Connections);
         }
         return;
@@ -137,7 +170,7 @@ pub fn opened(call: &Call, socket: Socket) {
         totals.opened().count();
     }
     held.holders().store(1);
-    descriptor::enter(call.fd, socket.file, held);
+    descriptor::enter(fd, socket.file, held);
 }
 
 const E2BIG: i32 = 7;

@@ -158,6 +158,28 @@ impl Socket {
     }
 }
 
+/// An address that a socket is bound to, in the kernel's memory: as `connect` would take it.
+pub struct Bound {
+    pub name: Address,
+    pub length: u32,
+}
+
+/// The address of the other end, if this is the end that connected: it has a peer with an address, and none itself. (The
+/// accepted end shares its listener's; a pair has none.)
+#[inline(always)]
+pub fn connected_to(sk: Address) -> Option<Bound> {
+    let own: Address = read(sk, offset!(unix_sock_addr));
+    let peer: Address = read(sk, offset!(unix_sock_peer));
+    let theirs: Address = read(peer, offset!(unix_sock_addr));
+    if !own.is_null() || peer.is_null() || theirs.is_null() {
+        return None;
+    }
+    Some(Bound {
+        name: theirs.wrapping_add(offset!(unix_address_name) as usize),
+        length: read(theirs, offset!(unix_address_len)),
+    })
+}
+
 /// Both ends of an AF_UNIX connection, from ours.
 #[inline(always)]
 pub fn ends(sk: Address) -> Ends {

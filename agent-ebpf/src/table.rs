@@ -12,7 +12,7 @@ use abi::{Kind, Limited};
 
 use crate::{
     atomic::Cell,
-    descriptor,
+    connection, descriptor,
     kernel::{self, Table},
     kind,
     maps::{KIND_TOTALS, TABLE, WATCHING, refused},
@@ -147,6 +147,9 @@ extern "C" fn table_adopt(fd: u32) -> u32 {
     let now = now(fd);
     if now != 0 && cell.replace(0, now).is_ok() {
         total!(now, preexisting);
+        if now == Kind::Unix as u64 {
+            connection::found(fd, true);
+        }
         // It may have been closed in between, by a call that saw an empty cell.
         settle(fd);
     }
@@ -181,6 +184,10 @@ extern "C" fn table_count(fd: u32, repair: u32) -> u32 {
     }
     let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
+    // Whatever brought it here: it may be a duplicate of one that was received.
+    if now == Kind::Unix as u64 && descriptor::connection(fd) == 0 {
+        connection::found(fd, before == 0);
+    }
     if before == now {
         return 0;
     }
@@ -189,9 +196,6 @@ extern "C" fn table_count(fd: u32, repair: u32) -> u32 {
             total!(now, opened);
             total!(now, found);
             settle(fd);
-        }
-        if now == Kind::Unix as u64 {
-            descriptor::settle(fd);
         }
     } else if repair != 0 {
         total!(before, repaired);

@@ -36,7 +36,10 @@ pub struct Layout {
     pub sock_skc_family: u32,
     pub sock_skc_state: u32,
     pub unix_sock_peer: u32,
+    pub unix_sock_addr: u32,
+    pub unix_address_len: u32,
+    pub unix_address_name: u32,
     pub sock_sk_shutdown: Bits,
 }
 
-const _: () = assert!(size_of::<Layout>() == 20 * 4 + 12);
+const _: () = assert!(size_of::<Layout>() == 23 * 4 + 12);

@@ -45,6 +45,9 @@ fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
         sock_skc_family: btf.offset("sock.__sk_common.skc_family")?,
         sock_skc_state: btf.offset("sock.__sk_common.skc_state")?,
         unix_sock_peer: btf.offset("unix_sock.peer")?,
+        unix_sock_addr: btf.offset("unix_sock.addr")?,
+        unix_address_len: btf.offset("unix_address.len")?,
+        unix_address_name: btf.offset("unix_address.name")?,
         sock_sk_shutdown: btf.bits("sock.sk_shutdown")?,
     })
 }

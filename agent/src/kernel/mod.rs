@@ -82,7 +82,7 @@ const MOST_DESCRIPTORS: u64 = 1 << 16;
 const FEWEST_DESCRIPTORS: u64 = 1 << 10;
 
 impl Kernel {
-    /// Watches this process from now on. Called before the first connection: of what is open already, only the kinds are known.
+    /// Watches this process from now on. What is open already is taken in; its age counts from now.
     pub fn attach(options: &Options) -> Result<Self, Refusal> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS);
         let settings = Settings {

@@ -6,7 +6,7 @@ use std::{
     mem::MaybeUninit,
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::net::{UnixDatagram, UnixStream},
     },
     process::Command,
@@ -186,7 +186,7 @@ fn close_range_closes_all_of_them() {
     assert!(fixture.checked().connections.is_empty());
 }
 
-fn send(over: &UnixDatagram, fd: impl std::os::fd::AsFd) {
+pub fn send(over: impl AsFd, fd: impl AsFd) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [fd.as_fd()];
@@ -194,7 +194,7 @@ fn send(over: &UnixDatagram, fd: impl std::os::fd::AsFd) {
     sendmsg(over, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
 }
 
-fn receive(over: &UnixDatagram) -> OwnedFd {
+pub fn receive(over: impl AsFd) -> OwnedFd {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     recvmsg(
@@ -253,8 +253,31 @@ fn a_connection_sent_through_scm_rights() {
     drop(client);
     let received = UnixStream::from(received);
     assert_eq!(entry(&fixture.checked(), &received).descriptors, 1);
+    // The last descriptor goes while another is under way.
+    send(&left, &received);
     drop(received);
     assert!(fixture.checked().connections.is_empty());
+    let received = UnixStream::from(receive(&right));
+    let found = entry(&fixture.checked(), &received);
+    assert_eq!(
+        (found.descriptors, found.peer.as_str()),
+        (1, fixture.path.to_str().unwrap())
+    );
+    drop(received);
+    assert!(fixture.checked().connections.is_empty());
+    let totals = fixture.totals(&fixture.checked());
+    assert_eq!((totals.opened, totals.closed), (2, 2), "let go, and taken again");
+}
+
+#[test]
+fn connected_before_the_attach() {
+    let Some(fixture) = fixture() else { return };
+    let (client, _server) = fixture.pair();
+    let fixture = fixture.attached_again();
+    assert_eq!(entry(&fixture.checked(), &client).peer, fixture.path.to_str().unwrap());
+    drop(client);
+    let totals = fixture.totals(&fixture.checked());
+    assert_eq!((totals.opened, totals.closed), (1, 1));
 }
 
 /// What a child does with its copies is not our doing.

@@ -9,6 +9,7 @@ mod fds;
 mod limits;
 mod messages;
 mod namespace;
+mod random;
 mod rights;
 mod tracefs;
 mod witness;
@@ -99,6 +100,12 @@ impl Drop for Fixture {
 }
 
 impl Fixture {
+    /// With a ledger that begins now.
+    fn attached_again(mut self) -> Self {
+        self.kernel = Kernel::attach(&Options::default()).expect("as before");
+        self
+    }
+
     fn connect(&self) -> UnixStream {
         UnixStream::connect(&self.path).expect("connect")
     }
