@@ -323,6 +323,11 @@ fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
+/// See [`abi::STAMP`].
+#[unsafe(link_section = "abi")]
+#[unsafe(no_mangle)]
+static ABI: [u8; abi::STAMP.len()] = abi::STAMP;
+
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use object::build::elf::{Builder, SectionData};
 
 const TARGET: &str = "bpfel-unknown-none";
 const PACKAGE: &str = "agent-ebpf";
@@ -103,12 +104,32 @@ fn cargo(compiler: Compiler) -> Command {
 /// Leaves an object alone that is the same, so that the agent is not built anew for it.
 fn replace(built: &Path, object: &Path) -> Result<()> {
     let new = fs::read(built).with_context(|| format!("read {}", built.display()))?;
+    let new = without_debug_info(&new).context("take the debug information out of the object")?;
     if fs::read(object).is_ok_and(|old| old == new) {
         return Ok(());
     }
     let directory = object.parent().context("has a directory")?;
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     fs::write(object, new).with_context(|| format!("write {}", object.display()))
+}
+
+/// The kernel's kind of type information (BTF) is made from DWARF, which is of no use afterwards and three quarters of the object.
+fn without_debug_info(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete = name.starts_with(".debug_") || name.starts_with(".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM has one table for all strings; this writer wants the sections' names in another.
+    let names = builder.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// As `agent/build.rs` has it.

@@ -3,10 +3,12 @@
 
 mod kind;
 mod layout;
+mod stamp;
 mod state;
 
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
+pub use stamp::STAMP;
 pub use state::{Ends, State};
 
 /// `sun_path` has 108 bytes and need not be terminated; the rest is room for the terminator that

@@ -7,6 +7,7 @@ use aya::{
     Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
     programs::{RawTracePoint, TracePoint, trace_point::TracePointLink},
 };
+use memchr::memmem;
 
 use super::{layout, namespace, refusal::Refusal};
 
@@ -109,6 +110,9 @@ impl Drop for Links {
 
 pub fn load(settings: &Settings) -> Result<(Ebpf, Links), Refusal> {
     let object = OBJECT.ok_or_else(Refusal::not_built)?;
+    if memmem::find(object, &abi::STAMP).is_none() {
+        return Err(Refusal::outdated());
+    }
     let mut layout = layout::structures()?;
     namespace::with_tracefs(|tracefs| {
         layout::records(tracefs, &mut layout)?;

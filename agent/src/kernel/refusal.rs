@@ -14,7 +14,7 @@ pub struct Refusal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The agent was built without the kernel part.
+    /// The agent was built without the kernel part, or with another version's.
     NotBuilt,
     /// The process lacks rights.
     Rights,
@@ -46,6 +46,15 @@ impl Refusal {
             kind: RefusalKind::NotBuilt,
             what: "kernel part".into(),
             why: "built without it".into(),
+        }
+    }
+
+    /// The embedded object was built from other definitions of what both halves share.
+    pub(super) fn outdated() -> Self {
+        Self {
+            kind: RefusalKind::NotBuilt,
+            what: "kernel part".into(),
+            why: "the one built in is of another version than the agent".into(),
         }
     }
 
