@@ -1,11 +1,11 @@
 //! A system call from its entry to its exit: the exit's record has the result, but no longer the arguments.
 
-use abi::{Call, Limited};
+use abi::{Call, Limited, Mark};
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, programs::TracePointContext};
 
 use crate::{
     kernel::offset,
-    maps::{CALLS, OWNER, refused},
+    maps::{CALLS, MARKER, OWNER, refused},
 };
 
 /// A thread of the agent's process, by its outermost id.
@@ -18,6 +18,14 @@ impl Thread {
     pub fn ours() -> Option<Self> {
         let id = bpf_get_current_pid_tgid();
         (id >> 32 == OWNER.cell().load()).then_some(Self(id as u32))
+    }
+
+    /// What the agent has set for this thread.
+    #[inline(always)]
+    pub fn mark(self) -> Option<*const Mark> {
+        let marker = MARKER.get_ptr(0)?;
+        // SAFETY: a map's value.
+        unsafe { ((*marker).thread == u64::from(self.0)).then_some(&raw const (*marker).mark) }
     }
 
     #[inline(always)]

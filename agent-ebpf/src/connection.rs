@@ -3,14 +3,14 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Answer, Call, Connection, Limited, Peer, State, Totals};
+use abi::{Answer, Call, Connection, Limited, Mark, Peer, State, Totals};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 
 use crate::{
     atomic::Cell,
     call::Thread,
     descriptor,
-    kernel::{self, Address, Socket},
+    kernel::{self, AF_UNIX, Address, Socket},
     maps::{CONNECTIONS, PEERS, refused},
     peer,
 };
@@ -110,8 +110,8 @@ impl Held {
 
 /// `connect` succeeded.
 #[inline(always)]
-pub fn opened(call: &Call, socket: Socket) {
-    enter(call.fd, socket, &peer::of_call(call), true);
+pub fn opened(thread: Thread, call: &Call, socket: Socket) {
+    enter(call.fd, socket, |peer| peer::of_call(call, peer), true, Some(thread));
 }
 
 /// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
@@ -134,20 +134,20 @@ extern "C" fn connection_found(fd: u32, first: u32) -> u32 {
         descriptor::settle(fd);
         held.release();
     } else if let Some(bound) = kernel::connected_to(socket.sk()) {
-        enter(fd, socket, &peer::of_socket(&bound), first != 0);
+        enter(fd, socket, |peer| peer::of_socket(&bound, peer), first != 0, None);
     }
     0
 }
 
 #[inline(always)]
-fn enter(fd: u32, socket: Socket, peer: &Peer, first: bool) {
+fn enter(fd: u32, socket: Socket, name: impl FnOnce(&mut Peer), first: bool, opener: Option<Thread>) {
     if !descriptor::is_watched(fd) {
         if first {
             refused(Limited::Descriptors);
         }
         return;
     }
-    let connection = Connection {
+    let mut connection = Connection {
         inode: socket.inode,
         file: socket.file as u64,
         sk: socket.sk() as u64,
@@ -157,8 +157,13 @@ fn enter(fd: u32, socket: Socket, peer: &Peer, first: bool) {
         holders: 0,
         own_shutdown: 0,
         state_at_close: State::Established as u64,
-        peer: *peer,
+        mark: Mark::NONE,
+        peer: Peer {
+            family: AF_UNIX,
+            ..Peer::OTHER
+        },
     };
+    name(&mut connection.peer);
     if let Err(error) = CONNECTIONS.insert(socket.inode, &connection, u64::from(BPF_NOEXIST)) {
         if first && error != -EEXIST {
             refused(Limited::Connections);
@@ -166,6 +171,11 @@ fn enter(fd: u32, socket: Socket, peer: &Peer, first: bool) {
         return;
     }
     let Some(held) = owned(socket.inode) else { return };
+    if let Some(mark) = opener.and_then(Thread::mark) {
+        // SAFETY: a map's value, which nobody else touches before it has a holder; and one that this thread does not write to
+        // while it is in a system call.
+        unsafe { (*held.0).mark = *mark };
+    }
     if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
         totals.opened().count();
     }
@@ -234,6 +244,7 @@ pub fn look(fd: u32, answer: &mut Answer) {
     answer.ends = kernel::ends(connection.sk as Address);
     answer.opened_ns = connection.opened_ns;
     answer.own_shutdown = connection.own_shutdown;
+    answer.mark = connection.mark;
     answer.peer = connection.peer;
     if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
         answer.inode = inode;

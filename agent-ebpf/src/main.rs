@@ -28,7 +28,7 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::{Thread, argument, result},
-    maps::{ANSWERS, CONNECT_ERRORS, OPERATIONS, OWNER, WATCHING},
+    maps::{ANSWERS, CONNECT_ERRORS, MARKER, OPERATIONS, OWNER, WATCHING},
 };
 
 /// Of every call that returns a new descriptor: `socket`, `accept`, `openat`, `eventfd2` and their like. A number that is none,
@@ -105,7 +105,7 @@ pub fn exit_connect(ctx: TracePointContext) -> u32 {
     if socket.is_unix_stream() {
         if result == 0 {
             debug!(&ctx, "connected: fd {} is socket:[{}]", call.fd, socket.inode);
-            connection::opened(&call, socket);
+            connection::opened(thread, &call, socket);
         } else {
             debug!(&ctx, "connect failed: fd {}, result {}", call.fd, result);
             maps::count(&CONNECT_ERRORS, errno(result));
@@ -266,6 +266,16 @@ pub fn exit_close_range(ctx: TracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn identify(_ctx: RawTracePointContext) -> i32 {
     OWNER.cell().store(bpf_get_current_pid_tgid() >> 32);
+    0
+}
+
+/// Tells the calling thread its outermost id.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn whoami(_ctx: RawTracePointContext) -> i32 {
+    if let Some(marker) = MARKER.get_ptr_mut(0) {
+        // SAFETY: a map's value; the agent reads it after this program has ended, and lets one thread ask at a time.
+        unsafe { (*marker).asked = bpf_get_current_pid_tgid() & u64::from(u32::MAX) };
+    }
     0
 }
 

@@ -1,6 +1,8 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
-use abi::{Answer, Call, Connection, ERRNOS, KINDS, KindTotals, LIMITED, Limited, Peer, SAMPLES, SURVEY, Totals};
+use abi::{
+    Answer, Call, Connection, ERRNOS, KINDS, KindTotals, LIMITED, Limited, Marker, Peer, SAMPLES, SURVEY, Totals,
+};
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
@@ -43,6 +45,10 @@ pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1024, 0);
 /// Peer → totals; nothing is ever removed. Full: `Peer::OTHER`, which the agent enters first, takes the rest.
 #[map]
 pub static PEERS: HashMap<Peer, Totals> = HashMap::with_max_entries(64, 0);
+
+/// Who connects now. The agent maps it into its memory and writes there; read at the end of `connect`.
+#[map]
+pub static MARKER: Array<Marker> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// errno → failed connects.
 #[map]

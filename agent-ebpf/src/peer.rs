@@ -1,9 +1,9 @@
-//! Whom a connection is with.
+//! Whom a connection is with. The name is written where it is to lie: the stack has no room for a second one.
 
 use abi::{Call, Peer};
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
 
-use crate::kernel::{AF_UNIX, Address, Bound};
+use crate::kernel::{Address, Bound};
 
 /// `sizeof(sun_path)`
 const SUN_PATH: u32 = 108;
@@ -11,9 +11,8 @@ const FAMILY: usize = size_of::<u16>();
 
 /// The peer that a `connect` was for. Its address is read when the call has succeeded: it lies where the process put it.
 #[inline(always)]
-pub fn of_call(call: &Call) -> Peer {
+pub fn of_call(call: &Call, peer: &mut Peer) {
     let (name, length) = name(call.address as Address, call.detail & 0xffff);
-    let mut peer = UNNAMED;
     let buffer = peer.name.as_mut_ptr().cast();
     // SAFETY: `length` + 1 is within the buffer; the helpers refuse a bad source instead of faulting.
     unsafe {
@@ -25,14 +24,12 @@ pub fn of_call(call: &Call) -> Peer {
             peer.len = text(generated::bpf_probe_read_user_str(buffer, length + 1, name.cast()));
         }
     }
-    peer
 }
 
 /// The same, of an address in the kernel's memory.
 #[inline(always)]
-pub fn of_socket(bound: &Bound) -> Peer {
+pub fn of_socket(bound: &Bound, peer: &mut Peer) {
     let (name, length) = name(bound.name, bound.length & 0xffff);
-    let mut peer = UNNAMED;
     let buffer = peer.name.as_mut_ptr().cast();
     // SAFETY: as above.
     unsafe {
@@ -44,13 +41,7 @@ pub fn of_socket(bound: &Bound) -> Peer {
             peer.len = text(generated::bpf_probe_read_kernel_str(buffer, length + 1, name.cast()));
         }
     }
-    peer
 }
-
-const UNNAMED: Peer = Peer {
-    family: AF_UNIX,
-    ..Peer::OTHER
-};
 
 /// A path ends at its terminator or at the address's end; an abstract name (first byte 0) is all of it, zeros included.
 #[inline(always)]

@@ -6,6 +6,7 @@
 //! struck out by its drop: there is no path on which one ends and the other stays.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,8 @@ pub enum Site {
 }
 
 impl Site {
+    pub const ALL: [Site; 4] = [Site::Pool, Site::Events, Site::Follow, Site::Rotation];
+
     pub fn purpose(self) -> Purpose {
         match self {
             Site::Pool => Purpose::Control,
@@ -108,13 +111,50 @@ struct Record {
     flags: Arc<Flags>,
 }
 
+/// Is told who opens a connection, on the thread that does, around the system call.
+pub trait OnConnect: Send + Sync {
+    /// Runs `connect` once.
+    fn around(&self, opening: &Opening, connect: &mut dyn FnMut());
+}
+
 /// All open connections, as the agent believes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Register {
     held: Arc<Mutex<HashMap<Inode, Record>>>,
+    on_connect: Option<Arc<dyn OnConnect>>,
+}
+
+impl fmt::Debug for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Register")
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Register {
+    pub fn new(on_connect: Option<Arc<dyn OnConnect>>) -> Self {
+        Self {
+            held: Arc::default(),
+            on_connect,
+        }
+    }
+
+    /// Runs `connect`, which connects on this thread and without waiting.
+    pub fn connecting<T>(&self, opening: &Opening, connect: impl FnOnce() -> T) -> T {
+        let Some(hook) = &self.on_connect else {
+            return connect();
+        };
+        let mut connect = Some(connect);
+        let mut connected = None;
+        hook.around(opening, &mut || connected = connect.take().map(|connect| connect()));
+        match (connected, connect) {
+            (Some(connected), _) => connected,
+            (None, Some(connect)) => connect(),
+            (None, None) => unreachable!("taken to be run"),
+        }
+    }
+
     /// Enters a connected socket. It stays entered until the returned entry is dropped.
     pub fn enter(&self, socket: impl AsFd, opening: Opening) -> io::Result<Entry> {
         let fd = socket.as_fd();
@@ -234,5 +274,31 @@ mod tests {
 
         drop(entry);
         assert_eq!(register.count(), 0);
+    }
+
+    #[test]
+    fn the_hook_is_around_the_connect_and_told_who_does_it() {
+        #[derive(Default)]
+        struct Hook(Mutex<Vec<String>>);
+        impl OnConnect for Hook {
+            fn around(&self, opening: &Opening, connect: &mut dyn FnMut()) {
+                self.0.lock().unwrap().push(format!("before {}", opening.site.as_str()));
+                connect();
+                self.0.lock().unwrap().push("after".into());
+            }
+        }
+        let hook = Arc::new(Hook::default());
+        let register = Register::new(Some(hook.clone()));
+        let opening = Opening {
+            site: Site::Events,
+            container: None,
+        };
+        let connected = register.connecting(&opening, || {
+            hook.0.lock().unwrap().push("connect".into());
+            7
+        });
+        assert_eq!(connected, 7);
+        let said = hook.0.lock().unwrap();
+        assert_eq!(*said, ["before engine::api::Engine::events", "connect", "after"]);
     }
 }

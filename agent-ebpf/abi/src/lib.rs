@@ -3,11 +3,13 @@
 
 mod kind;
 mod layout;
+mod mark;
 mod stamp;
 mod state;
 
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
+pub use mark::{Mark, Marker};
 pub use stamp::STAMP;
 pub use state::{Ends, State};
 
@@ -50,6 +52,7 @@ pub struct Connection {
     pub own_shutdown: u64,
     /// [`State`] at the last attempt to close a descriptor of it.
     pub state_at_close: u64,
+    pub mark: Mark,
     pub peer: Peer,
 }
 
@@ -93,6 +96,7 @@ pub struct Answer {
     pub inode: u64,
     pub opened_ns: u64,
     pub own_shutdown: u64,
+    pub mark: Mark,
     pub ends: Ends,
     pub peer: Peer,
 }
@@ -119,10 +123,10 @@ pub const LIMITED: u32 = 4;
 pub const ERRNOS: u32 = 134;
 
 const _: () = assert!(size_of::<Peer>() == 120);
-const _: () = assert!(size_of::<Connection>() == 176);
+const _: () = assert!(size_of::<Connection>() == 216);
 const _: () = assert!(size_of::<Totals>() == 24);
 const _: () = assert!(size_of::<Call>() == 24);
-const _: () = assert!(size_of::<Answer>() == 160);
+const _: () = assert!(size_of::<Answer>() == 200);
 
 #[cfg(feature = "user")]
 mod pod {
@@ -138,4 +142,6 @@ mod pod {
     unsafe impl aya::Pod for super::Layout {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::KindTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Marker {}
 }

@@ -20,6 +20,7 @@ const SOURCES: u64 = {
     let mut hash = fnv(0xcbf2_9ce4_8422_2325, include_bytes!("lib.rs"));
     hash = fnv(hash, include_bytes!("kind.rs"));
     hash = fnv(hash, include_bytes!("layout.rs"));
+    hash = fnv(hash, include_bytes!("mark.rs"));
     fnv(hash, include_bytes!("state.rs"))
 };
 

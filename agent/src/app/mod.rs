@@ -24,7 +24,7 @@ use crate::metrics::{self};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
-use crate::register::Register;
+use crate::register::{OnConnect, Register};
 
 /// How often idle connections are looked at.
 const REAP: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
 
-    let register = Register::default();
+    let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
     let engine = client(config, &register, &registry)?;
     let started = Time::now();
     let checkpoints = checkpoints(config)?;

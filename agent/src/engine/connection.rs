@@ -6,6 +6,7 @@
 //! by itself; that is how the descriptors of this program's predecessor leaked.
 
 use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixStream;
 
 use super::chunked::Chunked;
@@ -30,6 +33,9 @@ use crate::register::{Opening, Purpose, Register};
 const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));
 /// Longest error text of the engine that is read.
 const ERROR_BODY: usize = 64 * 1024;
+
+/// How long to wait for the engine to accept, when too many wait for it already.
+const BACKLOG_FULL: Duration = Duration::from_millis(10);
 
 type Driver = http1::Connection<Socket, Empty<Bytes>>;
 
@@ -75,17 +81,30 @@ impl Opener {
     }
 
     async fn connect(&self, opening: Opening) -> Result<(Socket, Option<Gate>), EngineError> {
-        let connect = UnixStream::connect(&*self.socket);
         let io = within("connecting to the engine", self.limits.connect, async {
-            connect.await.map_err(EngineError::Connect)
+            loop {
+                match self.register.connecting(&opening, || connect(&self.socket)) {
+                    Err(Errno::AGAIN) => tokio::time::sleep(BACKLOG_FULL).await,
+                    connected => break connected.map_err(|errno| EngineError::Connect(errno.into())),
+                }
+            }
         })
         .await?;
+        let io = UnixStream::from_std(io.into()).map_err(EngineError::Connect)?;
         let purpose = opening.site.purpose();
         let entry = self.register.enter(&io, opening)?;
         let mut socket = Socket::new(io, entry, Arc::clone(&self.metrics));
         let gate = (purpose == Purpose::Logs).then(|| socket.withhold_body());
         Ok((socket, gate))
     }
+}
+
+/// Connects at once or not at all: on AF_UNIX a `connect` that would wait fails with EAGAIN, and nothing is under way then.
+fn connect(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 /// One connection, and the only owner of its descriptor.

@@ -57,7 +57,7 @@ pub struct Leak {
     pub reason: Reason,
     /// Since when it has looked so, to within a scan.
     pub since: Instant,
-    /// As the register knows it, or knew it last.
+    /// As the register knows it, or knew it last, or as the kernel's ledger has it marked.
     pub opening: Option<Opening>,
 }
 
@@ -105,7 +105,8 @@ impl Detector {
             let known = held.get(&inode).copied();
             let opening = known
                 .map(|held| held.opening.clone())
-                .or_else(|| self.openings.remove(&inode));
+                .or_else(|| self.openings.remove(&inode))
+                .or_else(|| super::mark::opening(&connection.mark));
             if let Some(opening) = &opening {
                 openings.insert(inode, opening.clone());
             }
@@ -183,6 +184,7 @@ mod tests {
             opened: SystemTime::UNIX_EPOCH,
             age: Duration::ZERO,
             state,
+            mark: super::super::Mark::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     loader::{Settings, ask},
-    mapped::Mapped,
+    mapped::{Mapped, Writable},
     refusal::Refusal,
     snapshot::{Connection, KindTotals, MapUsage, PeerTotals, Snapshot, peer_name},
 };
@@ -105,6 +106,7 @@ impl Ledger {
                         opened: now - age,
                         age,
                         state: State::of(answer.own_shutdown as u32, &answer.ends),
+                        mark: answer.mark,
                     }
                 });
                 connection.descriptors += 1;
@@ -190,10 +192,24 @@ where
 }
 
 pub fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
-    let Some(Map::Array(map)) = ebpf.take_map(name) else {
-        return Err(Refusal::foreign_object(name));
-    };
-    Mapped::new(map.fd(), len as usize).map_err(|error| Refusal::new(format_args!("map `{name}` into memory"), &error))
+    let map = array(ebpf, name)?;
+    Mapped::new(map.fd(), len as usize).map_err(|error| unmapped(name, &error))
+}
+
+pub fn writable<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Writable<T>, Refusal> {
+    let map = array(ebpf, name)?;
+    Writable::new(map.fd(), len as usize).map_err(|error| unmapped(name, &error))
+}
+
+fn array(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Refusal> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(map)) => Ok(map),
+        _ => Err(Refusal::foreign_object(name)),
+    }
+}
+
+fn unmapped(name: &str, error: &io::Error) -> Refusal {
+    Refusal::new(format_args!("map `{name}` into memory"), error)
 }
 
 fn unreadable(error: &MapError) -> Refusal {

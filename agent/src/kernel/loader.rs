@@ -144,7 +144,7 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
     let mut ebpf = loader
         .load(object)
         .map_err(|error| Refusal::new("create the kernel maps", &error))?;
-    for name in ["identify", "survey", "learn", "adopt", "census"] {
+    for name in ["identify", "whoami", "survey", "learn", "adopt", "census"] {
         raw_tracepoint_mut(&mut ebpf, name)?
             .load()
             .map_err(|error| Refusal::load(name, &error))?;

@@ -11,7 +11,7 @@ pub struct Mapped<T> {
     kind: PhantomData<T>,
 }
 
-// SAFETY: memory that only the kernel writes to.
+// SAFETY: memory of the kernel's, read and written as a whole.
 unsafe impl<T: Pod> Send for Mapped<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Mapped<T> {}
@@ -22,13 +22,17 @@ impl<T: Pod> Mapped<T> {
 
     /// `map` is an array of `len` such values, made with `BPF_F_MMAPABLE`.
     pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
+        Self::with(map, len, ProtFlags::READ)
+    }
+
+    fn with(map: impl AsFd, len: usize, protection: ProtFlags) -> io::Result<Self> {
         const { Self::ALIGNED };
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let values = unsafe {
             mmap(
                 ptr::null_mut(),
                 len * size_of::<T>(),
-                ProtFlags::READ,
+                protection,
                 MapFlags::SHARED,
                 map,
                 0,
@@ -56,5 +60,25 @@ impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`; values are only ever copied out.
         let _ = unsafe { munmap(self.values.cast_mut().cast(), self.len * size_of::<T>()) };
+    }
+}
+
+/// The same, where the agent writes.
+pub struct Writable<T>(Mapped<T>);
+
+impl<T: Pod> Writable<T> {
+    pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
+        Mapped::with(map, len, ProtFlags::READ | ProtFlags::WRITE).map(Self)
+    }
+
+    pub fn get(&self, index: usize) -> Option<T> {
+        self.0.get(index)
+    }
+
+    pub fn set(&self, index: usize, value: T) {
+        if index < self.0.len {
+            // SAFETY: within the mapping, which is writable. Volatile: a program may read it.
+            unsafe { self.0.values.cast_mut().add(index).write_volatile(value) };
+        }
     }
 }

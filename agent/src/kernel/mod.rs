@@ -12,6 +12,7 @@ mod ledger;
 mod loader;
 mod log;
 mod mapped;
+mod mark;
 mod metrics;
 mod namespace;
 mod refusal;
@@ -31,14 +32,15 @@ pub use self::{
     leaks::{Detector, Leak, Patience, Reason},
     metrics::{DriftMetrics, LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},
-    snapshot::{Connection, Drift, Kind, KindTotals, MapUsage, PeerTotals, Snapshot, State, Witness},
+    snapshot::{Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
     watch::{Leaks, WatchOptions, watch},
 };
 use self::{
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Settings, raw_tracepoint},
+    loader::{Links, Settings, ask, raw_tracepoint},
     log::IntoTracing,
+    mark::Marks,
 };
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ pub struct Kernel {
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     descriptors: Descriptors,
+    marks: Marks,
     messages: Mutex<EbpfLogger<IntoTracing>>,
 }
 
@@ -95,6 +98,7 @@ impl Kernel {
         let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
         samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
         let descriptors = Descriptors::begin(totals, raw_tracepoint(&ebpf, "adopt")?, settings.descriptors)?;
+        let marks = Marks::new(ledger::writable(&mut ebpf, "MARKER", 1)?);
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
         Ok(Self {
@@ -102,6 +106,7 @@ impl Kernel {
             ebpf: Mutex::new(ebpf),
             ledger,
             descriptors,
+            marks,
             messages: Mutex::new(messages),
         })
     }
@@ -125,6 +130,13 @@ impl Kernel {
     /// left no quiet moment to compare them in. A difference that is there twice running is repaired.
     pub fn drift(&self) -> Result<Option<Vec<Drift>>, Refusal> {
         self.descriptors.drift(raw_tracepoint(&self.programs(), "census")?)
+    }
+
+    /// Runs `connect` on this thread, and notes the mark with the connections that it opens. If the mark cannot be set, `connect`
+    /// has not been run.
+    pub fn marked<T>(&self, mark: Mark, connect: impl FnOnce() -> T) -> Result<T, Refusal> {
+        let whoami = || ask(raw_tracepoint(&self.programs(), "whoami")?, 0);
+        self.marks.around(mark, whoami, connect)
     }
 
     fn programs(&self) -> MutexGuard<'_, Ebpf> {

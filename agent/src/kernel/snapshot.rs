@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use abi::Peer;
-pub use abi::{Kind, State};
+pub use abi::{Kind, Mark, State};
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -71,6 +71,8 @@ pub struct Connection {
     pub opened: SystemTime,
     pub age: Duration,
     pub state: State,
+    /// Who opened it; all zero where that was not said.
+    pub mark: Mark,
 }
 
 /// `opened − closed` is what is live.

@@ -7,6 +7,7 @@ mod descriptors;
 mod ends;
 mod fds;
 mod limits;
+mod marks;
 mod messages;
 mod namespace;
 mod random;
