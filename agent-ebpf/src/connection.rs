@@ -110,8 +110,15 @@ impl Held {
 
 /// `connect` succeeded.
 #[inline(always)]
-pub fn opened(thread: Thread, call: &Call, socket: Socket) {
-    enter(call.fd, socket, |peer| peer::of_call(call, peer), true, Some(thread));
+pub fn opened(thread: Thread, call: &Call, socket: Socket, sk: Address) {
+    enter(
+        call.fd,
+        socket,
+        sk,
+        |peer| peer::of_call(call, peer),
+        true,
+        Some(thread),
+    );
 }
 
 /// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
@@ -127,20 +134,21 @@ pub fn found(fd: u32, first: bool) {
 #[inline(never)]
 extern "C" fn connection_found(fd: u32, first: u32) -> u32 {
     let socket = kernel::socket(fd);
-    if !socket.is_unix_stream() {
+    let sk = socket.sk();
+    if !socket.is_unix_stream(sk) {
         return 0;
     }
     if let Some(held) = hold(socket.inode) {
         descriptor::settle(fd);
         held.release();
-    } else if let Some(bound) = kernel::connected_to(socket.sk()) {
-        enter(fd, socket, |peer| peer::of_socket(&bound, peer), first != 0, None);
+    } else if let Some(bound) = kernel::connected_to(sk) {
+        enter(fd, socket, sk, |peer| peer::of_socket(&bound, peer), first != 0, None);
     }
     0
 }
 
 #[inline(always)]
-fn enter(fd: u32, socket: Socket, name: impl FnOnce(&mut Peer), first: bool, opener: Option<Thread>) {
+fn enter(fd: u32, socket: Socket, sk: Address, name: impl FnOnce(&mut Peer), first: bool, opener: Option<Thread>) {
     if !descriptor::is_watched(fd) {
         if first {
             refused(Limited::Descriptors);
@@ -150,7 +158,7 @@ fn enter(fd: u32, socket: Socket, name: impl FnOnce(&mut Peer), first: bool, ope
     let mut connection = Connection {
         inode: socket.inode,
         file: socket.file as u64,
-        sk: socket.sk() as u64,
+        sk: sk as u64,
         // SAFETY: the helper has no preconditions.
         opened_ns: unsafe { bpf_ktime_get_boot_ns() },
         // Entered with no holder, so that nobody takes hold of a half-written entry.

@@ -98,6 +98,14 @@ pub fn has_path(file: Address) -> bool {
     flags & SB_NOUSER == 0
 }
 
+/// Whether a file that is known to be an AF_UNIX socket's has an address of its own, as listeners and accepted ends have.
+#[inline(always)]
+pub fn is_bound(file: Address) -> bool {
+    let socket: Address = read(file, offset!(file_private_data));
+    let sk: Address = read(socket, offset!(socket_sk));
+    !read::<Address>(sk, offset!(unix_sock_addr)).is_null()
+}
+
 /// Family and type of a file that is known to be a socket's.
 #[inline(always)]
 pub fn family_and_type(file: Address) -> (u16, u16) {
@@ -151,8 +159,8 @@ impl Socket {
     }
 
     #[inline(always)]
-    pub fn is_unix_stream(self) -> bool {
-        let family: u16 = read(self.sk(), offset!(sock_skc_family));
+    pub fn is_unix_stream(self, sk: Address) -> bool {
+        let family: u16 = read(sk, offset!(sock_skc_family));
         let kind: u16 = read(self.socket, offset!(socket_type));
         family == AF_UNIX && kind == SOCK_STREAM
     }

@@ -102,10 +102,11 @@ pub fn exit_connect(ctx: TracePointContext) -> u32 {
     let Some(call) = thread.exit() else { return 0 };
     let result = result(&ctx);
     let socket = kernel::socket(call.fd);
-    if socket.is_unix_stream() {
+    let sk = socket.sk();
+    if socket.is_unix_stream(sk) {
         if result == 0 {
             debug!(&ctx, "connected: fd {} is socket:[{}]", call.fd, socket.inode);
-            connection::opened(thread, &call, socket);
+            connection::opened(thread, &call, socket, sk);
         } else {
             debug!(&ctx, "connect failed: fd {}, result {}", call.fd, result);
             maps::count(&CONNECT_ERRORS, errno(result));
@@ -321,8 +322,10 @@ pub fn census(ctx: RawTracePointContext) -> i32 {
     if first == 0 {
         table::begin_census();
     }
+    // Once for all: should the process get a larger table meanwhile, there is no quiet to count in.
+    let table = kernel::Table::now();
     for index in 0..CENSUS {
-        table::count(first.wrapping_add(index), repair);
+        table::count(table, first.wrapping_add(index), repair);
     }
     0
 }

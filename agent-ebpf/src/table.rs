@@ -13,7 +13,7 @@ use abi::{Kind, Limited};
 use crate::{
     atomic::Cell,
     connection, descriptor,
-    kernel::{self, Table},
+    kernel::{self, Address, Table},
     kind,
     maps::{KIND_TOTALS, TABLE, WATCHING, refused},
 };
@@ -171,21 +171,22 @@ pub fn begin_census() {
 /// Counts one descriptor by what the table says, and takes it in if nothing was known of it. What is known otherwise is a
 /// mistake of this ledger: left as it is, to be seen, unless it is to be repaired.
 #[inline(always)]
-pub fn count(fd: u32, repair: bool) {
-    table_count(fd, repair.into());
+pub fn count(table: Table, fd: u32, repair: bool) {
+    table_count(fd, table.file(fd) as u64, repair.into());
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn table_count(fd: u32, repair: u32) -> u32 {
-    let now = now(fd);
+extern "C" fn table_count(fd: u32, file: u64, repair: u32) -> u32 {
+    let file = file as Address;
+    let now = kind::of(file);
     if now != 0 {
         total!(now, counted);
     }
     let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
     // Whatever brought it here: it may be a duplicate of one that was received.
-    if now == Kind::Unix as u64 && descriptor::connection(fd) == 0 {
+    if now == Kind::Unix as u64 && descriptor::connection(fd) == 0 && !kernel::is_bound(file) {
         connection::found(fd, before == 0);
     }
     if before == now {
