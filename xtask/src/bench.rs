@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: measures on this machine.
 
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::build_ebpf::build_ebpf;
 use crate::setup::{self, Part};
@@ -12,22 +13,29 @@ use crate::{cargo, say};
 pub enum Bench {
     /// What the kernel half costs: the host, other processes, the agent
     Ledger,
-}
-
-impl Bench {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ledger => "ledger",
-        }
-    }
+    /// The agent and its peers on the same containers in turn: processor time, memory, lateness, and every line counted
+    SideBySide,
 }
 
 /// A goal that is not met is printed as such and is no failure: a busy machine would fail on any day.
-pub fn bench(what: Bench, short: bool) -> Result<ExitCode> {
+pub fn bench(what: Bench, short: bool, arguments: &[String]) -> Result<ExitCode> {
+    let mut bench = match what {
+        Bench::Ledger => ledger()?,
+        Bench::SideBySide => side_by_side()?,
+    };
+    say::step("running the benchmark");
+    bench.args(short.then_some("--short")).args(arguments);
+    Ok(if bench.status()?.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn ledger() -> Result<Command> {
     setup::ensure(&[Part::KernelHalf]);
     say::step("building the kernel half");
     build_ebpf(cargo::root(), None)?;
-    say::step("building and running the benchmark");
     let mut bench = cargo::cargo();
     bench.args([
         "bench",
@@ -35,15 +43,37 @@ pub fn bench(what: Bench, short: bool) -> Result<ExitCode> {
         "--package",
         "log-capturer",
         "--bench",
-        what.name(),
+        "ledger",
         "--",
     ]);
-    if short {
-        bench.arg("--short");
-    }
-    Ok(if bench.status()?.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(bench)
+}
+
+fn side_by_side() -> Result<Command> {
+    setup::ensure(&[Part::KernelHalf, Part::Engine, Part::Peers]);
+    say::step("building the kernel half, the agent, its peers and what the containers run");
+    build_ebpf(cargo::root(), None)?;
+    let agent = cargo::build_agent()?;
+    cargo::run(cargo::cargo().args(["build", "--release", "--package", "bench"]))?;
+    let mut command = Command::new(agent.with_file_name("side-by-side"));
+    command
+        .arg("--line-writer")
+        .arg(build_line_writer()?)
+        .arg("--agent")
+        .arg(agent);
+    Ok(command)
+}
+
+/// Static, as an image made of nothing has no libraries; in a directory of its own, as other flags build all anew.
+fn build_line_writer() -> Result<PathBuf> {
+    let dir = cargo::target_dir()?.join("static");
+    let mut build = cargo::cargo();
+    build
+        .args(["build", "--release", "--package", "line-writer", "--target-dir"])
+        .arg(&dir);
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo::run(&mut build)?;
+    let binary = dir.join("release/line-writer");
+    ensure!(binary.is_file(), "cargo built no {}", binary.display());
+    Ok(binary)
 }

@@ -52,6 +52,9 @@ enum Verb {
         /// A few seconds, for a look; the figures to quote come from the long form
         #[arg(long)]
         short: bool,
+        /// Handed on to the benchmark; `-- --help` says what it takes
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// Builds the kernel half, which the agent then embeds.
     BuildEbpf {
@@ -78,7 +81,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { filter } => test::test(filter.as_deref()),
         Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
-        Verb::Bench { what, short } => bench::bench(what, short),
+        Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
         Verb::BuildEbpf { compiler } => {
             setup::ensure(&[setup::Part::KernelHalf]);
             say::step(&format!(

@@ -58,6 +58,9 @@ pub const EMULATOR: &[Package] = &[
     package("busybox-static"),
 ];
 
+/// A Debian without the C compiler has no static C library either.
+pub const PEERS: &[Package] = &[program("curl", "curl"), package("libc6-dev")];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.sign {

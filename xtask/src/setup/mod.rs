@@ -23,14 +23,17 @@ pub enum Part {
     Emulator,
     /// The licence audit.
     Licences,
+    /// What the benchmarks hold the agent's figures against.
+    Peers,
 }
 
-const ALL: [Part; 5] = [
+const ALL: [Part; 6] = [
     Part::KernelHalf,
     Part::Engine,
     Part::Witnesses,
     Part::Emulator,
     Part::Licences,
+    Part::Peers,
 ];
 
 impl Part {
@@ -41,6 +44,7 @@ impl Part {
             Self::Witnesses => "the tests' independent witnesses",
             Self::Emulator => "a virtual machine, and a kernel to run in it",
             Self::Licences => "the licence audit",
+            Self::Peers => "the benchmarks' peers",
         }
     }
 
@@ -53,6 +57,7 @@ impl Part {
             Self::Witnesses => debian::WITNESSES,
             Self::Emulator => debian::EMULATOR,
             Self::Licences => &[],
+            Self::Peers => debian::PEERS,
         }
     }
 
@@ -60,7 +65,7 @@ impl Part {
         match self {
             Self::KernelHalf => &[tools::BPF_LINKER],
             Self::Licences => &[tools::CARGO_DENY],
-            Self::Engine | Self::Witnesses | Self::Emulator => &[],
+            Self::Engine | Self::Witnesses | Self::Emulator | Self::Peers => &[],
         }
     }
 

@@ -1,0 +1,204 @@
+//! Who follows the containers, and how each is started.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use private_engine::{PrivateEngine, find_tool};
+
+use crate::output::{Output, Source};
+use crate::running::Running;
+
+/// Of `GET /containers/ID/logs`.
+const QUERY: &str = "stdout=1&stderr=1&timestamps=1&follow=1";
+
+/// Another collector, as it is named on the command line: `NAME=COMMAND`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    name: String,
+    command: String,
+}
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND")?;
+        Ok(Self {
+            name: name.to_owned(),
+            command: command.to_owned(),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contestant {
+    Agent {
+        ledger: bool,
+        /// `capture.rotation.interval`, where it is not the default.
+        rotation: Option<&'static str>,
+    },
+    Bollard,
+    /// The floor: what it costs to get the engine's bytes out, uninterpreted.
+    Curl,
+    DockerLogs,
+    /// What the engine does anyhow.
+    Nobody,
+    Collector(Collector),
+}
+
+impl fmt::Display for Contestant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent { ledger, rotation } => {
+                f.write_str("log-capturer")?;
+                if !ledger {
+                    f.write_str(", no ledger")?;
+                }
+                rotation.map_or(Ok(()), |interval| write!(f, ", rotation {interval}"))
+            }
+            Self::Bollard => f.write_str("bollard"),
+            Self::Curl => f.write_str("curl"),
+            Self::DockerLogs => f.write_str("docker logs"),
+            Self::Nobody => f.write_str("nobody"),
+            Self::Collector(collector) => f.write_str(&collector.name),
+        }
+    }
+}
+
+/// What there is to follow, and where what comes is to go.
+pub struct Task<'a> {
+    pub engine: &'a PrivateEngine,
+    /// The ids of all containers there are; none yet where they start meanwhile.
+    pub containers: &'a [String],
+    /// Into pipes instead of files.
+    pub pipes: bool,
+    /// How many containers may be followed at once.
+    pub at_once: usize,
+    pub dir: &'a Path,
+    pub agent: &'a Path,
+}
+
+impl Contestant {
+    pub fn agent() -> Self {
+        Self::Agent {
+            ledger: true,
+            rotation: None,
+        }
+    }
+
+    pub fn without_ledger(self) -> Self {
+        match self {
+            Self::Agent { rotation, .. } => Self::Agent {
+                ledger: false,
+                rotation,
+            },
+            other => other,
+        }
+    }
+
+    pub fn rotating(self, interval: &'static str) -> Self {
+        match self {
+            Self::Agent { ledger, .. } => Self::Agent {
+                ledger,
+                rotation: Some(interval),
+            },
+            other => other,
+        }
+    }
+
+    pub fn start(&self, task: &Task<'_>) -> Result<Running> {
+        let mut running = Running::default();
+        match self {
+            Self::Nobody => {}
+            Self::Agent { ledger, rotation } => {
+                let file = task.dir.join("agent.jsonl");
+                let config = task.dir.join("agent.yaml");
+                fs::write(&config, settings(task, &file, *ledger, *rotation))?;
+                let mut command = Command::new(task.agent);
+                command.arg("run").arg("--config").arg(&config);
+                start_one(&mut running, task, command, &file)?;
+            }
+            Self::Bollard => {
+                let own = std::env::current_exe()?;
+                let mut command = Command::new(own.with_file_name("bollard-follower"));
+                command.args(task.containers);
+                start_one(&mut running, task, command, &task.dir.join("bollard.out"))?;
+            }
+            Self::Collector(collector) => {
+                let file = task.dir.join("collector.out");
+                let mut command = Command::new("sh");
+                let out: &Path = if task.pipes { Path::new("/dev/stdout") } else { &file };
+                // Not a child of the shell's: its own processor time is what is read.
+                let exec = format!("exec {}", collector.command);
+                command.arg("-c").arg(exec).env("OUT", out).env("WORK", task.dir);
+                start_one(&mut running, task, command, &file)?;
+            }
+            Self::Curl => {
+                let curl = find_tool("curl").context("no curl on this machine (Debian: curl)")?;
+                for id in task.containers {
+                    let mut command = Command::new(&curl);
+                    command.args(["--silent", "--no-buffer", "--output", "-", "--unix-socket"]);
+                    command.arg(task.engine.socket());
+                    command.arg(format!("http://localhost/containers/{id}/logs?{QUERY}"));
+                    start_one(&mut running, task, command, &task.dir.join(id))?;
+                }
+            }
+            Self::DockerLogs => {
+                for id in task.containers {
+                    let command = task.engine.docker_command(&["logs", "--timestamps", "--follow", id])?;
+                    start_one(&mut running, task, command, &task.dir.join(id))?;
+                }
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn settings(task: &Task<'_>, file: &Path, ledger: bool, rotation: Option<&str>) -> String {
+    let sink = if task.pipes {
+        "{type: stdout}".to_owned()
+    } else {
+        format!("{{type: file, path: {}}}", file.display())
+    };
+    let kernel = if ledger { "required" } else { "off" };
+    let rotation = rotation.map_or_else(String::new, |interval| {
+        format!("  rotation: {{interval: {interval}}}\n")
+    });
+    format!(
+        "sinks: [{sink}]\nkernel: {{mode: {kernel}}}\nadmin: {{listen: 127.0.0.1:0}}\nlog: {{level: warn}}\n\
+         capture:\n  streams: {{max_concurrent: {}}}\n{rotation}",
+        task.at_once.max(1)
+    )
+}
+
+fn start_one(running: &mut Running, task: &Task<'_>, mut command: Command, file: &PathBuf) -> Result<()> {
+    command.env("DOCKER_HOST", task.engine.host()).stdin(Stdio::null());
+    if task.pipes {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let pipe = child.stdout.take().context("a pipe")?;
+        running.sources.push(Source::new(Output::Pipe(pipe))?);
+        running.children.push(child);
+        return Ok(());
+    }
+    let written = File::options().create(true).append(true).open(file)?;
+    running.children.push(command.stdout(Stdio::from(written)).spawn()?);
+    running.sources.push(Source::new(Output::File(File::open(file)?))?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_and_has_its_command() {
+        let collector: Collector = "vector=vector --config x=y".parse().unwrap();
+        assert_eq!(Contestant::Collector(collector.clone()).to_string(), "vector");
+        assert_eq!(collector.command, "vector --config x=y");
+        assert!("vector".parse::<Collector>().is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! A private engine with containers on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use private_engine::{IMAGE, PrivateEngine};
+
+use crate::process::processor_time;
+use crate::scenario::{When, Work};
+
+/// Containers that are started at the same time.
+const AT_ONCE: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub struct Stage {
+    pub engine: PrivateEngine,
+    line_writer: PathBuf,
+    /// In each container as `/go`.
+    go: PathBuf,
+}
+
+impl Stage {
+    pub fn new(line_writer: &Path) -> Result<Self> {
+        ensure!(line_writer.is_file(), "no {}", line_writer.display());
+        let engine = PrivateEngine::start()?;
+        engine.import_busybox()?;
+        let go = engine.dir().join("go");
+        Ok(Self {
+            engine,
+            line_writer: line_writer.to_owned(),
+            go,
+        })
+    }
+
+    /// The containers of `work`, by their ids. Where they write before, they have; else they wait for `go`.
+    pub fn containers(&self, work: &Work) -> Result<Vec<String>> {
+        self.hold()?;
+        if work.when != When::Meanwhile {
+            self.go()?;
+        }
+        let ids = self.run(work)?;
+        if work.when == When::Before {
+            for id in &ids {
+                self.wait_written(id, work)?;
+            }
+        }
+        Ok(ids)
+    }
+
+    fn wait_written(&self, id: &str, work: &Work) -> Result<()> {
+        let last = format!(".{}.", work.lines - 1);
+        let end = Instant::now() + PATIENCE;
+        while !self.engine.docker(&["logs", "--tail", "1", id])?.contains(&last) {
+            ensure!(
+                Instant::now() < end,
+                "a container has not written all its lines after {PATIENCE:?}"
+            );
+            sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// The waiting containers wait on, and new ones too.
+    pub fn hold(&self) -> Result<()> {
+        if self.go.exists() {
+            fs::remove_dir_all(&self.go)?;
+        }
+        Ok(fs::create_dir(&self.go)?)
+    }
+
+    /// They write.
+    pub fn go(&self) -> Result<()> {
+        Ok(fs::write(self.go.join("now"), "")?)
+    }
+
+    fn run(&self, work: &Work) -> Result<Vec<String>> {
+        let next = AtomicUsize::new(0);
+        let ids = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let starters: Vec<_> = (0..AT_ONCE)
+                .map(|_| {
+                    scope.spawn(|| {
+                        loop {
+                            let number = next.fetch_add(1, Ordering::Relaxed);
+                            if number >= work.containers {
+                                return anyhow::Ok(());
+                            }
+                            let id = self.run_one(number, work)?;
+                            ids.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                        }
+                    })
+                })
+                .collect();
+            for starter in starters {
+                starter.join().expect("starting does not panic")?;
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(ids.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn run_one(&self, number: usize, work: &Work) -> Result<String> {
+        let writer = format!("{}:/line-writer:ro", self.line_writer.display());
+        let go = format!("{}:/go:ro", self.go.display());
+        let arguments = [
+            number.to_string(),
+            work.lines.to_string(),
+            work.length.to_string(),
+            work.every.as_micros().to_string(),
+            "/go/now".to_owned(),
+            u8::from(work.when != When::AtStart).to_string(),
+        ];
+        let mut all = vec!["--volume", &writer, "--volume", &go, IMAGE, "/line-writer"];
+        all.extend(arguments.iter().map(String::as_str));
+        self.engine.run(&all).context("start a container")
+    }
+
+    /// Removes all containers.
+    pub fn clear(&self) -> Result<()> {
+        let ids = self.engine.docker(&["ps", "--all", "--quiet"])?;
+        let ids: Vec<&str> = ids.lines().collect();
+        // Not all at once: the engine takes what it is given side by side.
+        for some in ids.chunks(50) {
+            let mut arguments = vec!["rm", "--force"];
+            arguments.extend(some);
+            self.engine.docker(&arguments)?;
+        }
+        Ok(())
+    }
+
+    /// Of `dockerd` alone; it hands out the logs.
+    pub fn processor_time(&self) -> Duration {
+        processor_time(self.engine.pid())
+    }
+}
