@@ -108,7 +108,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     background.spawn(server.run());
     background.spawn(reap(engine.clone()));
     let flushing = outbox.clone();
-    background.spawn(async move { flushing.flush_by_age().await });
+    background.spawn(async move { flushing.flush().await });
     if let (Some(kernel), true) = (&kernel, config.kernel.debug) {
         background.spawn(forward_kernel_log(Arc::clone(kernel)));
     }

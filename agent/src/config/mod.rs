@@ -193,7 +193,7 @@ pub enum KernelMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
-    /// A batch is handed over when it is this large, or this old.
+    /// A batch is handed over at once while the sinks are idle, and while they write when it is this large, or this old.
     #[serde(serialize_with = "exactly")]
     pub batch_bytes: ByteSize,
     #[serde(with = "humantime_serde")]
@@ -295,7 +295,7 @@ impl Default for Capture {
             streams: Streams::default(),
             rotation: Rotation::default(),
             max_line_bytes: ByteSize::mib(1),
-            coalesce: Duration::from_millis(10),
+            coalesce: Duration::from_millis(3),
         }
     }
 }

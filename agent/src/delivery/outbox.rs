@@ -200,12 +200,14 @@ impl Outbox {
         }
     }
 
-    /// Hands over what has gathered, as soon as it is old enough and there is room. Runs for
-    /// as long as the agent does.
-    pub async fn flush_by_age(&self) {
+    /// Hands over what has gathered: at once where the sinks have nothing to do, so that a lone line does not wait, and
+    /// while they have, when it is old enough and there is room. Runs for as long as the agent does.
+    pub async fn flush(&self) {
         loop {
             self.shared.begun.notified().await;
-            tokio::time::sleep(self.shared.bounds.flush_interval).await;
+            let idle = poll_fn(|cx| self.poll_until(cx, |state| state.in_flight == 0));
+            // An error is that it is old enough.
+            let _ = tokio::time::timeout(self.shared.bounds.flush_interval, idle).await;
             poll_fn(|cx| self.poll_room(cx)).await;
             self.seal(self.shared.lock());
         }
