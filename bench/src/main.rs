@@ -3,6 +3,7 @@
 
 mod contestant;
 mod goals;
+mod interrupt;
 mod measure;
 mod output;
 mod plot;
@@ -62,6 +63,7 @@ fn main() -> Result<ExitCode> {
     if let Some(dir) = &arguments.report {
         fs::create_dir_all(dir)?;
     }
+    interrupt::listen()?;
     let stage = Stage::new(&arguments.line_writer)?;
     let mut report = String::new();
     let mut wrong = 0;

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::interrupt;
 use crate::output::Source;
 use crate::process::{Held, processor_time};
 use crate::tally::Tally;
@@ -76,6 +77,7 @@ impl Running {
         let start = Instant::now();
         let mut last = start;
         loop {
+            interrupt::check()?;
             let mut any = false;
             for source in &mut self.sources {
                 any |= source.read(tally)?;

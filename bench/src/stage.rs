@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use private_engine::{IMAGE, PrivateEngine};
 
+use crate::interrupt;
 use crate::process::processor_time;
 use crate::scenario::{When, Work};
 
@@ -105,6 +106,7 @@ impl Stage {
     }
 
     fn run_one(&self, number: usize, work: &Work) -> Result<String> {
+        interrupt::check()?;
         let writer = format!("{}:/line-writer:ro", self.line_writer.display());
         let go = format!("{}:/go:ro", self.go.display());
         let arguments = [
