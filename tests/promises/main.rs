@@ -5,6 +5,7 @@ mod configuration;
 mod drivers;
 mod engine_absent;
 mod engine_restart;
+mod fds;
 mod leaks;
 mod metrics;
 mod namespaces;

@@ -1,5 +1,6 @@
 //! The agent's admin server, over plain HTTP.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -52,6 +53,31 @@ pub struct Leak {
     pub container: Option<String>,
 }
 
+/// `/fds`, and what the command of that name prints.
+#[derive(Debug, Deserialize, PartialEq)]
+pub struct Fds {
+    pub conserved: Option<bool>,
+    pub kinds: Vec<FdKind>,
+}
+
+/// A row of `/fds`, as far as the tests look at it.
+#[derive(Debug, Deserialize, PartialEq)]
+pub struct FdKind {
+    pub kind: String,
+    pub open: u64,
+    pub preexisting: u64,
+    pub opened: u64,
+    pub closed: u64,
+}
+
+impl Fds {
+    /// How many are open of each kind of which there are any.
+    pub fn open(&self) -> BTreeMap<&str, u64> {
+        let some = self.kinds.iter().filter(|row| row.open > 0);
+        some.map(|row| (row.kind.as_str(), row.open)).collect()
+    }
+}
+
 impl Admin {
     /// On a port that was free a moment ago: the agent's log need not be searched for the address.
     pub fn on_a_free_port() -> Self {
@@ -87,6 +113,11 @@ impl Admin {
         let body = self.get("/connections")?.body;
         let page: Connections = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
         Ok(page.connections)
+    }
+
+    pub fn fds(&self) -> anyhow::Result<Fds> {
+        let body = self.get("/fds")?.body;
+        serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
     }
 
     pub fn leaks(&self) -> anyhow::Result<Vec<Leak>> {

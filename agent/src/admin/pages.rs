@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 
+use super::fds::FdsPage;
 use super::metrics::Metrics;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, Leak, Leaks, Snapshot};
@@ -138,10 +139,14 @@ impl Pages {
             "/readyz" => self.readyz(),
             "/connections" => Page::json(StatusCode::OK, &self.connections()),
             "/leaks" => Page::json(StatusCode::OK, &self.leaks()),
-            "/" => Page::text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n"),
+            "/fds" => Page::json(StatusCode::OK, &self.fds()),
+            "/" => Page::text(
+                StatusCode::OK,
+                "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n/fds\n",
+            ),
             _ => Page::text(
                 StatusCode::NOT_FOUND,
-                "there are /metrics /healthz /readyz /connections /leaks\n",
+                "there are /metrics /healthz /readyz /connections /leaks /fds\n",
             ),
         }
     }
@@ -244,6 +249,21 @@ impl Pages {
                 .map_or("none", |kernel| kernel.tier().as_str())
                 .to_owned(),
             leaks: self.leaks.now().into_iter().map(LeakRow::from).collect(),
+        }
+    }
+
+    fn fds(&self) -> FdsPage {
+        let Some(kernel) = &self.kernel else {
+            return FdsPage::none();
+        };
+        match kernel.compare() {
+            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "cannot compare the ledger of descriptors with its witnesses"),
+        }
+        match self.snapshot() {
+            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds),
+            None => FdsPage::none(),
         }
     }
 

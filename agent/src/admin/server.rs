@@ -1,4 +1,4 @@
-//! Accepts and answers. The server is small on purpose: five pages, a bounded number of
+//! Accepts and answers. The server is small on purpose: a few pages, a bounded number of
 //! clients, and a time limit on each.
 
 use std::convert::Infallible;
