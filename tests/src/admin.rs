@@ -41,6 +41,15 @@ pub struct Connection {
 #[derive(Debug, Deserialize)]
 pub struct Leaks {
     pub leaks: Vec<Leak>,
+    pub growing: Vec<Growing>,
+}
+
+/// A kind of descriptors that only ever grows.
+#[derive(Debug, Clone, Deserialize, PartialEq)]
+pub struct Growing {
+    pub kind: String,
+    pub by: u64,
+    pub per_hour: f64,
 }
 
 /// A row of `/leaks`, as far as the tests look at it.
@@ -58,6 +67,7 @@ pub struct Leak {
 pub struct Fds {
     pub conserved: Option<bool>,
     pub kinds: Vec<FdKind>,
+    pub growing: Vec<Growing>,
 }
 
 /// A row of `/fds`, as far as the tests look at it.
@@ -120,9 +130,8 @@ impl Admin {
         serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
     }
 
-    pub fn leaks(&self) -> anyhow::Result<Vec<Leak>> {
+    pub fn leaks(&self) -> anyhow::Result<Leaks> {
         let body = self.get("/leaks")?.body;
-        let page: Leaks = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
-        Ok(page.leaks)
+        serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
     }
 }

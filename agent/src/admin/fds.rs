@@ -1,8 +1,10 @@
 //! `/fds`: everything that the agent has open, by kind, and whether others count the same.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Comparison, KindTotals, Tier, Witness};
+use crate::kernel::{Comparison, Growing, KindTotals, Tier, Witness};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FdsPage {
@@ -12,6 +14,33 @@ pub struct FdsPage {
     /// the while, so that there was no moment to compare in.
     pub conserved: Option<bool>,
     pub kinds: Vec<KindRow>,
+    /// Kinds that only ever grow, at the last scan.
+    pub growing: Vec<GrowingRow>,
+}
+
+/// A kind of which nothing is ever closed again, it seems.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GrowingRow {
+    pub kind: String,
+    /// All that were open.
+    pub open: u64,
+    /// So many came in the last `seconds`, and are still there.
+    pub by: u64,
+    pub seconds: f64,
+    pub per_hour: f64,
+}
+
+impl From<&Growing> for GrowingRow {
+    fn from(growing: &Growing) -> Self {
+        let now = Instant::now();
+        Self {
+            kind: growing.kind.as_str().to_owned(),
+            open: growing.open,
+            by: growing.by,
+            seconds: now.duration_since(growing.since).as_secs_f64(),
+            per_hour: growing.per_hour(now),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,19 +65,21 @@ impl FdsPage {
             kernel: Tier::None.as_str().to_owned(),
             conserved: None,
             kinds: Vec::new(),
+            growing: Vec::new(),
         }
     }
 
     /// There was no quiet moment to ask the witnesses in.
-    pub fn counted(tier: Tier, fds: &[KindTotals]) -> Self {
+    pub fn counted(tier: Tier, fds: &[KindTotals], growing: &[Growing]) -> Self {
         Self {
             kernel: tier.as_str().to_owned(),
             conserved: None,
             kinds: fds.iter().map(KindRow::from).collect(),
+            growing: growing.iter().map(GrowingRow::from).collect(),
         }
     }
 
-    pub fn compared(tier: Tier, comparison: &Comparison) -> Self {
+    pub fn compared(tier: Tier, comparison: &Comparison, growing: &[Growing]) -> Self {
         let row = |totals: &KindTotals| KindRow {
             iterator: Some(comparison.counted(Witness::Iterator, totals)),
             proc: Some(comparison.counted(Witness::Proc, totals)),
@@ -58,6 +89,7 @@ impl FdsPage {
             kernel: tier.as_str().to_owned(),
             conserved: Some(comparison.drifts.is_empty()),
             kinds: comparison.fds.iter().map(row).collect(),
+            growing: growing.iter().map(GrowingRow::from).collect(),
         }
     }
 }
@@ -105,6 +137,7 @@ mod tests {
                 fds: vec![totals],
                 drifts: vec![drift],
             },
+            &[],
         );
         assert_eq!(page.conserved, Some(false));
         let row = &page.kinds[0];

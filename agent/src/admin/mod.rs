@@ -6,7 +6,7 @@ mod metrics;
 mod pages;
 mod server;
 
-pub use fds::{FdsPage, KindRow};
+pub use fds::{FdsPage, GrowingRow, KindRow};
 pub use metrics::Metrics;
 pub use pages::{ConnectionRow, ConnectionsPage, LeakRow, LeaksPage, Pages};
-pub use server::Server;
+pub use server::{CLIENTS, Server};

@@ -3,10 +3,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::print::{print, table};
-use crate::admin::{FdsPage, KindRow, client};
+use crate::admin::{FdsPage, GrowingRow, KindRow, client};
 
-/// The account and its witnesses differ.
-const DRIFT: u8 = 3;
+/// The account and its witnesses differ, or a kind only ever grows.
+const WRONG: u8 = 3;
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/fds")?;
@@ -22,9 +22,10 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     if page.conserved.is_none() {
         eprintln!("not compared: descriptors were opened and closed all the while");
     }
-    Ok(match page.conserved {
-        Some(false) => ExitCode::from(DRIFT),
-        _ => ExitCode::SUCCESS,
+    Ok(if page.conserved == Some(false) || !page.growing.is_empty() {
+        ExitCode::from(WRONG)
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -57,7 +58,22 @@ fn readable(page: &FdsPage) -> String {
         Some(false) => text += &format!("NOT conserved: {}\n", differences(page)),
         None => {}
     }
-    text
+    text + &growing(&page.growing)
+}
+
+/// A line for each kind that only ever grows.
+pub fn growing(rows: &[GrowingRow]) -> String {
+    let line = |row: &GrowingRow| {
+        let GrowingRow {
+            kind,
+            open,
+            by,
+            seconds,
+            per_hour,
+        } = row;
+        format!("{kind} only ever grows: {open} open, {by} more in {seconds:.0}s, {per_hour:.0} an hour\n")
+    };
+    rows.iter().map(line).collect()
 }
 
 fn differences(page: &FdsPage) -> String {
@@ -94,6 +110,7 @@ mod tests {
                 iterator: Some(5),
                 proc: Some(proc),
             }],
+            growing: Vec::new(),
         }
     }
 
@@ -103,5 +120,18 @@ mod tests {
             readable(&page(5)).ends_with("\nconserved: preexisting + opened - closed is what both witnesses count\n")
         );
         assert!(readable(&page(3)).ends_with("\nNOT conserved: pipe 5, by iterator 5, by /proc 3\n"));
+    }
+
+    #[test]
+    fn a_kind_that_grows_has_a_line_of_its_own() {
+        let mut page = page(5);
+        page.growing.push(GrowingRow {
+            kind: "pipe".into(),
+            open: 40,
+            by: 30,
+            seconds: 60.0,
+            per_hour: 1800.0,
+        });
+        assert!(readable(&page).ends_with("\npipe only ever grows: 40 open, 30 more in 60s, 1800 an hour\n"));
     }
 }

@@ -54,7 +54,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Shows the running agent's descriptors by kind, and whether others count the same: exit 0 if so, 3 if not.
+    /// Shows the running agent's descriptors by kind, and whether others count the same: exit 3 if not, or
+    /// if a kind only ever grows.
     Fds {
         #[command(flatten)]
         admin: AdminArguments,

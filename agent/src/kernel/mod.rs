@@ -6,6 +6,7 @@
 mod btf;
 mod conservation;
 mod descriptors;
+mod growth;
 mod layout;
 mod leaks;
 mod ledger;
@@ -29,6 +30,7 @@ use rustix::process::{Resource, getrlimit};
 
 pub use self::{
     conservation::conserve,
+    growth::Growing,
     leaks::{Detector, Leak, Patience, Reason},
     metrics::{DriftMetrics, LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},

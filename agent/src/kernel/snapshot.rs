@@ -83,6 +83,8 @@ pub struct Connection {
     /// The lowest descriptor of it.
     pub fd: i32,
     pub descriptors: u32,
+    /// As what its descriptors are counted.
+    pub kind: Kind,
     pub peer: String,
     pub opened: SystemTime,
     pub age: Duration,
