@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use integration::admin::{Connection, Leak, Leaks};
 use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
+use integration::faults::{BadEngine, Logs};
 use integration::lines::Captured;
 use integration::shim::Shim;
 use integration::size::size;
@@ -161,6 +162,29 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
     let metrics = agent.admin.metrics().expect("/metrics");
     assert_eq!(metrics.sum("leaks_detected_total", &[]), Some(2.0));
     assert_ends_with_leaks(&mut agent, 2);
+}
+
+/// A log ends and its container seems to run on: the agent waits before it tries again, and holds nothing meanwhile.
+#[test]
+fn what_waits_for_another_attempt_is_no_leak() {
+    needs!(requirements::kernel());
+    let engine = BadEngine::start(Logs::Nothing);
+    let mut agent = Launch::on(engine.peer.path())
+        .kernel("required")
+        .environment("LOG_CAPTURER_KERNEL_LEAKS_SCAN_INTERVAL", "200ms")
+        .environment("LOG_CAPTURER_KERNEL_LEAKS_HALF_CLOSED_AFTER", "200ms")
+        .environment("LOG_CAPTURER_DOCKER_RETRY_INITIAL_DELAY", "60s")
+        .environment("LOG_CAPTURER_DOCKER_RETRY_MAX_DELAY", "60s")
+        .start();
+    agent.wait_ready();
+    // The log, and the rest of it once more.
+    wait::until("the log to be read to its end", PATIENCE, || {
+        (engine.logs_asked() >= 2).then_some(())
+    });
+    assert_none_for(&agent, 2 * SECOND);
+    let held = agent.admin.connections().expect("/connections");
+    assert!(held.iter().all(|row| row.container.is_none()), "{held:?}");
+    agent.stop();
 }
 
 #[test]
