@@ -2,17 +2,17 @@
 //!
 //! The faults come from outside of the agent's code, by [`Shim`]: its own way of closing leaves no room for them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use integration::admin::{Connection, Leak, Leaks};
 use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
+use integration::faults::{BadEngine, Logs};
 use integration::lines::Captured;
 use integration::shim::Shim;
 use integration::size::size;
-use integration::writers::{Kind, Writer};
+use integration::writers::{Kind, Writer, while_containers_come_and_go};
 use integration::{needs, requirements, wait, witness};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +47,7 @@ fn leaks(agent: &Agent) -> Vec<Leak> {
     let page: Leaks = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let code = if page.leaks.is_empty() { 0 } else { LEAKS_EXIT };
     assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(page.growing.is_empty(), "{page:?}");
     page.leaks
 }
 
@@ -75,19 +76,6 @@ fn connection(agent: &Agent, what: &str, wanted: impl Fn(&Connection) -> bool) -
 fn log_of<'a>(container: &'a str, opened_by: &'a str) -> impl Fn(&Connection) -> bool + 'a {
     move |row| {
         row.container.as_deref() == Some(container) && row.opened_by.as_ref().is_some_and(|by| by.ends_with(opened_by))
-    }
-}
-
-/// Containers come and go, until it is over.
-fn churn(engine: &Engine, over: &AtomicBool) {
-    for number in 0.. {
-        if over.load(Ordering::SeqCst) {
-            break;
-        }
-        let name = format!("visitor-{number}");
-        Writer::new(&name, Kind::Mixed, 20).start(engine);
-        sleep(SECOND / 2);
-        engine.docker(&["rm", "--force", &name]).expect("remove a container");
     }
 }
 
@@ -129,50 +117,40 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
             .docker(&["inspect", "--format", "{{.Id}}", name])
             .expect("inspect it")
     });
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let churning = scope.spawn(|| churn(&engine, &over));
-        // Also where an assertion fails: the other thread is waited for.
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            assert_none_for(&agent, quiet());
-            let mut planted = Vec::new();
-            for id in &ids {
-                let victim = connection(&agent, "a rotated stream", log_of(id, "open_another"));
-                shim.keep(victim.inode);
-                let since = Instant::now();
-                planted.push(victim.inode);
-                planted.sort_unstable();
-                wait::until("the leak to be named", PATIENCE, || {
-                    (leaks(&agent).len() == planted.len()).then_some(())
-                });
-                let took = since.elapsed();
-                // It must look so for a while first, and be seen looking so twice.
-                assert!(took < ORPHAN_AFTER + 2 * SCAN, "named after {took:?}");
-                let named = leaks(&agent);
-                assert_eq!(inodes(&named), planted);
-                let leak = named.iter().find(|leak| leak.inode == victim.inode).expect("just seen");
-                assert_eq!(leak.reason, "orphan");
-                assert_eq!(
-                    (&leak.opened_by, &leak.container),
-                    (&victim.opened_by, &victim.container)
-                );
-                assert_eq!(leaked(&agent, "orphan"), planted.len() as f64);
-                let held = witness::connections(agent.pid(), engine.socket());
-                assert!(held.inodes.contains(&victim.inode), "ss does not see it: {held:?}");
-            }
-            // They stay, and stay alone.
-            let end = Instant::now() + quiet();
-            while Instant::now() < end {
-                assert_eq!(inodes(&leaks(&agent)), planted);
-                sleep(SECOND / 4);
-            }
-            assert_eq!(inodes(&agent.admin.leaks().expect("/leaks")), planted);
-        }));
-        over.store(true, Ordering::SeqCst);
-        churning.join().expect("containers come and go");
-        if let Err(failed) = ended {
-            std::panic::resume_unwind(failed);
+    while_containers_come_and_go(&engine, || {
+        assert_none_for(&agent, quiet());
+        let mut planted = Vec::new();
+        for id in &ids {
+            let victim = connection(&agent, "a rotated stream", log_of(id, "open_another"));
+            shim.keep(victim.inode);
+            let since = Instant::now();
+            planted.push(victim.inode);
+            planted.sort_unstable();
+            wait::until("the leak to be named", PATIENCE, || {
+                (leaks(&agent).len() == planted.len()).then_some(())
+            });
+            let took = since.elapsed();
+            // It must look so for a while first, and be seen looking so twice.
+            assert!(took < ORPHAN_AFTER + 2 * SCAN, "named after {took:?}");
+            let named = leaks(&agent);
+            assert_eq!(inodes(&named), planted);
+            let leak = named.iter().find(|leak| leak.inode == victim.inode).expect("just seen");
+            assert_eq!(leak.reason, "orphan");
+            assert_eq!(
+                (&leak.opened_by, &leak.container),
+                (&victim.opened_by, &victim.container)
+            );
+            assert_eq!(leaked(&agent, "orphan"), planted.len() as f64);
+            let held = witness::connections(agent.pid(), engine.socket());
+            assert!(held.inodes.contains(&victim.inode), "ss does not see it: {held:?}");
         }
+        // They stay, and stay alone.
+        let end = Instant::now() + quiet();
+        while Instant::now() < end {
+            assert_eq!(inodes(&leaks(&agent)), planted);
+            sleep(SECOND / 4);
+        }
+        assert_eq!(inodes(&agent.admin.leaks().expect("/leaks").leaks), planted);
     });
     assert!(
         !inodes(&leaks(&agent)).contains(&control.inode),
@@ -184,6 +162,29 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
     let metrics = agent.admin.metrics().expect("/metrics");
     assert_eq!(metrics.sum("leaks_detected_total", &[]), Some(2.0));
     assert_ends_with_leaks(&mut agent, 2);
+}
+
+/// A log ends and its container seems to run on: the agent waits before it tries again, and holds nothing meanwhile.
+#[test]
+fn what_waits_for_another_attempt_is_no_leak() {
+    needs!(requirements::kernel());
+    let engine = BadEngine::start(Logs::Nothing);
+    let mut agent = Launch::on(engine.peer.path())
+        .kernel("required")
+        .environment("LOG_CAPTURER_KERNEL_LEAKS_SCAN_INTERVAL", "200ms")
+        .environment("LOG_CAPTURER_KERNEL_LEAKS_HALF_CLOSED_AFTER", "200ms")
+        .environment("LOG_CAPTURER_DOCKER_RETRY_INITIAL_DELAY", "60s")
+        .environment("LOG_CAPTURER_DOCKER_RETRY_MAX_DELAY", "60s")
+        .start();
+    agent.wait_ready();
+    // The log, and the rest of it once more.
+    wait::until("the log to be read to its end", PATIENCE, || {
+        (engine.logs_asked() >= 2).then_some(())
+    });
+    assert_none_for(&agent, 2 * SECOND);
+    let held = agent.admin.connections().expect("/connections");
+    assert!(held.iter().all(|row| row.container.is_none()), "{held:?}");
+    agent.stop();
 }
 
 #[test]

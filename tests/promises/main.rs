@@ -5,6 +5,8 @@ mod configuration;
 mod drivers;
 mod engine_absent;
 mod engine_restart;
+mod fds;
+mod growth;
 mod leaks;
 mod metrics;
 mod namespaces;

@@ -1,5 +1,6 @@
 //! The agent's admin server, over plain HTTP.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -40,6 +41,15 @@ pub struct Connection {
 #[derive(Debug, Deserialize)]
 pub struct Leaks {
     pub leaks: Vec<Leak>,
+    pub growing: Vec<Growing>,
+}
+
+/// A kind of descriptors that only ever grows.
+#[derive(Debug, Clone, Deserialize, PartialEq)]
+pub struct Growing {
+    pub kind: String,
+    pub by: u64,
+    pub per_hour: f64,
 }
 
 /// A row of `/leaks`, as far as the tests look at it.
@@ -50,6 +60,32 @@ pub struct Leak {
     pub state: String,
     pub opened_by: Option<String>,
     pub container: Option<String>,
+}
+
+/// `/fds`, and what the command of that name prints.
+#[derive(Debug, Deserialize, PartialEq)]
+pub struct Fds {
+    pub conserved: Option<bool>,
+    pub kinds: Vec<FdKind>,
+    pub growing: Vec<Growing>,
+}
+
+/// A row of `/fds`, as far as the tests look at it.
+#[derive(Debug, Deserialize, PartialEq)]
+pub struct FdKind {
+    pub kind: String,
+    pub open: u64,
+    pub preexisting: u64,
+    pub opened: u64,
+    pub closed: u64,
+}
+
+impl Fds {
+    /// How many are open of each kind of which there are any.
+    pub fn open(&self) -> BTreeMap<&str, u64> {
+        let some = self.kinds.iter().filter(|row| row.open > 0);
+        some.map(|row| (row.kind.as_str(), row.open)).collect()
+    }
 }
 
 impl Admin {
@@ -89,9 +125,13 @@ impl Admin {
         Ok(page.connections)
     }
 
-    pub fn leaks(&self) -> anyhow::Result<Vec<Leak>> {
+    pub fn fds(&self) -> anyhow::Result<Fds> {
+        let body = self.get("/fds")?.body;
+        serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
+    }
+
+    pub fn leaks(&self) -> anyhow::Result<Leaks> {
         let body = self.get("/leaks")?.body;
-        let page: Leaks = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
-        Ok(page.leaks)
+        serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
     }
 }

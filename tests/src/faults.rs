@@ -96,6 +96,8 @@ pub enum Logs {
     GarbageChunks,
     /// A head that does not end.
     EndlessHead,
+    /// Its end at once, as if the container had died.
+    Nothing,
 }
 
 /// An engine with one running container whose log is bad, and with everything else in order.
@@ -206,6 +208,11 @@ fn bad_logs(mut stream: UnixStream, logs: Logs) -> io::Result<()> {
         Logs::GarbageChunks => {
             stream.write_all(CHUNKED_HEAD)?;
             stream.write_all(b"not a size\r\n\x00\x01\x02\r\n")?;
+        }
+        Logs::Nothing => {
+            stream.write_all(CHUNKED_HEAD)?;
+            stream.write_all(b"0\r\n\r\n")?;
+            return Ok(());
         }
         Logs::EndlessHead => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n")?;

@@ -54,15 +54,30 @@ impl Shim {
         self.plant("deaf", inode);
     }
 
+    /// From now on descriptors of these kinds (eventfd, pipe, file) are opened, ten a second, and not closed.
+    pub fn leak(&self, kinds: &[&str]) {
+        self.write("leak", &kinds.join(" "));
+    }
+
+    /// Closes all that [`Self::leak`] has opened.
+    pub fn release(&self) {
+        fs::remove_file(self.directory.path().join("leak")).expect("take the fault away");
+    }
+
     fn plant(&self, fault: &str, inode: u64) {
-        let path = self.directory.path().join(fault);
-        let new = self.directory.path().join("new");
-        fs::write(&new, inode.to_string()).expect("write the fault");
-        // Whole at once: the agent reads it at any moment.
-        fs::rename(&new, &path).expect("plant the fault");
+        let path = self.write(fault, &inode.to_string());
         wait::until(&format!("the fault {fault:?} to be made"), PATIENCE, || {
             (!path.exists()).then_some(())
         });
+    }
+
+    fn write(&self, fault: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(fault);
+        let new = self.directory.path().join("new");
+        fs::write(&new, text).expect("write the fault");
+        // Whole at once: the agent reads it at any moment.
+        fs::rename(&new, &path).expect("plant the fault");
+        path
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ pub fn connections(pid: u32, path: &Path) -> Connections {
 pub fn socket_inodes(pid: u32) -> BTreeSet<u64> {
     descriptors(pid)
         .values()
-        .filter_map(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .filter_map(|target| socket_inode(target))
         .collect()
 }
 
@@ -91,6 +92,57 @@ pub fn descriptors(pid: u32) -> BTreeMap<u32, String> {
             Some((number, target.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// How many descriptors the process has of each kind, by what `/proc` says of them: the names are those of `kernel_fds`.
+pub fn descriptors_by_kind(pid: u32) -> BTreeMap<&'static str, u64> {
+    let sockets = socket_kinds(pid);
+    let mut kinds = BTreeMap::new();
+    for (number, target) in descriptors(pid) {
+        let kind = if let Some(inode) = socket_inode(&target) {
+            sockets.get(&inode).copied().unwrap_or("other")
+        } else if let Some(name) = target.strip_prefix("anon_inode:") {
+            match name.trim_matches(['[', ']']) {
+                "eventpoll" => "epoll",
+                "eventfd" => "eventfd",
+                "timerfd" => "timerfd",
+                "perf_event" => "perf",
+                "bpf-map" | "bpf-prog" | "bpf-link" | "bpf_link" | "btf" => "bpf",
+                _ => "other",
+            }
+        } else if fs::metadata(format!("/proc/{pid}/fd/{number}")).is_ok_and(|it| it.file_type().is_fifo()) {
+            "pipe"
+        } else if target.starts_with('/') {
+            "file"
+        } else {
+            "other"
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+/// The sockets of the process's network namespace, by inode.
+fn socket_kinds(pid: u32) -> BTreeMap<u64, &'static str> {
+    // In which column the inode stands.
+    let tables = [
+        ("unix", 6, "unix"),
+        ("tcp", 9, "tcp"),
+        ("tcp6", 9, "tcp"),
+        ("udp", 9, "udp"),
+        ("udp6", 9, "udp"),
+    ];
+    let mut kinds = BTreeMap::new();
+    for (table, column, kind) in tables {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let inode = |line: &str| line.split_whitespace().nth(column)?.parse::<u64>().ok();
+        kinds.extend(text.lines().skip(1).filter_map(inode).map(|inode| (inode, kind)));
+    }
+    kinds
+}
+
+fn socket_inode(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// User and system time of the process so far.
@@ -166,6 +218,25 @@ mod tests {
         let found = connections(ours, &path);
         assert!(found.inodes.is_empty());
         assert!(found.peerless.contains(&inode(&waiting)));
+    }
+
+    #[test]
+    fn counts_descriptors_by_what_they_are() {
+        let ours = std::process::id();
+        let before = descriptors_by_kind(ours);
+        let held = (
+            std::io::pipe().unwrap(),
+            UnixStream::pair().unwrap(),
+            std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+        );
+        let after = descriptors_by_kind(ours);
+        // Other tests of this process have descriptors, too.
+        for (kind, least) in [("pipe", 2), ("unix", 2), ("udp", 1), ("tcp", 1)] {
+            let count = |of: &BTreeMap<_, _>| of.get(kind).copied().unwrap_or(0);
+            assert!(count(&after) >= least, "{kind}: {before:?}, then {after:?}");
+        }
+        drop(held);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! Containers that write lines which the test can name beforehand: every line
 //! bears its container, its stream and its number.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
 use crate::engine::Engine;
 
 /// The engine cuts a line at 16 KiB, so that this one comes in three parts.
@@ -114,6 +119,30 @@ impl Writer {
         }
         engine.run_script(&self.name, &all, &self.script());
     }
+}
+
+/// Runs `test`, and starts and removes containers all the while.
+pub fn while_containers_come_and_go<T>(engine: &Engine, test: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    let churn = || {
+        for number in 0.. {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            let name = format!("visitor-{number}");
+            Writer::new(&name, Kind::Mixed, 20).start(engine);
+            sleep(Duration::from_millis(500));
+            engine.docker(&["rm", "--force", &name]).expect("remove a container");
+        }
+    };
+    std::thread::scope(|scope| {
+        let churning = scope.spawn(churn);
+        // Also where an assertion fails: the other thread is waited for.
+        let ended = catch_unwind(AssertUnwindSafe(test));
+        over.store(true, Ordering::SeqCst);
+        churning.join().expect("containers come and go");
+        ended.unwrap_or_else(|failed| resume_unwind(failed))
+    })
 }
 
 #[cfg(test)]

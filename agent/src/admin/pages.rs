@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 
+use super::fds::{FdsPage, GrowingRow};
 use super::metrics::Metrics;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, Leak, Leaks, Snapshot};
@@ -87,6 +88,8 @@ pub struct LeaksPage {
     /// The tier that watches; `none` where nothing can be said.
     pub kernel: String,
     pub leaks: Vec<LeakRow>,
+    /// Kinds of descriptors that only ever grow.
+    pub growing: Vec<GrowingRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,10 +141,14 @@ impl Pages {
             "/readyz" => self.readyz(),
             "/connections" => Page::json(StatusCode::OK, &self.connections()),
             "/leaks" => Page::json(StatusCode::OK, &self.leaks()),
-            "/" => Page::text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n"),
+            "/fds" => Page::json(StatusCode::OK, &self.fds()),
+            "/" => Page::text(
+                StatusCode::OK,
+                "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n/fds\n",
+            ),
             _ => Page::text(
                 StatusCode::NOT_FOUND,
-                "there are /metrics /healthz /readyz /connections /leaks\n",
+                "there are /metrics /healthz /readyz /connections /leaks /fds\n",
             ),
         }
     }
@@ -237,13 +244,31 @@ impl Pages {
     }
 
     fn leaks(&self) -> LeaksPage {
+        let found = self.leaks.now();
         LeaksPage {
             kernel: self
                 .kernel
                 .as_ref()
                 .map_or("none", |kernel| kernel.tier().as_str())
                 .to_owned(),
-            leaks: self.leaks.now().into_iter().map(LeakRow::from).collect(),
+            leaks: found.leaks.into_iter().map(LeakRow::from).collect(),
+            growing: found.growing.iter().map(GrowingRow::from).collect(),
+        }
+    }
+
+    fn fds(&self) -> FdsPage {
+        let Some(kernel) = &self.kernel else {
+            return FdsPage::none();
+        };
+        let growing = &self.leaks.now().growing;
+        match kernel.compare() {
+            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison, growing),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "cannot compare the ledger of descriptors with its witnesses"),
+        }
+        match self.snapshot() {
+            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds, growing),
+            None => FdsPage::none(),
         }
     }
 

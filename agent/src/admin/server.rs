@@ -1,4 +1,4 @@
-//! Accepts and answers. The server is small on purpose: five pages, a bounded number of
+//! Accepts and answers. The server is small on purpose: a few pages, a bounded number of
 //! clients, and a time limit on each.
 
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use tracing::debug;
 use super::pages::{Page, Pages};
 
 /// Clients at the same time; further ones wait in the listener's queue.
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 /// No client is served for longer; one that asks often connects anew.
 const LONGEST: Duration = Duration::from_secs(120);
 /// A client that asks nothing for this long is let go.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
+use crate::admin;
 use crate::capture::{self, Checkpoints, Context, Positions, Retry, Selection, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
@@ -177,6 +178,7 @@ pub fn watch_options(config: &Config) -> WatchOptions {
             orphan: leaks.orphan_after,
             half_closed: leaks.half_closed_after,
         },
+        clients: admin::CLIENTS as u64,
         heal: config.kernel.heal,
     }
 }

@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::fds::growing;
 use super::print::{print, table};
 use super::{or_dash, short};
 use crate::admin::{LeaksPage, client};
@@ -15,9 +16,10 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     if page.kernel == "none" {
         bail!("the agent runs without its kernel part, so it cannot tell what is leaked; its log says why");
     }
+    let found = !page.leaks.is_empty() || !page.growing.is_empty();
     if json {
         print(&text)?;
-    } else if page.leaks.is_empty() {
+    } else if !found {
         print("nothing is leaked\n")?;
     } else {
         let head = [
@@ -47,11 +49,14 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
                 row.peer.clone(),
             ]
         }));
-        print(&table(&rows))?;
+        if !page.leaks.is_empty() {
+            print(&table(&rows))?;
+        }
+        print(&growing(&page.growing))?;
     }
-    Ok(if page.leaks.is_empty() {
-        ExitCode::SUCCESS
-    } else {
+    Ok(if found {
         ExitCode::from(LEAKS)
+    } else {
+        ExitCode::SUCCESS
     })
 }

@@ -3,6 +3,7 @@
 mod check;
 mod connections;
 mod doctor;
+mod fds;
 mod leaks;
 mod print;
 mod run;
@@ -49,6 +50,15 @@ enum Command {
     Doctor {
         #[command(flatten)]
         sources: SourceArguments,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the running agent's descriptors by kind, and whether others count the same: exit 3 if not, or
+    /// if a kind only ever grows.
+    Fds {
+        #[command(flatten)]
+        admin: AdminArguments,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -100,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Check { sources } => check::check(&sources.into()),
         Command::Connections { admin, json } => shown(connections::show(&admin.admin, json)),
         Command::Doctor { sources, json } => doctor::doctor(&sources.into(), json),
+        Command::Fds { admin, json } => shown(fds::show(&admin.admin, json)),
         Command::Leaks { admin, json } => shown(leaks::show(&admin.admin, json)),
     }
 }

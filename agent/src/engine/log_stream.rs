@@ -33,10 +33,13 @@ pub enum Progress {
 }
 
 /// An open log stream. It owns its connection: dropping it, at whatever `await`, closes
-/// response, descriptor and register entry together.
+/// response, descriptor and register entry together; so does reading its end.
 #[derive(Debug)]
 pub struct LogStream {
-    socket: Socket,
+    /// Closed as soon as its end is read: its owner may have to wait before it knows what that end means.
+    socket: Option<Socket>,
+    inode: Inode,
+    opened: Instant,
     decoder: Decoder,
     /// The body's first bytes, which came along with the head.
     leftover: Vec<u8>,
@@ -47,17 +50,19 @@ impl LogStream {
         let RawBody { mut socket, transfer } = body;
         Self {
             leftover: socket.take_leftover(),
-            socket,
+            inode: socket.inode(),
+            opened: socket.opened(),
+            socket: Some(socket),
             decoder: Decoder::new(transfer, max_line_bytes),
         }
     }
 
     pub fn inode(&self) -> Inode {
-        self.socket.inode()
+        self.inode
     }
 
     pub fn opened(&self) -> Instant {
-        self.socket.opened()
+        self.opened
     }
 
     /// Waits until there is something to read *and* `room` for it, and lends each line that
@@ -68,34 +73,35 @@ impl LogStream {
         out: &mut impl FnMut(Line<'_>),
     ) -> Result<Progress, EngineError> {
         poll_fn(|cx| {
-            if self.decoder.has_ended() {
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.decoder.has_ended()) else {
                 return Poll::Ready(self.end());
-            }
+            };
             let room = room(cx);
-            self.socket.waits_for_room(room.is_pending());
+            socket.waits_for_room(room.is_pending());
             ready!(room);
             if !self.leftover.is_empty() {
                 let bytes = std::mem::take(&mut self.leftover);
                 self.decoder.feed(&bytes, out)?;
                 return Poll::Ready(Ok(Progress::Read(bytes.len())));
             }
-            BUFFER.with_borrow_mut(|buffer| {
+            let Self { decoder, .. } = self;
+            let read = BUFFER.with_borrow_mut(|buffer| {
                 let mut read = ReadBuf::new(buffer);
-                ready!(self.socket.poll_fill(cx, &mut read))?;
-                let bytes = read.filled();
-                if !bytes.is_empty() {
-                    self.decoder.feed(bytes, out)?;
-                    Poll::Ready(Ok(Progress::Read(bytes.len())))
-                } else {
-                    Poll::Ready(self.end())
-                }
+                ready!(socket.poll_fill(cx, &mut read))?;
+                decoder.feed(read.filled(), out)?;
+                Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
+            });
+            Poll::Ready(match ready!(read)? {
+                0 => self.end(),
+                bytes => Ok(Progress::Read(bytes)),
             })
         })
         .await
     }
 
     /// Nothing more comes.
-    fn end(&self) -> Result<Progress, EngineError> {
+    fn end(&mut self) -> Result<Progress, EngineError> {
+        self.socket = None;
         if self.decoder.is_complete() {
             Ok(Progress::Ended)
         } else {

@@ -9,7 +9,7 @@ use super::{
     loader::{ask, ask_two},
     mapped::Mapped,
     refusal::Refusal,
-    snapshot::{Drift, KindTotals, Witness},
+    snapshot::{Comparison, Drift, KindTotals, Witness},
     witness::{self, Counts},
 };
 
@@ -75,29 +75,37 @@ impl Descriptors {
         Ok(counts)
     }
 
-    /// Where the ledger and its witnesses differ. `None` where there was no quiet moment to compare them in.
-    /// A difference that is there for the second time is repaired.
+    /// Where the ledger and its witnesses differ, as [`Self::compare`] sees it. A difference that is there for the second
+    /// time is repaired.
     pub fn drift(&self, census: &RawTracePoint) -> Result<Option<Vec<Drift>>, Refusal> {
+        let Some(Comparison { drifts, .. }) = self.compare(census)? else {
+            return Ok(None);
+        };
+        if self.drifted.swap(!drifts.is_empty(), Ordering::Relaxed) && !drifts.is_empty() {
+            self.count(census, true)?;
+        }
+        Ok(Some(drifts))
+    }
+
+    /// Holds the ledger against its witnesses, and changes nothing. `None` where there was no quiet moment for it.
+    pub fn compare(&self, census: &RawTracePoint) -> Result<Option<Comparison>, Refusal> {
         for _ in 0..ATTEMPTS {
             let counted = self.count(census, false)?;
             let before: Vec<_> = self.read().collect();
             let proc = witness::count().map_err(|error| Refusal::new("read /proc/self/fd", &error))?;
             let again = self.count(census, false)?;
-            let after: Vec<_> = self.read().collect();
+            let fds: Vec<_> = self.read().collect();
             // Listing /proc takes a descriptor itself, for as long as it lasts.
             let moved = |(before, after): (&KindTotals, &KindTotals)| {
                 let own = u64::from(before.kind == Kind::File);
                 after.opened != before.opened + own || after.closed != before.closed + own
             };
-            if counted != again || before.iter().zip(&after).any(moved) {
+            if counted != again || before.iter().zip(&fds).any(moved) {
                 continue;
             }
-            let mut drifts = differences(Witness::Iterator, &after, &again);
-            drifts.extend(differences(Witness::Proc, &after, &proc));
-            if self.drifted.swap(!drifts.is_empty(), Ordering::Relaxed) && !drifts.is_empty() {
-                self.count(census, true)?;
-            }
-            return Ok(Some(drifts));
+            let mut drifts = differences(Witness::Iterator, &fds, &again);
+            drifts.extend(differences(Witness::Proc, &fds, &proc));
+            return Ok(Some(Comparison { fds, drifts }));
         }
         Ok(None)
     }

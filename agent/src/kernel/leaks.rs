@@ -180,6 +180,7 @@ mod tests {
             inode,
             fd: 7,
             descriptors: 1,
+            kind: crate::kernel::Kind::Unix,
             peer: "/run/docker.sock".into(),
             opened: SystemTime::UNIX_EPOCH,
             age: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use abi::{Answer, ERRNOS, LIMITED, Limited, Peer, SURVEY, State, Totals};
+use abi::{Answer, ERRNOS, Kind, LIMITED, Limited, Peer, SURVEY, State, Totals};
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError},
@@ -102,6 +102,7 @@ impl Ledger {
                         inode: answer.inode,
                         fd: fd as i32,
                         descriptors: 0,
+                        kind: kind(&answer.peer),
                         peer: peer_name(&answer.peer),
                         opened: now - age,
                         age,
@@ -214,6 +215,13 @@ fn unmapped(name: &str, error: &io::Error) -> Refusal {
 
 fn unreadable(error: &MapError) -> Refusal {
     Refusal::new("read the kernel's maps", error)
+}
+
+fn kind(peer: &Peer) -> Kind {
+    match libc::c_int::from(peer.family) {
+        libc::AF_INET | libc::AF_INET6 => Kind::Tcp,
+        _ => Kind::Unix,
+    }
 }
 
 /// The programs' clock, `bpf_ktime_get_boot_ns`.

@@ -47,6 +47,7 @@ pub struct LeakMetrics {
     pub leaked: IntGaugeVec,
     pub detected: IntCounterVec,
     pub healed: IntCounter,
+    pub fds_growing: IntGaugeVec,
 }
 
 impl LeakMetrics {
@@ -68,6 +69,12 @@ impl LeakMetrics {
                 registry,
                 "leaks_healed_total",
                 "Leaked connections that were ended by shutdown (kernel.heal).",
+            )?,
+            fds_growing: gauges(
+                registry,
+                "kernel_fds_growing",
+                "By how many the descriptors of a kind have grown, connections left out, where they only ever grow; else 0.",
+                &["kind"],
             )?,
         })
     }

@@ -6,6 +6,7 @@
 mod btf;
 mod conservation;
 mod descriptors;
+mod growth;
 mod layout;
 mod leaks;
 mod ledger;
@@ -29,10 +30,11 @@ use rustix::process::{Resource, getrlimit};
 
 pub use self::{
     conservation::conserve,
+    growth::Growing,
     leaks::{Detector, Leak, Patience, Reason},
     metrics::{DriftMetrics, LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},
-    snapshot::{Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
+    snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
     watch::{Leaks, WatchOptions, watch},
 };
 use self::{
@@ -130,6 +132,11 @@ impl Kernel {
     /// left no quiet moment to compare them in. A difference that is there twice running is repaired.
     pub fn drift(&self) -> Result<Option<Vec<Drift>>, Refusal> {
         self.descriptors.drift(raw_tracepoint(&self.programs(), "census")?)
+    }
+
+    /// The ledger of descriptors beside what its witnesses count; nothing is repaired. `None` as above.
+    pub fn compare(&self) -> Result<Option<Comparison>, Refusal> {
+        self.descriptors.compare(raw_tracepoint(&self.programs(), "census")?)
     }
 
     /// Runs `connect` on this thread, and notes the mark with the connections that it opens. If the mark cannot be set, `connect`

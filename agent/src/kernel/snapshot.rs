@@ -59,6 +59,22 @@ pub struct Drift {
     pub difference: i64,
 }
 
+/// The ledger of descriptors at a quiet moment, and where its witnesses counted otherwise then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    pub fds: Vec<KindTotals>,
+    pub drifts: Vec<Drift>,
+}
+
+impl Comparison {
+    /// What a witness has counted of a kind.
+    pub fn counted(&self, witness: Witness, totals: &KindTotals) -> u64 {
+        let same = |drift: &&Drift| drift.witness == witness && drift.kind == totals.kind;
+        let difference = self.drifts.iter().find(same).map_or(0, |drift| drift.difference);
+        totals.open.saturating_add_signed(-difference)
+    }
+}
+
 /// A connected socket that the process holds open.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -67,6 +83,8 @@ pub struct Connection {
     /// The lowest descriptor of it.
     pub fd: i32,
     pub descriptors: u32,
+    /// As what its descriptors are counted.
+    pub kind: Kind,
     pub peer: String,
     pub opened: SystemTime,
     pub age: Duration,

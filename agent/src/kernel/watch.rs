@@ -8,65 +8,82 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tracing::{info, warn};
 
+use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
-use super::{Connection, Kernel};
+use super::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
     pub interval: Duration,
     pub patience: Patience,
+    /// The most connections that the agent accepts by itself, see [`growth`].
+    pub clients: u64,
     /// End a leaked connection by `shutdown(2)`.
     pub heal: bool,
 }
 
-/// The leaks of the last scan, for whoever asks.
+/// What the last scan found, for whoever asks.
 #[derive(Clone, Debug, Default)]
-pub struct Leaks(Arc<Mutex<Vec<Leak>>>);
+pub struct Leaks(Arc<Mutex<Found>>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub leaks: Vec<Leak>,
+    pub growing: Vec<Growing>,
+}
 
 impl Leaks {
-    pub fn now(&self) -> Vec<Leak> {
+    pub fn now(&self) -> Found {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Leak>> {
+    fn lock(&self) -> MutexGuard<'_, Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Scans for as long as it is polled.
-pub async fn watch(kernel: Arc<Kernel>, register: Register, options: WatchOptions, metrics: LeakMetrics, leaks: Leaks) {
+pub async fn watch(kernel: Arc<Kernel>, register: Register, options: WatchOptions, metrics: LeakMetrics, found: Leaks) {
     let mut detector = Detector::new(options.patience);
+    let mut growth = Growth::new();
     let mut healed = HashSet::new();
     loop {
         tokio::time::sleep(options.interval).await;
         // The register is read after the kernel: what is closed in between is in neither, or only in the ledger, and
         // then gone at the next scan. Nothing else runs in between on the agent's one thread.
-        let connections = match kernel.snapshot() {
-            Ok(snapshot) => snapshot.connections,
+        let snapshot = match kernel.snapshot() {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 warn!(%error, "cannot scan for leaks");
                 continue;
             }
         };
-        let found = detector.scan(&connections, &register.snapshot(), Instant::now(), |leak| {
+        let now = Instant::now();
+        let leaks = detector.scan(&snapshot.connections, &register.snapshot(), now, |leak| {
             tell(leak);
             metrics.detected.with_label_values(&[leak.reason.as_str()]).inc();
         });
         for reason in Reason::ALL {
-            let count = found.iter().filter(|leak| leak.reason == reason).count();
+            let count = leaks.iter().filter(|leak| leak.reason == reason).count();
             metrics.leaked.with_label_values(&[reason.as_str()]).set(count as i64);
         }
+        let counts = growth::counts(&snapshot, options.clients);
+        let growing = growth.scan(counts, now, |kind| tell_growing(kind, now));
+        for kind in Kind::ALL {
+            let by = growing.iter().find(|one| one.kind == kind).map_or(0, |one| one.by);
+            metrics.fds_growing.with_label_values(&[kind.as_str()]).set(by as i64);
+        }
         if options.heal {
-            healed.retain(|inode| found.iter().any(|leak| leak.connection.inode == *inode));
-            for leak in &found {
+            healed.retain(|inode| leaks.iter().any(|leak| leak.connection.inode == *inode));
+            for leak in &leaks {
                 if healed.insert(leak.connection.inode) && heal(&leak.connection) {
                     metrics.healed.inc();
                 }
             }
         }
-        *leaks.lock() = found;
+        *found.lock() = Found { leaks, growing };
     }
 }
 
@@ -83,6 +100,17 @@ fn tell(leak: &Leak) {
             .and_then(|opening| opening.container.as_ref())
             .map_or("none", |id| id.short()),
         "a connection is leaked"
+    );
+}
+
+fn tell_growing(growing: &Growing, now: Instant) {
+    warn!(
+        kind = growing.kind.as_str(),
+        open = growing.open,
+        by = growing.by,
+        window = ?now.duration_since(growing.since),
+        per_hour = growing.per_hour(now).round(),
+        "descriptors of a kind only ever grow: they are leaked"
     );
 }
 
