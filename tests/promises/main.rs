@@ -14,4 +14,5 @@ mod rights;
 mod rotation;
 mod short_lived;
 mod shutdown;
+mod silence;
 mod standard_output;

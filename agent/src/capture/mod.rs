@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
+//! | `silence` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
@@ -20,6 +21,7 @@ mod own;
 mod positions;
 mod resume;
 mod selection;
+mod silence;
 mod slots;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub use containers::Capture;
 pub use metrics::Metrics;
 pub use positions::Positions;
 pub use selection::Selection;
+pub use silence::{Intervals, Probes};
 pub use slots::Slots;
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
@@ -63,6 +66,14 @@ impl Retry {
     }
 }
 
+/// How old a stream's connection gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    pub interval: Duration,
+    /// While it brings nothing.
+    pub idle_interval: Duration,
+}
+
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
@@ -79,7 +90,8 @@ pub struct Context {
     /// The `host` of every record.
     pub host: String,
     pub max_line_bytes: usize,
-    pub rotation_interval: Duration,
+    pub rotation: Rotation,
+    pub probes: Probes,
     pub retry: Retry,
 }
 
@@ -95,7 +107,7 @@ impl Context {
     /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that
     /// streams that began together do not rotate together.
     fn rotate_at(&self) -> Instant {
-        Instant::now() + self.rotation_interval.mul_f64(1.0 - 0.1 * fastrand::f64())
+        Instant::now() + self.rotation.interval.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
 }
 

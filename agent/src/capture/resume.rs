@@ -103,6 +103,12 @@ impl Position {
         self.seen.back().map(|seen| seen.time)
     }
 
+    /// Whether one of the last lines, or one that has begun, is of this time.
+    pub fn knows(&self, time: Time) -> bool {
+        let mut seen = self.seen.iter().rev().chain(&self.open);
+        self.begun == Some(time) || seen.any(|seen| seen.time == time)
+    }
+
     /// What to ask the engine for. With `tail`, only the end of the log is asked for: if it does not reach back to the
     /// last line that was taken, the replay finds a gap. Not so where a line has begun: its parts can be many.
     pub fn since(&self, tail: bool) -> Since {

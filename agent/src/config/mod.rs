@@ -102,6 +102,7 @@ pub struct Capture {
     pub exclude: Vec<Selector>,
     pub streams: Streams,
     pub rotation: Rotation,
+    pub silence: Silence,
     /// A longer line is cut there.
     #[serde(serialize_with = "exactly")]
     pub max_line_bytes: ByteSize,
@@ -146,9 +147,23 @@ pub struct Streams {
 pub struct Rotation {
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
+    /// For a stream that has brought no line since it was opened.
+    #[serde(with = "humantime_serde")]
+    pub idle_interval: Duration,
     /// Connections beyond `streams.max_concurrent` that rotations may hold: the new one is
     /// open before the old one closes.
     pub max_concurrent: usize,
+}
+
+/// When the engine is asked whether a silent stream misses something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Silence {
+    /// The silence before the first question; each pause until the next is twice as long.
+    #[serde(with = "humantime_serde")]
+    pub probe_after: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_interval: Duration,
 }
 
 /// The kernel half.
@@ -294,6 +309,7 @@ impl Default for Capture {
             exclude: Vec::new(),
             streams: Streams::default(),
             rotation: Rotation::default(),
+            silence: Silence::default(),
             max_line_bytes: ByteSize::mib(1),
             coalesce: Duration::from_millis(10),
         }
@@ -310,7 +326,17 @@ impl Default for Rotation {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(300),
+            idle_interval: Duration::from_secs(3600),
             max_concurrent: 2,
+        }
+    }
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            probe_after: Duration::from_secs(5),
+            max_interval: Duration::from_secs(60),
         }
     }
 }

@@ -44,6 +44,9 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.pool.wait_timeout", docker.pool.wait_timeout),
         ("docker.retry.initial_delay", docker.retry.initial_delay),
         ("capture.rotation.interval", config.capture.rotation.interval),
+        ("capture.rotation.idle_interval", config.capture.rotation.idle_interval),
+        ("capture.silence.probe_after", config.capture.silence.probe_after),
+        ("capture.silence.max_interval", config.capture.silence.max_interval),
         ("delivery.flush_interval", config.delivery.flush_interval),
         ("kernel.leaks.scan_interval", config.kernel.leaks.scan_interval),
         ("docker.retry.max_delay", config.docker.retry.max_delay),
@@ -93,6 +96,16 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         capture.rotation.interval >= Duration::from_millis(100),
         "capture.rotation.interval",
         "must be at least 100ms",
+    );
+    require(
+        capture.silence.probe_after >= Duration::from_millis(100),
+        "capture.silence.probe_after",
+        "must be at least 100ms",
+    );
+    require(
+        capture.silence.max_interval >= capture.silence.probe_after,
+        "capture.silence.max_interval",
+        "must not be shorter than capture.silence.probe_after",
     );
     require(
         capture.rotation.max_concurrent >= 1,

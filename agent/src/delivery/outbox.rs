@@ -151,6 +151,11 @@ impl Outbox {
         self.poll_until(cx, |state| state.in_flight < max)
     }
 
+    /// Whether what one read brings may be pushed now.
+    pub fn has_room(&self) -> bool {
+        self.shared.lock().in_flight < self.shared.bounds.max_batches
+    }
+
     /// Ready when `holds` is true; looked at again each time that a batch is done.
     fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
         let mut state = self.shared.lock();
