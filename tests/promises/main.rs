@@ -7,6 +7,7 @@ mod engine_absent;
 mod engine_restart;
 mod leaks;
 mod metrics;
+mod multiline;
 mod namespaces;
 mod record;
 mod restart;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
-use crate::capture::{self, Checkpoints, Context, Intervals, Positions, Probes, Retry, Rotation, Selection, Slots};
+use crate::capture::{
+    self, Checkpoints, Context, Intervals, Options, Positions, Probes, Retry, Rotation, Selection, Slots,
+};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
@@ -146,6 +148,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
         positions,
         unseen_since,
         selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
+        options: Options::new(&capture.multiline).context("capture.multiline")?,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,

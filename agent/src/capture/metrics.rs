@@ -24,6 +24,7 @@ pub struct Metrics {
     pub truncated: IntCounter,
     pub gaps: IntCounterVec,
     pub stalls: IntCounterVec,
+    pub merged: IntCounterVec,
     pub probes: IntCounterVec,
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
@@ -104,6 +105,12 @@ impl Metrics {
                 "Log streams that were silent while their container wrote, and were opened again.",
                 &["container"],
             )?,
+            merged: counters(
+                registry,
+                "lines_merged_total",
+                "Lines that went on in the record of a line before: records are lines less these.",
+                &["container"],
+            )?,
             probes: counters(
                 registry,
                 "stream_probes_total",
@@ -171,6 +178,13 @@ impl Series {
         self.all.stalls.with_label_values(&[&self.name]).inc();
     }
 
+    /// So many lines went on in a record.
+    pub fn merged(&self, lines: u32) {
+        if lines > 0 {
+            self.all.merged.with_label_values(&[&self.name]).inc_by(lines.into());
+        }
+    }
+
     pub fn has_gap(&self) -> bool {
         self.all.gaps.with_label_values(&[&self.name]).get() > 0
     }
@@ -210,5 +224,6 @@ impl Drop for Series {
         let _ = self.all.lag.remove_label_values(&[&self.name]);
         let _ = self.all.gaps.remove_label_values(&[&self.name]);
         let _ = self.all.stalls.remove_label_values(&[&self.name]);
+        let _ = self.all.merged.remove_label_values(&[&self.name]);
     }
 }

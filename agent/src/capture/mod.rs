@@ -6,10 +6,13 @@
 //! | `follower` | one container, from its first line to its removal |
 //! | `silence` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
+//! | `multiline` | several lines as one record |
+//! | `options` | how a container's lines are treated |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
+//! | `unsettled` | where the sinks' order is not the log's |
 //! | `own` | which container is the agent's own |
 
 mod captured;
@@ -17,12 +20,15 @@ mod checkpoint;
 mod containers;
 mod follower;
 mod metrics;
+mod multiline;
+mod options;
 mod own;
 mod positions;
 mod resume;
 mod selection;
 mod silence;
 mod slots;
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +45,7 @@ use crate::register::{Inode, Register, Site};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
+pub use options::Options;
 pub use positions::Positions;
 pub use selection::Selection;
 pub use silence::{Intervals, Probes};
@@ -83,6 +90,7 @@ pub struct Context {
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
     pub selection: Selection,
+    pub options: Options,
     pub slots: Slots,
     pub pace: Arc<Pace>,
     pub metrics: Arc<Metrics>,

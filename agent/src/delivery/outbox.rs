@@ -192,9 +192,18 @@ impl Outbox {
 
     /// Adds a record. Its batch is handed over when it is full.
     pub fn push(&self, line: &Line<'_>, tail: &Tail) {
+        self.add(line, None, tail);
+    }
+
+    /// Adds a record that was put together from so many lines, one or more.
+    pub fn push_merged(&self, line: &Line<'_>, lines: u32, tail: &Tail) {
+        self.add(line, Some(lines), tail);
+    }
+
+    fn add(&self, line: &Line<'_>, lines: Option<u32>, tail: &Tail) {
         let mut state = self.shared.lock();
         let State { encoder, bytes, .. } = &mut *state;
-        encoder.encode(line, tail, bytes);
+        encoder.encode(line, lines, tail, bytes);
         let full = bytes.len() >= self.shared.bounds.batch_bytes;
         state.records += 1;
         if state.records == 1 {

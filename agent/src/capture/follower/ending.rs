@@ -25,7 +25,8 @@ impl Follower {
             self.whole = Some(starts);
         }
         let pause = self.next_pause();
-        let is_over = timeout(pause, self.life.wait_for(|life| life.is_over())).await.is_ok();
+        let over = timeout(pause, self.life.wait_for(|life| life.is_over()));
+        let is_over = self.captured.while_waiting(async { over.await.is_ok() }).await;
         if !is_over {
             return End::EndedEarly;
         }
@@ -45,6 +46,7 @@ impl Follower {
             }
         };
         self.captured.position.set_begun(None);
+        self.captured.flush();
         self.publish();
         match finished {
             Ok(()) => End::Died,

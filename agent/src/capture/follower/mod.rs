@@ -93,6 +93,7 @@ impl Follower {
         let mut read_to = 0;
         loop {
             let Some(started) = self.next_start(read_to).await else {
+                self.captured.flush();
                 self.context.positions.forget(&self.container.id);
                 if self.captured.series.has_gap() {
                     // To be scraped at least once.
@@ -117,6 +118,7 @@ impl Follower {
                         );
                         self.captured.series.gap();
                     }
+                    self.captured.flush();
                     self.context.positions.forget(&self.container.id);
                     read_to = started;
                 }
@@ -152,27 +154,20 @@ impl Follower {
     }
 
     /// Waits for a slot, and shows how far behind the container falls meanwhile.
-    async fn slot(&self) -> Slot {
-        let errors = &self.context.metrics.errors;
-        let mut slot = pin!(
-            self.context
-                .slots
-                .take(|| errors.with_label_values(&["pool_full"]).inc())
-        );
+    async fn slot(&mut self) -> Slot {
+        let context = Arc::clone(&self.context);
+        let waits = || context.metrics.errors.with_label_values(&["pool_full"]).inc();
+        let mut slot = pin!(context.slots.take(waits));
         loop {
-            match timeout(LAG_SHOWN, &mut slot).await {
+            match self.captured.while_waiting(timeout(LAG_SHOWN, &mut slot)).await {
                 Ok(slot) => return slot,
                 Err(_) => self.captured.show_lag(),
             }
         }
     }
 
-    /// Lets the position be saved. Before anything is awaited: what is handed over and what
-    /// is published always belong together.
     fn publish(&self) {
-        self.context
-            .positions
-            .publish(&self.container.id, &self.captured.position);
+        self.captured.publish();
     }
 
     fn not_opened(&mut self, error: EngineError) -> End {
@@ -207,7 +202,8 @@ impl Follower {
     /// Waits before the next attempt: longer each time, but not when there is news.
     async fn pause(&mut self) {
         let pause = self.next_pause();
-        let _ = timeout(pause, self.life.changed()).await;
+        let news = timeout(pause, self.life.changed());
+        let _ = self.captured.while_waiting(news).await;
     }
 
     fn next_pause(&mut self) -> Duration {

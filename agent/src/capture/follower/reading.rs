@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::super::captured::until;
 use super::super::silence::Silence;
 use super::super::slots::TURN;
 use super::{End, Follower};
@@ -62,6 +63,7 @@ impl Follower {
                 self.retire(old);
                 timer.as_mut().reset(context.rotate_at());
             }
+            let deadline = self.captured.deadline();
             let captured = &mut self.captured;
             let mut take = |line: Line<'_>| captured.take(&line);
             tokio::select! {
@@ -103,6 +105,7 @@ impl Follower {
                         opening = Some(self.open_another());
                     }
                 }
+                () = until(deadline) => self.captured.flush_due(),
                 () = wanted.as_mut(), if !is_wanted => is_wanted = true,
                 () = turn_over.as_mut(), if is_wanted => {
                     if context.slots.may_give_up() {
