@@ -36,6 +36,9 @@ fn launch(engine: &Engine, shim: &Shim, rotation: &'static str, heal: &str) -> A
         .environment("LOG_CAPTURER_KERNEL_LEAKS_HALF_CLOSED_AFTER", "3s")
         .environment("LOG_CAPTURER_DOCKER_POOL_IDLE_TIMEOUT", "3s")
         .environment("LOG_CAPTURER_KERNEL_HEAL", heal)
+        // A stream that was made deaf is to stay so.
+        .environment("LOG_CAPTURER_CAPTURE_SILENCE_PROBE_AFTER", "1h")
+        .environment("LOG_CAPTURER_CAPTURE_SILENCE_MAX_INTERVAL", "1h")
         .start();
     agent.wait_ready();
     agent

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
 use crate::admin;
-use crate::capture::{self, Checkpoints, Context, Positions, Retry, Selection, Slots};
+use crate::capture::{
+    self, Checkpoints, Context, Intervals, Options, Positions, Probes, Retry, Rotation, Selection, Slots,
+};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
@@ -147,6 +149,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
         positions,
         unseen_since,
         selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
+        options: Options::new(&capture.multiline).context("capture.multiline")?,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,
@@ -162,7 +165,14 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
         }),
         host: config.host.clone(),
         max_line_bytes: usize::try_from(capture.max_line_bytes.as_u64())?,
-        rotation_interval: capture.rotation.interval,
+        rotation: Rotation {
+            interval: capture.rotation.interval,
+            idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),
+        },
+        probes: Probes::new(Intervals {
+            probe_after: capture.silence.probe_after,
+            max_interval: capture.silence.max_interval,
+        }),
         retry: Retry {
             initial_delay: config.docker.retry.initial_delay,
             max_delay: config.docker.retry.max_delay,

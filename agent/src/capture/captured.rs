@@ -1,19 +1,27 @@
 //! What has been taken from a container's log: each line that comes is recognised, or noted and handed on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Context;
 use super::metrics::Series;
+use super::multiline::Multiline;
 use super::resume::{Position, Recent, Replay, Verdict};
 use crate::delivery::Tail;
 use crate::engine::Since;
-use crate::record::{Container, Line};
+use crate::record::{Container, ContainerId, Line, Time};
 
 /// What has been taken from the log, and where it goes.
 pub struct Captured {
     context: Arc<Context>,
+    id: ContainerId,
+    /// What the sinks had before is older.
+    began: Time,
+    /// Where several lines can be one record.
+    multiline: Option<Multiline>,
     pub position: Position,
     pub tail: Tail,
     pub series: Series,
@@ -32,6 +40,9 @@ impl Captured {
     /// Goes on where the container was left off.
     pub fn new(context: &Arc<Context>, container: &Container) -> Self {
         Self {
+            id: container.id.clone(),
+            began: Time::now(),
+            multiline: context.options.multiline(container),
             tail: Tail::new(container, &context.host),
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),
@@ -73,58 +84,164 @@ impl Captured {
         if self.falls_short {
             return;
         }
-        if !self.is_new(line) {
-            return;
+        match self.place(line) {
+            Place::Known => {}
+            Place::Waited => self.hand_on(line),
+            Place::New => {
+                self.position.note(line);
+                self.hand_on(line);
+            }
         }
-        self.position.note(line);
-        self.hand_on(line);
     }
 
     /// A line has come that never got its line feed: the container has ended.
     pub fn take_open(&mut self, line: &Line<'_>) {
-        if !self.falls_short && self.is_new(line) {
+        if !self.falls_short && self.place(line) == Place::New {
             self.position.note_open(line);
             self.hand_on(line);
         }
     }
 
-    /// Whether a line was not taken before.
-    fn is_new(&mut self, line: &Line<'_>) -> bool {
+    fn place(&mut self, line: &Line<'_>) -> Place {
+        let deduplicated = &self.context.metrics.deduplicated;
         let Some(replay) = &mut self.replay else {
             let repeats = self.recent.repeats(line);
-            self.context.metrics.deduplicated.inc_by(repeats.into());
-            return !repeats;
+            deduplicated.inc_by(repeats.into());
+            return if repeats { Place::Known } else { Place::New };
         };
-        match replay.judge(line) {
+        let place = match replay.judge(line) {
+            Verdict::Seen if self.position.unsettled.is_waiting(line) => Place::Waited,
             Verdict::Seen => {
-                self.context.metrics.deduplicated.inc();
-                return false;
+                deduplicated.inc();
+                Place::Known
             }
             Verdict::NewAfterGap if self.tail_only => {
                 self.falls_short = true;
-                return false;
+                return Place::Known;
             }
             Verdict::NewAfterGap => {
-                warn!(
-                    container = self.series.name(),
-                    "the last lines were not found again: lines may be missing"
-                );
-                self.series.gap();
+                self.position.unsettled.give_up_waiting();
+                self.lines_are_missing();
+                Place::New
             }
-            Verdict::New => {}
+            Verdict::New => Place::New,
+        };
+        self.replay.take_if(|replay| replay.is_over());
+        if self.has_caught_up() && self.position.unsettled.give_up_waiting() {
+            self.lines_are_missing();
         }
-        if replay.is_over() {
-            self.replay = None;
-        }
-        true
+        place
+    }
+
+    fn lines_are_missing(&self) {
+        warn!(
+            container = self.series.name(),
+            "the last lines were not found again: lines may be missing"
+        );
+        self.series.gap();
     }
 
     fn hand_on(&mut self, line: &Line<'_>) {
+        if !self.position.unsettled.is_empty() {
+            if line.time > self.began {
+                self.position.unsettled.give_up_written();
+            }
+            if self.position.unsettled.is_written(line) {
+                self.context.metrics.deduplicated.inc();
+                return;
+            }
+        }
         self.new += 1;
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {
             self.context.metrics.truncated.inc();
         }
-        self.context.outbox.push(line, &self.tail);
+        match &mut self.multiline {
+            None => self.context.outbox.push(line, &self.tail),
+            Some(multiline) => {
+                let mut out = deliver(&self.context, &self.tail, &self.series);
+                multiline.push(line, &mut out);
+            }
+        }
+    }
+
+    /// Lets the position be saved. Before anything is awaited: what is handed over and what is published always belong
+    /// together.
+    pub fn publish(&self) {
+        let waiting = self.multiline.iter().flat_map(Multiline::waiting);
+        self.context.positions.publish(&self.id, &self.position, waiting);
+    }
+
+    /// When [`Captured::flush_due`] has something to do, if nothing comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.multiline.as_ref()?.deadline()
+    }
+
+    /// Ends the records that nothing was added to for a while.
+    pub fn flush_due(&mut self) {
+        let Some(multiline) = &mut self.multiline else {
+            return;
+        };
+        let mut out = deliver(&self.context, &self.tail, &self.series);
+        multiline.flush_due(Instant::now(), &mut out);
+        self.publish();
+    }
+
+    /// Ends all records: nothing more comes. To be published with what is noted.
+    pub fn flush(&mut self) {
+        if let Some(multiline) = &mut self.multiline {
+            let mut out = deliver(&self.context, &self.tail, &self.series);
+            multiline.flush(&mut out);
+        }
+    }
+
+    /// Waits for something else than lines, and ends each record when it is due.
+    pub async fn while_waiting<T>(&mut self, something: impl Future<Output = T>) -> T {
+        let mut something = pin!(something);
+        loop {
+            tokio::select! {
+                it = &mut something => return it,
+                () = until(self.deadline()) => self.flush_due(),
+            }
+        }
     }
 }
+
+/// Waits for ever where there is no deadline.
+pub async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where records of several lines go.
+fn deliver<'a>(context: &'a Context, tail: &'a Tail, series: &'a Series) -> impl FnMut(&Line<'_>, u32) + 'a {
+    |line, lines| {
+        context.outbox.push_merged(line, lines, tail);
+        series.merged(lines - 1);
+    }
+}
+
+impl Drop for Captured {
+    /// The agent is stopped: what was read is delivered.
+    fn drop(&mut self) {
+        if self.deadline().is_some() {
+            self.flush();
+            self.publish();
+        }
+    }
+}
+
+/// What a line is to what was taken before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It was taken.
+    Known,
+    /// It was read before, and no sink has it.
+    Waited,
+    New,
+}
+
+#[cfg(test)]
+mod tests;

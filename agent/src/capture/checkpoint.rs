@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::positions::Positions;
 use super::resume::Position;
 use crate::delivery::{Decoded, Outbox};
-use crate::record::{ContainerId, Line, Time};
+use crate::record::{ContainerId, Time};
 use crate::sink::{File, FileEnd};
 use crate::state::{StateDir, StateError};
 
@@ -99,21 +99,8 @@ impl Checkpoint {
             let mut records = 0_u64;
             file.recover(from, |record| {
                 records += 1;
-                if let Some(Decoded {
-                    container,
-                    time,
-                    stream,
-                    bytes,
-                    truncated,
-                }) = Decoded::from_json(record)
-                {
-                    let line = Line {
-                        time,
-                        stream,
-                        bytes: &bytes,
-                        truncated,
-                    };
-                    positions.recovered(container, &line);
+                if let Some(record) = Decoded::from_json(record) {
+                    positions.recovered(&record);
                 }
             })?;
             if records > 0 {

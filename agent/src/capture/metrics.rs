@@ -23,6 +23,9 @@ pub struct Metrics {
     pub deduplicated: IntCounter,
     pub truncated: IntCounter,
     pub gaps: IntCounterVec,
+    pub stalls: IntCounterVec,
+    pub merged: IntCounterVec,
+    pub probes: IntCounterVec,
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
     bearers: Mutex<HashMap<String, usize>>,
@@ -96,6 +99,25 @@ impl Metrics {
                 "Resumes at which the last lines were not found again: lines may be missing.",
                 &["container"],
             )?,
+            stalls: counters(
+                registry,
+                "stream_stalls_total",
+                "Log streams that were silent while their container wrote, and were opened again.",
+                &["container"],
+            )?,
+            merged: counters(
+                registry,
+                "lines_merged_total",
+                "Lines that went on in the record of a line before: records are lines less these.",
+                &["container"],
+            )?,
+            probes: counters(
+                registry,
+                "stream_probes_total",
+                "Questions for the last record of a silent stream's log: it was known (quiet), or not (newer), or there \
+                 was no answer (unanswered).",
+                &["outcome"],
+            )?,
             bearers: Mutex::default(),
         })
     }
@@ -152,6 +174,17 @@ impl Series {
         self.all.gaps.with_label_values(&[&self.name]).inc();
     }
 
+    pub fn stalled(&self) {
+        self.all.stalls.with_label_values(&[&self.name]).inc();
+    }
+
+    /// So many lines went on in a record.
+    pub fn merged(&self, lines: u32) {
+        if lines > 0 {
+            self.all.merged.with_label_values(&[&self.name]).inc_by(lines.into());
+        }
+    }
+
     pub fn has_gap(&self) -> bool {
         self.all.gaps.with_label_values(&[&self.name]).get() > 0
     }
@@ -190,5 +223,7 @@ impl Drop for Series {
         }
         let _ = self.all.lag.remove_label_values(&[&self.name]);
         let _ = self.all.gaps.remove_label_values(&[&self.name]);
+        let _ = self.all.stalls.remove_label_values(&[&self.name]);
+        let _ = self.all.merged.remove_label_values(&[&self.name]);
     }
 }

@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
+//! | `silence` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
+//! | `multiline` | several lines as one record |
+//! | `options` | how a container's lines are treated |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
+//! | `unsettled` | where the sinks' order is not the log's |
 //! | `own` | which container is the agent's own |
 
 mod captured;
@@ -16,11 +20,15 @@ mod checkpoint;
 mod containers;
 mod follower;
 mod metrics;
+mod multiline;
+mod options;
 mod own;
 mod positions;
 mod resume;
 mod selection;
+mod silence;
 mod slots;
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +45,10 @@ use crate::register::{Inode, Register, Site};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
+pub use options::Options;
 pub use positions::Positions;
 pub use selection::Selection;
+pub use silence::{Intervals, Probes};
 pub use slots::Slots;
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
@@ -63,6 +73,14 @@ impl Retry {
     }
 }
 
+/// How old a stream's connection gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    pub interval: Duration,
+    /// While it brings nothing.
+    pub idle_interval: Duration,
+}
+
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
@@ -72,6 +90,7 @@ pub struct Context {
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
     pub selection: Selection,
+    pub options: Options,
     pub slots: Slots,
     pub pace: Arc<Pace>,
     pub metrics: Arc<Metrics>,
@@ -79,7 +98,8 @@ pub struct Context {
     /// The `host` of every record.
     pub host: String,
     pub max_line_bytes: usize,
-    pub rotation_interval: Duration,
+    pub rotation: Rotation,
+    pub probes: Probes,
     pub retry: Retry,
 }
 
@@ -95,7 +115,7 @@ impl Context {
     /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that
     /// streams that began together do not rotate together.
     fn rotate_at(&self) -> Instant {
-        Instant::now() + self.rotation_interval.mul_f64(1.0 - 0.1 * fastrand::f64())
+        Instant::now() + self.rotation.interval.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::resume::Position;
-use crate::record::{ContainerId, Line};
+use super::resume::{Position, Seen};
+use crate::delivery::Decoded;
+use crate::record::ContainerId;
 
 /// Shared between the followers, who move their own, and whoever saves them all.
 #[derive(Clone, Debug, Default)]
@@ -34,23 +35,29 @@ impl Positions {
         self.lock().all.contains_key(container)
     }
 
-    /// Follows a container's reader, after each read that brought lines.
-    pub fn publish(&self, container: &ContainerId, position: &Position) {
+    /// Follows a container's reader, after each read that brought lines, of which some wait for the rest of their record.
+    pub fn publish(&self, container: &ContainerId, position: &Position, waiting: impl Iterator<Item = Seen>) {
         let mut inner = self.lock();
         inner.changed = true;
-        match inner.all.get_mut(container) {
-            Some(known) => known.clone_from(position),
-            None => {
-                inner.all.insert(container.clone(), position.clone());
+        let known = match inner.all.get_mut(container) {
+            Some(known) => {
+                known.clone_from(position);
+                known
             }
-        }
+            None => inner.all.entry(container.clone()).or_insert_with(|| position.clone()),
+        };
+        known.unsettled.wait(waiting);
     }
 
-    /// Moves on by a line that a sink already has, though the last checkpoint did not know.
-    pub fn recovered(&self, container: ContainerId, line: &Line<'_>) {
+    /// Moves on by a record that a sink already has, though the last checkpoint did not know.
+    pub fn recovered(&self, record: &Decoded) {
         let mut inner = self.lock();
         inner.changed = true;
-        inner.all.entry(container).or_default().note(line);
+        let position = inner.all.entry(record.container.clone()).or_default();
+        match record.lines {
+            None => position.note(&record.line()),
+            Some(_) => position.unsettled.found(record.stream, &record.bytes),
+        }
     }
 
     /// Forgets all containers but those for which `there` says true.

@@ -20,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
+use super::unsettled::Unsettled;
 use crate::engine::Since;
 use crate::record::{Line, Stream, Time};
 
@@ -36,21 +37,25 @@ const TAIL: u32 = 2_000;
 
 /// A line as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Seen {
-    time: Time,
-    print: u64,
+pub struct Seen {
+    pub time: Time,
+    pub print: u64,
 }
 
 impl Seen {
-    fn of(line: &Line<'_>) -> Self {
-        let stream = match line.stream {
+    pub fn of(line: &Line<'_>) -> Self {
+        Self {
+            time: line.time,
+            print: Self::print(line.stream, line.bytes),
+        }
+    }
+
+    pub fn print(stream: Stream, bytes: &[u8]) -> u64 {
+        let stream = match stream {
             Stream::Stdout => 0,
             Stream::Stderr => 1,
         };
-        Self {
-            time: line.time,
-            print: XxHash3_64::oneshot(line.bytes) ^ stream,
-        }
+        XxHash3_64::oneshot(bytes) ^ stream
     }
 }
 
@@ -65,6 +70,8 @@ pub struct Position {
     /// Lines that were taken without their line feed, because the container had ended. They come again when a later line
     /// of their stream ends them, which can be behind others.
     open: Vec<Seen>,
+    #[serde(default, skip_serializing_if = "Unsettled::is_empty")]
+    pub unsettled: Unsettled,
 }
 
 impl Position {
@@ -95,7 +102,7 @@ impl Position {
 
     /// Whether no line was ever taken.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty() && self.open.is_empty()
+        self.seen.is_empty() && self.open.is_empty() && self.unsettled.is_empty()
     }
 
     /// The time of the last line that was taken.
@@ -103,20 +110,32 @@ impl Position {
         self.seen.back().map(|seen| seen.time)
     }
 
+    /// Whether one of the last lines, or one that has begun, is of this time.
+    pub fn knows(&self, time: Time) -> bool {
+        let mut seen = self.seen.iter().rev().chain(&self.open);
+        self.begun == Some(time) || seen.any(|seen| seen.time == time)
+    }
+
     /// What to ask the engine for. With `tail`, only the end of the log is asked for: if it does not reach back to the
-    /// last line that was taken, the replay finds a gap. Not so where a line has begun: its parts can be many.
+    /// last line that was taken, the replay finds a gap. Not so where a line has begun, as its parts can be many, or where
+    /// lines wait.
     pub fn since(&self, tail: bool) -> Since {
         if self.seen.is_empty() {
             return Since::Beginning;
         }
-        if tail && self.begun.is_none() {
+        if tail && self.ends_at_last() {
             return Since::Tail(TAIL);
         }
         let times = self.seen.iter().chain(&self.open).map(|seen| seen.time);
-        match times.chain(self.begun).min() {
+        match times.chain(self.begun).chain(self.unsettled.earliest()).min() {
             Some(earliest) => Since::Time(Time(earliest.0.saturating_sub(MARGIN_NANOS))),
             None => Since::Beginning,
         }
+    }
+
+    /// Whether nothing before the last line is still wanted.
+    fn ends_at_last(&self) -> bool {
+        self.begun.is_none() && !self.unsettled.has_waiting()
     }
 
     /// Recognises what a stream that was opened with [`Position::since`] replays.
@@ -130,7 +149,7 @@ impl Position {
             open: self.open.clone(),
             last: self.seen.back().copied(),
             forgotten: self.forgotten,
-            left: if tail && self.begun.is_none() { TAIL } else { u32::MAX },
+            left: if tail && self.ends_at_last() { TAIL } else { u32::MAX },
             live: false,
         })
     }

@@ -16,7 +16,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Problem, Sources};
-pub use pattern::{PatternError, pattern};
+pub use pattern::{PatternError, expression, pattern};
 
 /// The engine's socket where nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -102,6 +102,8 @@ pub struct Capture {
     pub exclude: Vec<Selector>,
     pub streams: Streams,
     pub rotation: Rotation,
+    pub silence: Silence,
+    pub multiline: Multiline,
     /// A longer line is cut there.
     #[serde(serialize_with = "exactly")]
     pub max_line_bytes: ByteSize,
@@ -146,9 +148,48 @@ pub struct Streams {
 pub struct Rotation {
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
+    /// For a stream that has brought no line since it was opened.
+    #[serde(with = "humantime_serde")]
+    pub idle_interval: Duration,
     /// Connections beyond `streams.max_concurrent` that rotations may hold: the new one is
     /// open before the old one closes.
     pub max_concurrent: usize,
+}
+
+/// When the engine is asked whether a silent stream misses something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Silence {
+    /// The silence before the first question; each pause until the next is twice as long.
+    #[serde(with = "humantime_serde")]
+    pub probe_after: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_interval: Duration,
+}
+
+/// Records of several lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Multiline {
+    /// The first that matches a container counts.
+    pub rules: Vec<MultilineRule>,
+    /// Nothing came for so long: the record has ended.
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+    /// What would be longer goes on in another record.
+    #[serde(serialize_with = "exactly")]
+    pub max_bytes: ByteSize,
+    pub max_lines: usize,
+}
+
+/// For the containers that match, all of them if nothing is given but `start`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultilineRule {
+    /// An expression; a line in which it matches is the first of a record.
+    pub start: String,
+    #[serde(default)]
+    pub containers: Selector,
 }
 
 /// The kernel half.
@@ -294,6 +335,8 @@ impl Default for Capture {
             exclude: Vec::new(),
             streams: Streams::default(),
             rotation: Rotation::default(),
+            silence: Silence::default(),
+            multiline: Multiline::default(),
             max_line_bytes: ByteSize::mib(1),
             coalesce: Duration::from_millis(3),
         }
@@ -310,7 +353,28 @@ impl Default for Rotation {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(300),
+            idle_interval: Duration::from_secs(3600),
             max_concurrent: 2,
+        }
+    }
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            probe_after: Duration::from_secs(5),
+            max_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Multiline {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            max_delay: Duration::from_secs(1),
+            max_bytes: ByteSize::kib(256),
+            max_lines: 500,
         }
     }
 }

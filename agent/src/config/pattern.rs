@@ -1,8 +1,10 @@
 //! Patterns for names.
 
 use globset::GlobBuilder;
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
+/// Bytes of a compiled expression, and of what is kept of its states.
+const SIZE: usize = 1 << 20;
 const REGEX: &str = "regex:";
 
 /// What is wrong with a pattern.
@@ -28,5 +30,22 @@ pub fn pattern(text: &str) -> Result<Regex, PatternError> {
                 .to_owned()
         }
     };
-    Regex::new(&expression).map_err(|error| failed(error.to_string()))
+    compile(text, &expression)
+}
+
+/// An expression that may match anywhere in a text.
+pub fn expression(text: &str) -> Result<Regex, PatternError> {
+    compile(text, text)
+}
+
+/// Containers bring expressions of their own: what one may cost is bounded.
+fn compile(text: &str, expression: &str) -> Result<Regex, PatternError> {
+    RegexBuilder::new(expression)
+        .size_limit(SIZE)
+        .dfa_size_limit(SIZE)
+        .build()
+        .map_err(|error| PatternError {
+            pattern: text.to_owned(),
+            reason: error.to_string(),
+        })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::load::{Place, Problem};
-use super::{Config, Selector, Sink, pattern};
+use super::{Config, Selector, Sink, expression, pattern};
 
 /// No duration here has a use beyond it, and a clock cannot count on for ever.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -44,6 +44,9 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.pool.wait_timeout", docker.pool.wait_timeout),
         ("docker.retry.initial_delay", docker.retry.initial_delay),
         ("capture.rotation.interval", config.capture.rotation.interval),
+        ("capture.rotation.idle_interval", config.capture.rotation.idle_interval),
+        ("capture.silence.probe_after", config.capture.silence.probe_after),
+        ("capture.silence.max_interval", config.capture.silence.max_interval),
         ("delivery.flush_interval", config.delivery.flush_interval),
         ("kernel.leaks.scan_interval", config.kernel.leaks.scan_interval),
         ("docker.retry.max_delay", config.docker.retry.max_delay),
@@ -84,6 +87,28 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
             require(false, key, &error.to_string());
         }
     }
+    let multiline = &capture.multiline;
+    for rule in &multiline.rules {
+        let patterns = rule.containers.patterns().filter_map(|text| pattern(text).err());
+        for error in patterns.chain(expression(&rule.start).err()) {
+            require(false, "capture.multiline.rules", &error.to_string());
+        }
+    }
+    require(
+        (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&multiline.max_delay),
+        "capture.multiline.max_delay",
+        "must be from 1ms to 60s",
+    );
+    require(
+        (1 << 10..=64 << 20).contains(&multiline.max_bytes.as_u64()),
+        "capture.multiline.max_bytes",
+        "must be from 1KiB to 64MiB",
+    );
+    require(
+        (2..=10_000).contains(&multiline.max_lines),
+        "capture.multiline.max_lines",
+        "must be from 2 to 10000",
+    );
     require(
         (1..=10_000).contains(&capture.streams.max_concurrent),
         "capture.streams.max_concurrent",
@@ -93,6 +118,16 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         capture.rotation.interval >= Duration::from_millis(100),
         "capture.rotation.interval",
         "must be at least 100ms",
+    );
+    require(
+        capture.silence.probe_after >= Duration::from_millis(100),
+        "capture.silence.probe_after",
+        "must be at least 100ms",
+    );
+    require(
+        capture.silence.max_interval >= capture.silence.probe_after,
+        "capture.silence.max_interval",
+        "must not be shorter than capture.silence.probe_after",
     );
     require(
         capture.rotation.max_concurrent >= 1,

@@ -76,8 +76,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Appends one record to `out`.
-    pub fn encode(&mut self, line: &Line<'_>, tail: &Tail, out: &mut Vec<u8>) {
+    /// Appends one record to `out`; `lines` tells how many were put together, where that is done.
+    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"ts\":\"");
         self.time(line.time.0, out);
         out.extend_from_slice(b"\",\"stream\":\"");
@@ -92,6 +92,10 @@ impl Encoder {
         out.push(b'"');
         if line.truncated {
             out.extend_from_slice(b",\"truncated\":true");
+        }
+        if let Some(lines) = lines {
+            // A Vec takes all that is written.
+            let _ = write!(out, ",\"lines\":{lines}");
         }
         out.extend_from_slice(&tail.0);
     }
@@ -125,9 +129,20 @@ pub struct Decoded {
     pub stream: Stream,
     pub bytes: Vec<u8>,
     pub truncated: bool,
+    /// Of a record that was put together from lines, how many; line feeds are between them.
+    pub lines: Option<u32>,
 }
 
 impl Decoded {
+    pub fn line(&self) -> Line<'_> {
+        Line {
+            time: self.time,
+            stream: self.stream,
+            bytes: &self.bytes,
+            truncated: self.truncated,
+        }
+    }
+
     /// `None` for what is no record of this program's.
     pub fn from_json(record: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
@@ -138,6 +153,7 @@ impl Decoded {
             line_base64: Option<String>,
             #[serde(default)]
             truncated: bool,
+            lines: Option<u32>,
             container: Named,
         }
         #[derive(Deserialize)]
@@ -157,6 +173,7 @@ impl Decoded {
             stream: Stream::ALL.into_iter().find(|stream| stream.as_str() == shown.stream)?,
             bytes,
             truncated: shown.truncated,
+            lines: shown.lines,
         })
     }
 }
@@ -231,7 +248,7 @@ mod tests {
             truncated,
         };
         let mut out = Vec::new();
-        Encoder::default().encode(&line, &tail(), &mut out);
+        Encoder::default().encode(&line, None, &tail(), &mut out);
         assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
         assert_eq!(out.last(), Some(&b'\n'));
         let decoded = Decoded::from_json(&out).unwrap();
@@ -273,6 +290,22 @@ mod tests {
         let decoded = STANDARD.decode(record["line_base64"].as_str().unwrap());
         assert_eq!(decoded.unwrap(), b"\xff\xfe half \xe6\xbc");
         assert_eq!(record["truncated"], true);
+    }
+
+    #[test]
+    fn a_record_of_several_lines_tells_how_many() {
+        let line = Line {
+            time: Time(0),
+            stream: Stream::Stdout,
+            bytes: b"a\n b",
+            truncated: false,
+        };
+        let mut out = Vec::new();
+        Encoder::default().encode(&line, Some(2), &tail(), &mut out);
+        let record: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&record["line"], &record["lines"]), (&json!("a\n b"), &json!(2)));
+        let decoded = Decoded::from_json(&out).unwrap();
+        assert_eq!((decoded.lines, decoded.line().bytes), (Some(2), line.bytes));
     }
 
     #[test]

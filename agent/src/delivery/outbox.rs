@@ -151,6 +151,11 @@ impl Outbox {
         self.poll_until(cx, |state| state.in_flight < max)
     }
 
+    /// Whether what one read brings may be pushed now.
+    pub fn has_room(&self) -> bool {
+        self.shared.lock().in_flight < self.shared.bounds.max_batches
+    }
+
     /// Ready when `holds` is true; looked at again each time that a batch is done.
     fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
         let mut state = self.shared.lock();
@@ -187,9 +192,18 @@ impl Outbox {
 
     /// Adds a record. Its batch is handed over when it is full.
     pub fn push(&self, line: &Line<'_>, tail: &Tail) {
+        self.add(line, None, tail);
+    }
+
+    /// Adds a record that was put together from so many lines, one or more.
+    pub fn push_merged(&self, line: &Line<'_>, lines: u32, tail: &Tail) {
+        self.add(line, Some(lines), tail);
+    }
+
+    fn add(&self, line: &Line<'_>, lines: Option<u32>, tail: &Tail) {
         let mut state = self.shared.lock();
         let State { encoder, bytes, .. } = &mut *state;
-        encoder.encode(line, tail, bytes);
+        encoder.encode(line, lines, tail, bytes);
         let full = bytes.len() >= self.shared.bounds.batch_bytes;
         state.records += 1;
         if state.records == 1 {

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::Opener;
+use super::decode::{Decoder, Transfer};
 use super::error::EngineError;
 use super::events::Events;
 use super::log_stream::LogStream;
 use super::pool::{Pool, Size};
-use crate::record::{Container, ContainerId, Time};
+use crate::record::{Container, ContainerId, Line, Time};
 use crate::register::{Opening, Site};
 
 /// The oldest API version that is spoken: the least that today's engines accept.
@@ -215,6 +216,21 @@ impl Engine {
             opened.raw(&path).await
         });
         Ok(LogStream::new(body.await?, max_line_bytes))
+    }
+
+    /// The time of the last record of a container's log; `None` where there is no record, or none that can be read. Over
+    /// a connection of the pool: what it costs is one short request.
+    pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
+        let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
+        let path = self.path(&path).await?;
+        let answer = self.counted("probe", self.retried("probe", &path)).await?;
+        // The record can be a part of a long line: its text does not matter.
+        let mut decoder = Decoder::new(Transfer::UntilClose, 0);
+        let mut newest = None;
+        let mut take = |line: Line<'_>| newest = Some(line.time);
+        decoder.feed(&answer.body, &mut take)?;
+        decoder.finish(&mut take)?;
+        Ok(newest)
     }
 
     /// The path under the version that was agreed on.

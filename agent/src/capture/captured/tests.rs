@@ -1,0 +1,251 @@
+//! The agent is killed and stopped at random moments, streams end anywhere, and the file still has every line once.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use super::super::resume::Position;
+use super::super::{Intervals, Metrics, Options, Positions, Probes, Retry, Rotation, Selection, Slots};
+use super::*;
+use crate::delivery::{Batch, Bounds, Decoded, Outbox};
+use crate::engine::{self, Engine, Limits, Opener, Size};
+use crate::pace::Pace;
+use crate::record::Stream;
+use crate::register::Register;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
+fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<Batch>>) {
+    let registry = crate::metrics::registry().unwrap();
+    let metrics = Arc::new(Metrics::new(&registry).unwrap());
+    let register = Register::new(None);
+    let opener = Opener {
+        socket: std::path::Path::new("/nonexistent").into(),
+        register: register.clone(),
+        limits: Limits {
+            connect: SECOND,
+            head: SECOND,
+            body: SECOND,
+        },
+        metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
+    };
+    let size = Size {
+        max_size: 1,
+        max_idle: 1,
+        idle_timeout: SECOND,
+        max_age: SECOND,
+        wait_timeout: SECOND,
+    };
+    let bounds = Bounds {
+        batch_bytes: 1,
+        max_batches: 100_000,
+        flush_interval: SECOND,
+    };
+    let (sender, receiver) = sync_channel(bounds.max_batches);
+    let context = Context {
+        engine: Engine::new(opener, size),
+        register,
+        outbox: Outbox::new(bounds, vec![sender], Vec::new()),
+        positions,
+        unseen_since: Time(0),
+        selection: Selection::default(),
+        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
+        slots: Slots::new(1, 1, Arc::clone(&metrics)),
+        pace: Arc::new(Pace::new(Duration::ZERO)),
+        metrics,
+        is_released: Box::new(|_| None),
+        host: "host".into(),
+        max_line_bytes: 1 << 20,
+        rotation: Rotation {
+            interval: SECOND,
+            idle_interval: SECOND,
+        },
+        probes: Probes::new(Intervals {
+            probe_after: SECOND,
+            max_interval: SECOND,
+        }),
+        retry: Retry {
+            initial_delay: SECOND,
+            max_delay: SECOND,
+        },
+    };
+    (Arc::new(context), receiver)
+}
+
+/// xorshift
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+type Entry = (i64, Stream, String);
+
+fn line(entry: &Entry) -> Line<'_> {
+    Line {
+        time: Time(entry.0),
+        stream: entry.1,
+        bytes: entry.2.as_bytes(),
+        truncated: false,
+    }
+}
+
+fn random_log(random: &mut Random) -> Vec<Entry> {
+    let mut time = 1_000_000_000_000;
+    let length = 20 + random.below(4_000);
+    let entry = |number| {
+        time += random.below(3_000_000) as i64;
+        let back = random.below(100_000) as i64;
+        let stream = Stream::ALL[usize::from(random.below(3) == 0)];
+        let start = if random.below(4) == 0 { "start" } else { " goes on" };
+        (time - back, stream, format!("{start} {number}"))
+    };
+    (0..length).map(entry).collect()
+}
+
+fn sent(log: &[Entry], since: Since) -> Vec<Entry> {
+    match since {
+        Since::Beginning => log.to_vec(),
+        Since::Time(since) => log.iter().filter(|entry| entry.0 >= since.0).cloned().collect(),
+        Since::Tail(n) => log[log.len().saturating_sub(n as usize)..].to_vec(),
+    }
+}
+
+/// What outlives the process.
+#[derive(Default)]
+struct Disk {
+    file: Vec<Vec<u8>>,
+    positions: HashMap<ContainerId, Position>,
+    /// The length of the file at the checkpoint.
+    length: usize,
+}
+
+impl Disk {
+    fn take(&mut self, records: &Receiver<Arc<Batch>>) {
+        self.file.extend(records.try_iter().map(|batch| batch.bytes().to_vec()));
+    }
+
+    fn checkpoint(&mut self, records: &Receiver<Arc<Batch>>, positions: &Positions) {
+        self.take(records);
+        self.positions = positions.take();
+        self.length = self.file.len();
+    }
+
+    /// The positions that a process starts with.
+    fn recover(&self) -> Positions {
+        let positions = Positions::new(self.positions.clone());
+        for record in &self.file[self.length..] {
+            positions.recovered(&Decoded::from_json(record).unwrap());
+        }
+        positions
+    }
+
+    fn lines(&self, stream: Stream) -> Vec<String> {
+        let records = self.file.iter().map(|record| Decoded::from_json(record).unwrap());
+        let records = records.filter(|record| record.stream == stream);
+        records
+            .flat_map(|record| {
+                let text = String::from_utf8(record.bytes).unwrap();
+                let lines: Vec<_> = text.split('\n').map(str::to_owned).collect();
+                assert!(record.lines.is_none_or(|count| count as usize == lines.len()));
+                lines
+            })
+            .collect()
+    }
+}
+
+/// A process from its start to its end; tells whether it was at the end of the log, once all of it was written.
+fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
+    let positions = disk.recover();
+    let (context, records) = context(options, positions.clone());
+    disk.checkpoint(&records, &positions);
+    let container = Container {
+        id: ContainerId::new("abc"),
+        name: "name".into(),
+        image: "image".into(),
+        labels: Default::default(),
+    };
+    let mut captured = Captured::new(&context, &container);
+    let mut at_end = false;
+    for _ in 0..1 + random.below(4) {
+        *written = (*written + random.below(800)).min(log.len());
+        let sent = sent(&log[..*written], captured.since());
+        captured.begin();
+        let taken = sent.len().min(random.below(6_000));
+        for part in sent[..taken].chunks(1 + random.below(50)) {
+            part.iter().for_each(|entry| captured.take(&line(entry)));
+            if std::mem::take(&mut captured.falls_short) {
+                captured.tail_only = false;
+                captured.replay = None;
+                break;
+            }
+            captured.tail_only |= captured.new > 0;
+            captured.publish();
+            match random.below(10) {
+                0 => disk.checkpoint(&records, &positions),
+                1 => {
+                    captured.flush();
+                    captured.publish();
+                }
+                _ => disk.take(&records),
+            }
+        }
+        at_end = *written == log.len() && taken == sent.len() && captured.tail_only;
+    }
+    assert!(!captured.series.has_gap(), "a gap where there is none");
+    if at_end || random.below(2) == 0 {
+        drop(captured);
+        disk.checkpoint(&records, &positions);
+    } else {
+        // Killed: what it held in memory is gone.
+        std::mem::forget(captured);
+        disk.take(&records);
+    }
+    at_end
+}
+
+fn assert_every_line_once(options: &str) {
+    for seed in 1..40_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let log = random_log(&mut random);
+        let (mut disk, mut written) = (Disk::default(), 0);
+        let mut processes = 0;
+        while !process(&mut random, options, &log, &mut written, &mut disk) {
+            processes += 1;
+            assert!(processes < 1_000, "seed {seed}: no end");
+        }
+        for stream in Stream::ALL {
+            let written = log.iter().filter(|entry| entry.1 == stream);
+            let written: Vec<_> = written.map(|entry| entry.2.clone()).collect();
+            let got = disk.lines(stream);
+            let differs = got.iter().zip(&written).position(|(got, written)| got != written);
+            assert!(
+                got == written,
+                "seed {seed}, {stream:?}: {} of {} lines, other from {differs:?} on",
+                got.len(),
+                written.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn lines_by_themselves() {
+    assert_every_line_once("{}");
+}
+
+#[test]
+fn records_of_several_lines() {
+    assert_every_line_once("rules: [{start: '^start'}]");
+}
+
+#[test]
+fn records_that_only_their_limits_end() {
+    assert_every_line_once("{rules: [{start: '^never'}], max_lines: 40}");
+}

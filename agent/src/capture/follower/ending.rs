@@ -1,0 +1,89 @@
+//! The end of a container's log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::info;
+
+use super::{End, Follower};
+use crate::engine::{EngineError, LogStream, Progress, Until};
+use crate::record::Line;
+use crate::register::Site;
+
+/// How long the end of a dead container's log may stay away.
+const REST: Duration = Duration::from_secs(30);
+
+impl Follower {
+    /// The engine has ended the stream.
+    pub(super) async fn ended(&mut self, stream: &mut LogStream) -> End {
+        // At once: the end of the log comes before the event that says why, and of a container that was started with
+        // `--rm` the engine removes the log right after it.
+        let starts = self.life.borrow().starts;
+        let rest = self.read_rest().await;
+        if rest.is_ok() {
+            self.whole = Some(starts);
+        }
+        let pause = self.next_pause();
+        let over = timeout(pause, self.life.wait_for(|life| life.is_over()));
+        let is_over = self.captured.while_waiting(async { over.await.is_ok() }).await;
+        if !is_over {
+            return End::EndedEarly;
+        }
+        let captured = &mut self.captured;
+        let finished = match rest {
+            Ok(mut rest) => rest.finish(&mut |line| captured.take_open(&line)),
+            Err(error) if !matches!(error.status(), Some(404 | 409)) => return self.not_read(error),
+            // Nothing was read, and nothing is there any more.
+            Err(_) if captured.position.is_empty() => return End::Gone,
+            // Where there is no more to read, what the stream itself still had is the end.
+            Err(_) => {
+                info!(
+                    container = self.container.name,
+                    "removed before its end could be read again: a last line without a line feed may be missing"
+                );
+                stream.finish(&mut |line| captured.take_open(&line))
+            }
+        };
+        self.captured.position.set_begun(None);
+        self.captured.flush();
+        self.publish();
+        match finished {
+            Ok(()) => End::Died,
+            Err(error) => self.not_read(error),
+        }
+    }
+
+    /// Reads the log of a container whose stream has ended once more, from the last line on. Engine 20.10 often ends a
+    /// follow without the last line, where that has no line feed. Such a line is still in what is returned.
+    async fn read_rest(&mut self) -> Result<LogStream, EngineError> {
+        let context = Arc::clone(&self.context);
+        loop {
+            let since = self.captured.since();
+            let mut rest = context
+                .open(&self.container.id, Site::Follow, since, Until::Now)
+                .await?;
+            self.captured.begin();
+            loop {
+                let captured = &mut self.captured;
+                let mut take = |line: Line<'_>| captured.take(&line);
+                let read = rest.read(|cx| context.outbox.poll_room(cx), &mut take);
+                let progress = match timeout(REST, read).await {
+                    Ok(progress) => progress,
+                    Err(_) => Err(EngineError::Timeout {
+                        step: "reading the end of the log",
+                        limit: REST,
+                    }),
+                };
+                self.publish();
+                if progress? == Progress::Ended {
+                    break;
+                }
+            }
+            self.captured.tail_only = !std::mem::take(&mut self.captured.falls_short);
+            if self.captured.tail_only {
+                return Ok(rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One container, from its first line to its removal.
+//!
+//! ```text
+//!            start event, or listed as running
+//!                        │
+//!            ┌───────────▼──────────┐   no slot free
+//!   ┌───────►│ waits for a slot     │◄───────────┐
+//!   │        └───────────┬──────────┘            │
+//!   │ start  ┌───────────▼──────────┐  cut, or   │ after a growing
+//!   │        │ reads (and rotates)  ├────────────┘ pause
+//!   │        └───────────┬──────────┘  ended while it runs
+//!   │                    │ ended, and the container has died
+//!   │        ┌───────────▼──────────┐
+//!   └────────┤ rests; keeps its     │ destroy event, or 404
+//!            │ position             ├─────────────────────► gone
+//!            └──────────────────────┘
+//! ```
+
+mod ending;
+mod reading;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::captured::Captured;
+use super::metrics::Series;
+use super::slots::Slot;
+use super::{Context, Life};
+use crate::delivery::Tail;
+use crate::engine::{DecodeError, EngineError};
+use crate::record::Container;
+
+/// How often the lag of a container that waits for a slot is shown anew.
+const LAG_SHOWN: Duration = Duration::from_secs(1);
+/// How long the series of a removed container stay when one of them tells of a gap.
+const GAP_SHOWN: Duration = Duration::from_secs(120);
+
+/// Reads one container's log.
+pub struct Follower {
+    context: Arc<Context>,
+    life: watch::Receiver<Life>,
+    container: Arc<Container>,
+    captured: Captured,
+    backoff: backon::ExponentialBackoff,
+    /// What was last said of a failure, so that it is said once.
+    complained: Option<String>,
+    /// The start up to which the log was read to its end.
+    whole: Option<u64>,
+}
+
+/// Why a stretch of reading has ended.
+enum End {
+    /// Everything was read, and the container has died.
+    Died,
+    /// The container, or its log, is not there any more.
+    Gone,
+    /// The engine cannot read this container's log driver, and never will.
+    Unreadable,
+    /// To be tried again.
+    Failed(EngineError),
+    /// Its turn is over, and another container waits for the slot.
+    GaveUpSlot,
+    /// Only the end of the log was asked for, and it was not enough.
+    FellShort,
+    /// The engine ended the stream, but the container runs: it is restarting, or its log
+    /// file has a record that cannot be decoded.
+    EndedEarly,
+}
+
+impl Follower {
+    pub fn new(context: Arc<Context>, life: watch::Receiver<Life>) -> Self {
+        let container = Arc::clone(&life.borrow().container);
+        let captured = Captured::new(&context, &container);
+        Self {
+            backoff: context.backoff(),
+            context,
+            life,
+            container,
+            captured,
+            complained: None,
+            whole: None,
+        }
+    }
+
+    /// Runs until the container is removed.
+    pub async fn run(mut self) {
+        self.publish();
+        let mut read_to = 0;
+        loop {
+            let Some(started) = self.next_start(read_to).await else {
+                self.captured.flush();
+                self.context.positions.forget(&self.container.id);
+                if self.captured.series.has_gap() {
+                    // To be scraped at least once.
+                    sleep(GAP_SHOWN).await;
+                }
+                return;
+            };
+            let slot = self.slot().await;
+            let end = self.read().await;
+            drop(slot);
+            match end {
+                End::Died => {
+                    self.recovered();
+                    read_to = started;
+                }
+                End::Gone => {
+                    // It was started, and its log was not read to the end.
+                    if self.whole != Some(started) {
+                        warn!(
+                            container = self.container.name,
+                            "removed before its log was read: lines may be missing"
+                        );
+                        self.captured.series.gap();
+                    }
+                    self.captured.flush();
+                    self.context.positions.forget(&self.container.id);
+                    read_to = started;
+                }
+                End::Unreadable => {
+                    self.removed().await;
+                    return;
+                }
+                End::GaveUpSlot | End::FellShort => {}
+                End::EndedEarly => self.pause().await,
+                End::Failed(error) => {
+                    self.complain(&error);
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a start that has not been read to its end; `None` when none can come.
+    async fn next_start(&mut self, read_to: u64) -> Option<u64> {
+        loop {
+            let (starts, removed) = {
+                let life = self.life.borrow_and_update();
+                (life.starts, life.removed)
+            };
+            self.rename();
+            if starts != read_to {
+                return Some(starts);
+            }
+            if removed || self.life.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for a slot, and shows how far behind the container falls meanwhile.
+    async fn slot(&mut self) -> Slot {
+        let context = Arc::clone(&self.context);
+        let waits = || context.metrics.errors.with_label_values(&["pool_full"]).inc();
+        let mut slot = pin!(context.slots.take(waits));
+        loop {
+            match self.captured.while_waiting(timeout(LAG_SHOWN, &mut slot)).await {
+                Ok(slot) => return slot,
+                Err(_) => self.captured.show_lag(),
+            }
+        }
+    }
+
+    fn publish(&self) {
+        self.captured.publish();
+    }
+
+    fn not_opened(&mut self, error: EngineError) -> End {
+        self.count("open_failed");
+        match error.status() {
+            Some(404) => End::Gone,
+            Some(501) => {
+                warn!(
+                    container = self.container.name, %error,
+                    "this container's log driver cannot be read; left alone until it is recreated"
+                );
+                End::Unreadable
+            }
+            _ => End::Failed(error),
+        }
+    }
+
+    fn not_read(&mut self, error: EngineError) -> End {
+        self.count(match error {
+            EngineError::Decode(DecodeError::Engine(_)) => "engine_error",
+            EngineError::Decode(_) => "malformed",
+            _ => "read_failed",
+        });
+        End::Failed(error)
+    }
+
+    fn count(&self, error_type: &str) {
+        let errors = &self.context.metrics.errors;
+        errors.with_label_values(&[error_type]).inc();
+    }
+
+    /// Waits before the next attempt: longer each time, but not when there is news.
+    async fn pause(&mut self) {
+        let pause = self.next_pause();
+        let news = timeout(pause, self.life.changed());
+        let _ = self.captured.while_waiting(news).await;
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        self.backoff.next().unwrap_or(self.context.retry.max_delay)
+    }
+
+    /// Waits until the container is removed.
+    async fn removed(&mut self) {
+        let _ = self.life.wait_for(|life| life.removed).await;
+    }
+
+    /// Says what is wrong, once for each kind of trouble. That the engine is away is said
+    /// once for all containers, elsewhere.
+    fn complain(&mut self, error: &EngineError) {
+        let text = error.to_string();
+        if error.engine_is_away() || self.complained.as_ref() == Some(&text) {
+            debug!(container = self.container.name, error = text, "log stream failed again");
+            return;
+        }
+        warn!(
+            container = self.container.name,
+            error = text,
+            "log stream failed; it is opened again"
+        );
+        self.complained = Some(text);
+    }
+
+    fn recovered(&mut self) {
+        if self.complained.take().is_some() {
+            info!(container = self.container.name, "log read to its end");
+        }
+    }
+
+    /// Takes over a new name.
+    fn rename(&mut self) {
+        let now = Arc::clone(&self.life.borrow().container);
+        if Arc::ptr_eq(&now, &self.container) {
+            return;
+        }
+        self.captured.tail = Tail::new(&now, &self.context.host);
+        if now.name != self.container.name {
+            self.captured.series = Series::new(&now.name, &self.context.metrics);
+        }
+        self.container = now;
+    }
+}

@@ -1,0 +1,318 @@
+//! A stream that is silent although its container writes.
+//!
+//! That happens where a log file is truncated or replaced behind the engine's back, with engines that lose track of their
+//! own rotation, and with whatever stands between the engine and the agent. The stream itself cannot tell. So once it has
+//! been silent for a while, the engine is asked for the last record of the log. If that is one that never came, and does
+//! not come in the next moment either, the stream is stalled and another takes over.
+//!
+//! ```text
+//!            silent            newer than the last line        still silent
+//!   listens ────────► asks ───────────────────────────► suspects ────────► stalled
+//!      ▲                │ known; asks again later           │ something came
+//!      └────────────────┴───────────────────────────────────┘
+//! ```
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::Context;
+use super::resume::Position;
+use crate::engine::EngineError;
+use crate::record::{ContainerId, Time};
+
+/// Between two questions, whatever the number of silent streams: at most ten of them a second.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
+/// file late on a busy machine, and some look every second only.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often silent streams are looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// The silence after which the engine is asked first; the next questions come later and later.
+    pub probe_after: Duration,
+    pub max_interval: Duration,
+}
+
+/// Questions of all silent streams: one at a time, and not too many of them.
+#[derive(Debug)]
+pub struct Probes {
+    pub intervals: Intervals,
+    next: Mutex<Instant>,
+}
+
+impl Probes {
+    pub fn new(intervals: Intervals) -> Self {
+        Self {
+            intervals,
+            next: Mutex::new(Instant::now()),
+        }
+    }
+
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, Instant> {
+        let mut next = self.next.lock().await;
+        sleep_until(*next).await;
+        *next = Instant::now() + BETWEEN;
+        next
+    }
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, EngineError>> + Send>>;
+
+/// Looks after one open stream.
+pub struct Silence {
+    context: Arc<Context>,
+    container: ContainerId,
+    doubt: Doubt,
+    timer: Pin<Box<Sleep>>,
+    asking: Option<Asking>,
+}
+
+/// Something to be judged.
+#[derive(Debug)]
+pub enum Sign {
+    Time,
+    Newest(Result<Option<Time>, EngineError>),
+}
+
+impl Silence {
+    pub fn new(context: &Arc<Context>, container: &ContainerId) -> Self {
+        let doubt = Doubt::new(context.probes.intervals);
+        Self {
+            context: Arc::clone(context),
+            container: container.clone(),
+            timer: Box::pin(sleep(doubt.pause)),
+            doubt,
+            asking: None,
+        }
+    }
+
+    /// Waits until there is something to judge. Nothing is lost when it is cancelled, and reading does not touch it: it
+    /// compares counts, now and then.
+    pub fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<Sign> {
+        if let Some(asking) = &mut self.asking {
+            return asking.as_mut().poll(cx).map(|newest| {
+                self.asking = None;
+                Sign::Newest(newest)
+            });
+        }
+        self.timer.as_mut().poll(cx).map(|()| Sign::Time)
+    }
+
+    /// Judges a sign, and tells whether the stream is stalled. `reads` counts what came; `room` is false while the agent
+    /// itself does not read.
+    pub fn judge(&mut self, sign: Sign, reads: u64, room: bool, position: &Position) -> bool {
+        let outcome = match &sign {
+            Sign::Time => None,
+            Sign::Newest(Ok(newest)) if newest.is_none_or(|time| position.knows(time)) => Some("quiet"),
+            Sign::Newest(Ok(_)) => Some("newer"),
+            Sign::Newest(Err(_)) => Some("unanswered"),
+        };
+        if let Some(outcome) = outcome {
+            self.context.metrics.probes.with_label_values(&[outcome]).inc();
+        }
+        match self.doubt.judge(sign, reads, room, position) {
+            Next::Wait(pause) => self.timer.as_mut().reset(Instant::now() + pause),
+            Next::Ask => self.asking = Some(self.ask()),
+            Next::Reopen(pause) => {
+                self.timer.as_mut().reset(Instant::now() + pause);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Another stream took over.
+    pub fn taken_over(&mut self) {
+        self.doubt.taken_over();
+    }
+
+    fn ask(&self) -> Asking {
+        let (context, container) = (Arc::clone(&self.context), self.container.clone());
+        Box::pin(async move {
+            let _turn = context.probes.turn().await;
+            context.engine.newest(&container).await
+        })
+    }
+}
+
+/// What is made of the signs. No I/O.
+#[derive(Debug)]
+struct Doubt {
+    intervals: Intervals,
+    /// Reads of the stream up to the last look.
+    heard: u64,
+    pause: Duration,
+    /// The time of a record that should have come.
+    suspected: Option<Time>,
+    /// That of one for which another stream was asked for.
+    stalled: Option<Time>,
+    /// That of one for which another stream took over: where it does not come there either, a third would not help.
+    in_vain: Option<Time>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Wait(Duration),
+    Ask,
+    Reopen(Duration),
+}
+
+impl Doubt {
+    fn new(intervals: Intervals) -> Self {
+        Self {
+            intervals,
+            heard: 0,
+            pause: intervals.probe_after,
+            suspected: None,
+            stalled: None,
+            in_vain: None,
+        }
+    }
+
+    fn judge(&mut self, sign: Sign, reads: u64, room: bool, position: &Position) -> Next {
+        let was_silent = std::mem::replace(&mut self.heard, reads) == reads && room;
+        if !was_silent {
+            self.suspected = None;
+            self.pause = self.intervals.probe_after;
+            return Next::Wait(self.pause);
+        }
+        match (sign, self.suspected.take()) {
+            (Sign::Time, None) => Next::Ask,
+            (Sign::Time, Some(newest)) => {
+                self.stalled = Some(newest);
+                Next::Reopen(self.longer())
+            }
+            (Sign::Newest(Ok(Some(time))), _) if !position.knows(time) && self.in_vain != Some(time) => {
+                self.suspected = Some(time);
+                Next::Wait(GRACE)
+            }
+            (Sign::Newest(_), _) => Next::Wait(self.longer()),
+        }
+    }
+
+    fn taken_over(&mut self) {
+        if let Some(newest) = self.stalled.take() {
+            self.in_vain = Some(newest);
+        }
+    }
+
+    fn longer(&mut self) -> Duration {
+        self.pause = (self.pause * 2).min(self.intervals.max_interval);
+        self.pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Line, Stream};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn doubt() -> Doubt {
+        Doubt::new(Intervals {
+            probe_after: 5 * SECOND,
+            max_interval: 60 * SECOND,
+        })
+    }
+
+    /// A log of which the line of time 7 was the last to come.
+    fn position() -> Position {
+        let mut position = Position::default();
+        position.note(&Line {
+            time: Time(7),
+            stream: Stream::Stdout,
+            bytes: b"x",
+            truncated: false,
+        });
+        position
+    }
+
+    fn newest(time: i64) -> Sign {
+        Sign::Newest(Ok(Some(Time(time))))
+    }
+
+    #[test]
+    fn a_quiet_container_is_asked_for_less_and_less() {
+        let (mut doubt, position) = (doubt(), position());
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+            match doubt.judge(newest(7), 0, true, &position) {
+                Next::Wait(pause) => pauses.push(pause.as_secs()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pauses, [10, 20, 40, 60, 60]);
+        // It writes, and is silent again.
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(5 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Ask);
+        let empty = Sign::Newest(Ok(None));
+        assert_eq!(doubt.judge(empty, 1, true, &position), Next::Wait(10 * SECOND));
+    }
+
+    #[test]
+    fn a_line_that_does_not_come_is_a_stall_and_one_that_comes_late_is_not() {
+        let (mut doubt, position) = (doubt(), position());
+        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(8), 0, true, &position), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(5 * SECOND));
+
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(9), 1, true, &position), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Reopen(10 * SECOND));
+    }
+
+    #[test]
+    fn a_reopened_stream_is_not_reopened_for_the_same_line_again() {
+        let (mut doubt, position) = (doubt(), position());
+        // The first time nobody could take over.
+        for _ in 0..2 {
+            assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+            assert_eq!(doubt.judge(newest(9), 0, true, &position), Next::Wait(GRACE));
+            let next = doubt.judge(Sign::Time, 0, true, &position);
+            assert!(matches!(next, Next::Reopen(_)), "{next:?}");
+        }
+        doubt.taken_over();
+        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(9), 0, true, &position), Next::Wait(40 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(10), 0, true, &position), Next::Wait(GRACE));
+    }
+
+    #[test]
+    fn silence_of_the_agents_own_making_is_none() {
+        let (mut doubt, position) = (doubt(), position());
+        assert_eq!(doubt.judge(Sign::Time, 0, false, &position), Next::Wait(5 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(8), 0, true, &position), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 0, false, &position), Next::Wait(5 * SECOND));
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_is_no_stall() {
+        let (mut doubt, position) = (doubt(), position());
+        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        let failed = Sign::Newest(Err(EngineError::Closed));
+        assert_eq!(doubt.judge(failed, 0, true, &position), Next::Wait(10 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_keep_a_distance() {
+        let probes = Arc::new(Probes::new(doubt().intervals));
+        let began = Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..21 {
+            let probes = Arc::clone(&probes);
+            asking.spawn(async move { drop(probes.turn().await) });
+        }
+        asking.join_all().await;
+        assert_eq!(began.elapsed(), 20 * BETWEEN);
+    }
+}
