@@ -6,6 +6,7 @@ mod drivers;
 mod engine_absent;
 mod engine_restart;
 mod fds;
+mod floor;
 mod growth;
 mod leaks;
 mod metrics;

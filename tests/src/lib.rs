@@ -11,17 +11,21 @@
 //! - [`lines`]: the accountant: what was expected against what was captured
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
+//! - [`preload`]: C libraries in the running agent
 //! - [`shim`]: faults inside the running agent
+//! - [`allocations`]: how often it allocates
 //! - [`size`]: short forms and long ones
 //! - [`wait`]: polling with a deadline
 
 pub mod admin;
 pub mod agent;
+pub mod allocations;
 pub mod engine;
 pub mod faults;
 pub mod ledger;
 pub mod lines;
 pub mod metrics;
+pub mod preload;
 pub mod requirements;
 pub mod shim;
 pub mod size;

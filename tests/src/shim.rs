@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::agent::Launch;
-use crate::wait;
+use crate::{preload, wait};
 
 const SOURCE: &str = include_str!("shim.c");
 /// An idle agent looks at least this often.
@@ -22,19 +21,7 @@ impl Shim {
     /// Builds the library; needs `gcc`.
     pub fn build() -> Self {
         let directory = tempfile::tempdir().expect("a directory for the shim");
-        let source = directory.path().join("shim.c");
-        fs::write(&source, SOURCE).expect("write the shim");
-        let output = Command::new("gcc")
-            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"])
-            .arg(library(directory.path()))
-            .arg(&source)
-            .output()
-            .expect("run gcc");
-        assert!(
-            output.status.success(),
-            "gcc: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        preload::compile(directory.path(), "shim", SOURCE);
         Self { directory }
     }
 

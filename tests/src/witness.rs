@@ -183,6 +183,13 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// System calls that have written, from the process's start: `syscw` of `/proc/PID/io` (proc(5)).
+pub fn writes(pid: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("/proc/PID/io");
+    let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+    line.and_then(|count| count.parse().ok()).expect("syscw")
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;

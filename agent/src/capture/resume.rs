@@ -60,7 +60,7 @@ impl Seen {
 }
 
 /// The last lines that were taken from a container's log, in the log's order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     seen: VecDeque<Seen>,
     /// The latest time among the lines that have been forgotten.
@@ -72,6 +72,30 @@ pub struct Position {
     open: Vec<Seen>,
     #[serde(default, skip_serializing_if = "Unsettled::is_empty")]
     pub unsettled: Unsettled,
+}
+
+impl Clone for Position {
+    fn clone(&self) -> Self {
+        let mut new = Self::default();
+        new.clone_from(self);
+        new
+    }
+
+    /// Allocates nothing where there is room: it is called after each read. The derived one would not use the room.
+    fn clone_from(&mut self, from: &Self) {
+        let Self {
+            seen,
+            forgotten,
+            begun,
+            open,
+            unsettled,
+        } = from;
+        self.seen.clone_from(seen);
+        self.forgotten.clone_from(forgotten);
+        self.begun.clone_from(begun);
+        self.open.clone_from(open);
+        self.unsettled.clone_from(unsettled);
+    }
 }
 
 impl Position {

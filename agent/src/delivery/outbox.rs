@@ -45,7 +45,7 @@ struct State {
     records: u64,
     /// Batches that some sink still holds.
     in_flight: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Spare>,
     waiting: Vec<Waker>,
     /// Batches that were handed over, and that all sinks are done with: they end in order.
     sealed: u64,
@@ -103,7 +103,7 @@ impl Drop for Batch {
         state.in_flight -= 1;
         state.done += 1;
         state.lost |= acknowledged.sinks < self.shared.sinks;
-        state.ends = std::mem::take(&mut acknowledged.ends);
+        let before = std::mem::replace(&mut state.ends, std::mem::take(&mut acknowledged.ends));
         if state.barrier == Some(state.done) {
             state.barrier = None;
             state.ends_at_barrier = state.ends.clone();
@@ -111,12 +111,18 @@ impl Drop for Batch {
         // One that a few huge lines blew up is given back to the system.
         if bytes.capacity() <= 2 * self.shared.bounds.batch_bytes {
             bytes.clear();
-            state.spare.push(bytes);
+            state.spare.push(Spare { bytes, ends: before });
         }
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        // Under the lock, so that the vector keeps its room: a waker only puts its task into a queue.
+        state.waiting.drain(..).for_each(Waker::wake);
     }
+}
+
+/// What a batch that is done leaves for the next one, so that none allocates.
+#[derive(Default)]
+struct Spare {
+    bytes: Vec<u8>,
+    ends: Vec<FileEnd>,
 }
 
 impl Shared {
@@ -239,11 +245,12 @@ impl Outbox {
         if state.records == 0 || state.in_flight >= self.shared.bounds.max_batches {
             return;
         }
-        let spare = state.spare.pop().unwrap_or_default();
+        let Spare { bytes, mut ends } = state.spare.pop().unwrap_or_default();
+        ends.clear();
         let batch = Arc::new(Batch {
-            bytes: std::mem::replace(&mut state.bytes, spare),
+            bytes: std::mem::replace(&mut state.bytes, bytes),
             records: std::mem::take(&mut state.records),
-            acknowledged: Mutex::default(),
+            acknowledged: Mutex::new(Acknowledged { sinks: 0, ends }),
             shared: Arc::clone(&self.shared),
         });
         state.in_flight += 1;
