@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::contestant::{Contestant, Task};
 use crate::process::Held;
@@ -87,6 +87,10 @@ pub fn measure(
         held,
         latency: percentiles(&mut tally.latencies),
     };
+    ensure!(
+        !running.has_ended()?,
+        "{contestant} has ended by itself; its messages are above"
+    );
     running.stop()?;
     if work.when != When::Before {
         stage.clear()?;

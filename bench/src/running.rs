@@ -37,6 +37,15 @@ impl Running {
         self.children.iter().map(|child| processor_time(child.id())).sum()
     }
 
+    /// Whether one of them has ended by itself. From then on its processor time is gone.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        let mut any = false;
+        for child in &mut self.children {
+            any |= child.try_wait()?.is_some();
+        }
+        Ok(any)
+    }
+
     /// Until it has opened all that it opens at its start: as many descriptors for two seconds.
     pub fn settle(&self, patience: Duration) {
         let pids = self.pids();
