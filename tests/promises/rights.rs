@@ -1,14 +1,14 @@
-//! As an ordinary user, who may not load programs into the kernel.
+//! What the agent needs, and what it gives up; as an ordinary user, who may not load programs into the kernel.
 
-use std::fs::{Permissions, set_permissions};
+use std::fs::{self, Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use integration::agent::{Launch, STOP};
+use integration::agent::{self, Agent, Launch, STOP};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::writers::{Kind, Writer};
-use integration::{needs, requirements};
+use integration::{needs, requirements, wait};
 
 const NOBODY: u32 = 65534;
 
@@ -67,4 +67,79 @@ fn without_rights_a_required_kernel_part_ends_it_with_what_to_grant() {
     for right in ["CAP_BPF", "CAP_PERFMON"] {
         assert!(stderr.contains(right), "{right} is not named in:\n{stderr}");
     }
+}
+
+/// `CapPrm`, `CapEff` and `CapInh` of each of its threads.
+fn capabilities(agent: &Agent) -> Vec<[u64; 3]> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).expect("the agent lives");
+    let of = |task: fs::DirEntry| {
+        // A thread may end meanwhile.
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(line.expect("in every status").trim(), 16).expect("hexadecimal")
+        };
+        Some(["CapPrm:", "CapEff:", "CapInh:"].map(set))
+    };
+    tasks.flatten().filter_map(of).collect()
+}
+
+#[test]
+fn started_by_root_it_gives_up_its_capabilities_after_the_attach_in_every_thread() {
+    needs!(requirements::engine(), requirements::kernel());
+    const DAC_OVERRIDE: u64 = 1 << 1;
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket()).kernel("required").rotation("1s").start();
+    agent.wait_ready();
+    let writer = Writer::new("web", Kind::Mixed, 400).pace(20, 0.1);
+    writer.start(&engine);
+    agent.wait_records(100, Duration::from_secs(30));
+    let begun = capabilities(&agent);
+    agent.wait_records(400, Duration::from_secs(30));
+    let threads = [begun, capabilities(&agent)].concat();
+    assert!(
+        threads.len() >= 6,
+        "the main thread, the messages', the sink's: {threads:x?}"
+    );
+    for thread in &threads {
+        // That of the messages has none at all.
+        assert!(
+            [[DAC_OVERRIDE, DAC_OVERRIDE, 0], [0; 3]].contains(thread),
+            "{threads:x?}"
+        );
+    }
+    // And the kernel part does its work without them.
+    let metrics = agent.admin.metrics().expect("/metrics");
+    assert!(metrics.sum("stream_rotations_total", &[("verified", "true")]) > Some(0.0));
+    wait::until("a quiet moment to compare in", Duration::from_secs(20), || {
+        agent.admin.fds().ok()?.conserved?.then_some(())
+    });
+    agent.stop();
+}
+
+#[test]
+fn doctor_names_the_rights_that_are_missing() {
+    needs!(requirements::engine(), requirements::program("setpriv"));
+    let home = tempfile::tempdir().expect("a directory");
+    set_permissions(home.path(), Permissions::from_mode(0o755)).expect("open it");
+    let program = home.path().join("log-capturer");
+    let copied = std::process::Command::new("cp")
+        .arg(agent::binary())
+        .arg(&program)
+        .status();
+    assert!(copied.expect("run cp").success());
+    let output = agent::command(std::path::Path::new("setpriv"))
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
+        .arg(&program)
+        .arg("doctor")
+        .output()
+        .expect("run doctor");
+    let said = String::from_utf8_lossy(&output.stdout);
+    for right in ["CAP_BPF no", "CAP_PERFMON no", "CAP_DAC_READ_SEARCH no", "uid 65534"] {
+        assert!(said.contains(right), "{right:?} is not in:\n{said}");
+    }
+    assert!(
+        said.contains("not watched: ") && said.contains("grant CAP_BPF, CAP_PERFMON"),
+        "{said}"
+    );
 }

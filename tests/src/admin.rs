@@ -35,11 +35,13 @@ pub struct Connection {
     pub purpose: Option<String>,
     pub opened_by: Option<String>,
     pub container: Option<String>,
+    pub age_seconds: f64,
 }
 
 /// `/leaks`, and what the command of that name prints.
 #[derive(Debug, Deserialize)]
 pub struct Leaks {
+    pub scanned_seconds_ago: Option<f64>,
     pub leaks: Vec<Leak>,
     pub growing: Vec<Growing>,
 }

@@ -93,6 +93,7 @@ mod tests {
             purpose: purpose.map(str::to_owned),
             opened_by: None,
             container: None,
+            age_seconds: 0.0,
         };
         let agrees = |rows: &[Connection], ss: &[u64]| {
             let ss = ss.iter().copied().collect();

@@ -9,4 +9,4 @@ mod server;
 pub use fds::{FdsPage, GrowingRow, KindRow};
 pub use metrics::Metrics;
 pub use pages::{ConnectionRow, ConnectionsPage, LeakRow, LeaksPage, Pages};
-pub use server::{CLIENTS, Server};
+pub use server::{CLIENTS, Listener, Server};

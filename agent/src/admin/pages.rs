@@ -75,8 +75,8 @@ pub struct ConnectionRow {
     pub peer: Option<String>,
     /// Absent where the register knows nothing of it: nobody owns that connection.
     pub purpose: Option<String>,
+    /// For which it was opened, and by which function.
     pub container: Option<String>,
-    /// The function that opened it.
     pub opened_by: Option<String>,
     pub age_seconds: f64,
     pub state: String,
@@ -87,6 +87,8 @@ pub struct ConnectionRow {
 pub struct LeaksPage {
     /// The tier that watches; `none` where nothing can be said.
     pub kernel: String,
+    /// The age of that scan; absent before the first.
+    pub scanned_seconds_ago: Option<f64>,
     pub leaks: Vec<LeakRow>,
     /// Kinds of descriptors that only ever grow.
     pub growing: Vec<GrowingRow>,
@@ -203,19 +205,16 @@ impl Pages {
             (Some(kernel), Some(snapshot)) => {
                 for connection in snapshot.connections {
                     let held = believed.remove(&connection.inode);
+                    let purpose = held.as_ref().map(|held| held.opening.site.purpose());
+                    let opening = held.map(|held| held.opening).or_else(|| connection.opening());
                     rows.push(ConnectionRow {
                         inode: connection.inode,
                         fd: connection.fd,
                         descriptors: Some(connection.descriptors),
                         peer: Some(connection.peer),
-                        purpose: held
-                            .as_ref()
-                            .map(|held| held.opening.site.purpose().as_str().to_owned()),
-                        container: held
-                            .as_ref()
-                            .and_then(|held| held.opening.container.as_ref())
-                            .map(|id| id.to_string()),
-                        opened_by: held.map(|held| held.opening.site.as_str().to_owned()),
+                        purpose: purpose.map(|purpose| purpose.as_str().to_owned()),
+                        opened_by: opening.as_ref().map(|opening| opening.site.as_str().to_owned()),
+                        container: opening.and_then(|opening| opening.container).map(|id| id.to_string()),
                         age_seconds: connection.age.as_secs_f64(),
                         state: connection.state.as_str().to_owned(),
                     });
@@ -251,6 +250,7 @@ impl Pages {
                 .as_ref()
                 .map_or("none", |kernel| kernel.tier().as_str())
                 .to_owned(),
+            scanned_seconds_ago: found.at.map(|at| at.elapsed().as_secs_f64()),
             leaks: found.leaks.into_iter().map(LeakRow::from).collect(),
             growing: found.growing.iter().map(GrowingRow::from).collect(),
         }

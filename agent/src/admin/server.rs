@@ -26,21 +26,30 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// A client that asks nothing for this long is let go.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// Where clients may connect already; they are answered once there is a [`Server`].
+pub struct Listener(TcpListener);
+
+impl Listener {
+    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self(TcpListener::bind(address).await?))
+    }
+
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 pub struct Server {
     listener: TcpListener,
     pages: Arc<Pages>,
 }
 
 impl Server {
-    pub async fn bind(address: SocketAddr, pages: Pages) -> std::io::Result<Self> {
-        Ok(Self {
-            listener: TcpListener::bind(address).await?,
+    pub fn new(listener: Listener, pages: Pages) -> Self {
+        Self {
+            listener: listener.0,
             pages: Arc::new(pages),
-        })
-    }
-
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        }
     }
 
     /// Serves for as long as it is polled; dropped, it closes everything.

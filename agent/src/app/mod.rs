@@ -1,5 +1,6 @@
 //! Builds everything, wires it, and ends it in order.
 
+mod rights;
 mod shutdown;
 mod wiring;
 
@@ -12,10 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
+pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
 use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, watch_options};
-use crate::admin::{self, Pages, Server};
+use crate::admin::{self, Listener, Pages, Server};
 use crate::capture::{Capture, Checkpoints};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -54,6 +56,13 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let registry = metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
+    let listen = config.admin.listen;
+    let listener = Listener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen} for the admin server (admin.listen)"))?;
+    info!(address = %listener.address()?, "admin server listens");
+    // Before the first thread of the agent's own work. A port below 1024 is bound by now.
+    rights::give_up(|| kernel.as_ref().is_none_or(|kernel| kernel.snapshot().is_ok()));
 
     let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
     let engine = client(config, &register, &registry)?;
@@ -100,12 +109,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
         kernel_metrics,
         registry: registry.clone(),
     };
-    let listen = config.admin.listen;
-    let server = Server::bind(listen, pages)
-        .await
-        .with_context(|| format!("cannot listen on {listen} for the admin server (admin.listen)"))?;
-    info!(address = %server.address()?, "admin server listens");
-    background.spawn(server.run());
+    background.spawn(Server::new(listener, pages).run());
     background.spawn(reap(engine.clone()));
     let flushing = outbox.clone();
     background.spawn(async move { flushing.flush().await });

@@ -49,10 +49,12 @@ fn log_to_stderr(level: Level, kernel_debug: bool) -> WorkerGuard {
     if kernel_debug {
         targets = targets.with_target("log_capturer::kernel::bpf", TracingLevel::TRACE);
     }
-    let (stderr, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE)
-        .finish(std::io::stderr());
+    let (stderr, guard) = crate::app::without_rights(|| {
+        NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(QUEUE)
+            .finish(std::io::stderr())
+    });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(std::io::stderr().is_terminal())

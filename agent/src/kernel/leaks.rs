@@ -106,7 +106,7 @@ impl Detector {
             let opening = known
                 .map(|held| held.opening.clone())
                 .or_else(|| self.openings.remove(&inode))
-                .or_else(|| super::mark::opening(&connection.mark));
+                .or_else(|| connection.opening());
             if let Some(opening) = &opening {
                 openings.insert(inode, opening.clone());
             }

@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 pub use abi::Mark;
 use abi::Marker;
 
-use super::Kernel;
 use super::mapped::Writable;
 use super::refusal::Refusal;
+use super::{Connection, Kernel};
 use crate::record::ContainerId;
 use crate::register::{OnConnect, Opening, Site};
 
@@ -84,8 +84,14 @@ fn mark(opening: &Opening) -> Mark {
     mark
 }
 
-/// What the mark of a connection says.
-pub fn opening(mark: &Mark) -> Option<Opening> {
+impl Connection {
+    /// Who opened it, by its mark: the kernel part knows it longer than the register does.
+    pub fn opening(&self) -> Option<Opening> {
+        opening(&self.mark)
+    }
+}
+
+fn opening(mark: &Mark) -> Option<Opening> {
     let site = *Site::ALL.get((mark.site as usize).checked_sub(1)?)?;
     let container = (mark.len as usize == mark.tag.len()).then(|| {
         let id: String = mark.tag.iter().map(|byte| format!("{byte:02x}")).collect();

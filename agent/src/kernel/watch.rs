@@ -30,6 +30,8 @@ pub struct Leaks(Arc<Mutex<Found>>);
 
 #[derive(Clone, Debug, Default)]
 pub struct Found {
+    /// When that was.
+    pub at: Option<Instant>,
     pub leaks: Vec<Leak>,
     pub growing: Vec<Growing>,
 }
@@ -83,7 +85,11 @@ pub async fn watch(kernel: Arc<Kernel>, register: Register, options: WatchOption
                 }
             }
         }
-        *found.lock() = Found { leaks, growing };
+        *found.lock() = Found {
+            at: Some(now),
+            leaks,
+            growing,
+        };
     }
 }
 

@@ -6,6 +6,7 @@
 mod descriptors;
 mod ends;
 mod fds;
+mod leaks;
 mod limits;
 mod marks;
 mod messages;
@@ -24,7 +25,7 @@ use std::{
     },
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -41,7 +42,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// An attached ledger, and a socket to connect to.
 struct Fixture {
-    kernel: Kernel,
+    kernel: Arc<Kernel>,
     server: UnixListener,
     path: PathBuf,
     _turn: MutexGuard<'static, ()>,
@@ -69,7 +70,7 @@ fn fixture_with(options: &Options) -> Option<Fixture> {
         Ok(kernel) => {
             let (server, path) = listener();
             Some(Fixture {
-                kernel,
+                kernel: Arc::new(kernel),
                 server,
                 path,
                 _turn: turn,
@@ -103,7 +104,7 @@ impl Drop for Fixture {
 impl Fixture {
     /// With a ledger that begins now.
     fn attached_again(mut self) -> Self {
-        self.kernel = Kernel::attach(&Options::default()).expect("as before");
+        self.kernel = Arc::new(Kernel::attach(&Options::default()).expect("as before"));
         self
     }
 
