@@ -7,6 +7,7 @@ mod engine_absent;
 mod engine_restart;
 mod fds;
 mod growth;
+mod labels;
 mod leaks;
 mod metrics;
 mod multiline;
