@@ -8,6 +8,7 @@ mod engine_restart;
 mod fds;
 mod floor;
 mod growth;
+mod labels;
 mod leaks;
 mod metrics;
 mod multiline;

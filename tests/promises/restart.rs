@@ -174,3 +174,37 @@ fn a_truncated_state_is_set_aside_and_told_of_and_the_start_goes_on() {
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     captured.assert_exact(&after.expected_of_both());
 }
+
+#[test]
+fn what_is_acknowledged_is_on_the_disk_before_the_position_behind_it() {
+    needs!(requirements::engine(), requirements::program("strace"));
+    let engine = Engine::start();
+    // On standard error, with the paths of descriptors.
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-e",
+        "trace=fdatasync,rename,renameat,renameat2",
+    ];
+    let mut agent = Launch::on(engine.socket()).kernel("off").under(&strace).start();
+    agent.wait_ready();
+    let writer = Writer::new("short", Kind::Short, 300).pace(10, 0.1);
+    writer.start(&engine);
+    agent.wait_records(300, PATIENCE);
+    agent.stop();
+
+    let stderr = agent.stderr();
+    let (mut synced, mut saved, mut syncs) = (false, 0, 0);
+    for line in stderr.lines() {
+        if line.contains("fdatasync(") && line.contains("lines.json") {
+            (synced, syncs) = (true, syncs + 1);
+        } else if line.contains("rename") && line.contains("state.json.new") {
+            assert!(synced, "positions saved before the lines:\n{stderr}");
+            (synced, saved) = (false, saved + 1);
+        }
+    }
+    assert!(saved >= 3, "{saved} times saved:\n{stderr}");
+    assert_eq!(syncs, saved, "more than one fdatasync for one checkpoint:\n{stderr}");
+}

@@ -18,8 +18,9 @@ use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
 use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, watch_options};
 use crate::admin::{self, Listener, Pages, Server};
-use crate::capture::{Capture, Checkpoints};
+use crate::capture::{self, Capture, Checkpoints};
 use crate::config::Config;
+use crate::delivery;
 use crate::engine::Engine;
 use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks};
 use crate::metrics::{self};
@@ -78,7 +79,8 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let positions = checkpoint
         .recover(&mut files, config.sinks.len() == 1)
         .context("cannot read on in the sink's file")?;
-    let (outbox, writers) = delivery(config, files, &registry, &readiness)?;
+    let delivery_metrics = delivery::Metrics::new(&registry)?;
+    let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
 
     let mut signals = Signals::new()?;
     let mut background = JoinSet::new();
@@ -130,7 +132,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
                 kernel: kernel.clone(),
             },
             unseen_since,
-            &registry,
+            capture::Metrics::new(&registry, &delivery_metrics)?,
         )?,
         part,
     );

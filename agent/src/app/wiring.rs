@@ -10,7 +10,7 @@ use crate::capture::{
     self, Checkpoints, Context, Intervals, Options, Positions, Probes, Retry, Rotation, Selection, Slots,
 };
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
-use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
 use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
 use crate::metrics::Registry;
@@ -100,7 +100,7 @@ pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
 pub fn delivery(
     config: &Config,
     files: Vec<sink::File>,
-    registry: &Registry,
+    metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
@@ -116,8 +116,7 @@ pub fn delivery(
         max_batches: config.delivery.max_batches,
         flush_interval: config.delivery.flush_interval,
     };
-    let metrics = delivery::Metrics::new(registry)?;
-    let (writers, senders) = Writers::start(sinks, bounds.max_batches, &metrics, readiness)?;
+    let (writers, senders) = Writers::start(sinks, bounds.max_batches, metrics, readiness)?;
     Ok((Outbox::new(bounds, senders, ends), writers))
 }
 
@@ -131,7 +130,7 @@ pub struct Shared {
     pub kernel: Option<Arc<Kernel>>,
 }
 
-pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &Registry) -> Result<Context> {
+pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Context> {
     let Shared {
         engine,
         register,
@@ -140,7 +139,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
         pace,
         kernel,
     } = shared;
-    let metrics = Arc::new(capture::Metrics::new(registry)?);
+    let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
         engine,
@@ -149,7 +148,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
         positions,
         unseen_since,
         selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
-        options: Options::new(&capture.multiline).context("capture.multiline")?,
+        options: Options::new(capture).context("capture.multiline")?,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,
@@ -164,6 +163,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, registry: &R
                 .map(|held| !held)
         }),
         host: config.host.clone(),
+        fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
         max_line_bytes: usize::try_from(capture.max_line_bytes.as_u64())?,
         rotation: Rotation {
             interval: capture.rotation.interval,

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::Context;
 use super::metrics::Series;
 use super::multiline::Multiline;
+use super::rate::RateLimit;
 use super::resume::{Position, Recent, Replay, Verdict};
 use crate::delivery::Tail;
 use crate::engine::Since;
@@ -22,6 +23,7 @@ pub struct Captured {
     began: Time,
     /// Where several lines can be one record.
     multiline: Option<Multiline>,
+    rate_limit: Option<RateLimit>,
     pub position: Position,
     pub tail: Tail,
     pub series: Series,
@@ -43,7 +45,8 @@ impl Captured {
             id: container.id.clone(),
             began: Time::now(),
             multiline: context.options.multiline(container),
-            tail: Tail::new(container, &context.host),
+            rate_limit: context.options.rate_limit(container),
+            tail: Tail::new(container, &context.host, &context.fields),
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),
             replay: None,
@@ -155,6 +158,10 @@ impl Captured {
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {
             self.context.metrics.truncated.inc();
+        }
+        if self.rate_limit.as_mut().is_some_and(|limit| !limit.admits(line.time)) {
+            self.series.rate_limited();
+            return;
         }
         match &mut self.multiline {
             None => self.context.outbox.push(line, &self.tail),

@@ -82,8 +82,12 @@ impl Checkpoints {
             containers,
         };
         let state = Arc::clone(&self.0);
-        // It waits for the disk.
-        let saved = tokio::task::spawn_blocking(move || state.save(&checkpoint)).await;
+        // It waits for the disk. First the lines and then the position behind them: a power loss takes the latter alone.
+        let save = move || {
+            checkpoint.files.iter().try_for_each(FileEnd::sync)?;
+            state.save(&checkpoint)
+        };
+        let saved = tokio::task::spawn_blocking(save).await;
         let saved = saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         saved.inspect_err(|_| positions.touch())
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 
+use crate::delivery;
 use crate::metrics::{counter, counters, gauge, histogram, ratio, ratios};
 use crate::record::{Stream, Time};
 
@@ -25,6 +26,9 @@ pub struct Metrics {
     pub gaps: IntCounterVec,
     pub stalls: IntCounterVec,
     pub merged: IntCounterVec,
+    pub rate_limited: IntCounterVec,
+    /// The same of all containers.
+    dropped: IntCounter,
     pub probes: IntCounterVec,
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
@@ -32,7 +36,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, delivery: &delivery::Metrics) -> prometheus::Result<Self> {
         Ok(Self {
             streams_active: gauge(
                 registry,
@@ -111,6 +115,13 @@ impl Metrics {
                 "Lines that went on in the record of a line before: records are lines less these.",
                 &["container"],
             )?,
+            rate_limited: counters(
+                registry,
+                "lines_rate_limited_total",
+                "Lines beyond the container's rate limit, which were dropped.",
+                &["container"],
+            )?,
+            dropped: delivery.rate_limited(),
             probes: counters(
                 registry,
                 "stream_probes_total",
@@ -178,6 +189,12 @@ impl Series {
         self.all.stalls.with_label_values(&[&self.name]).inc();
     }
 
+    /// A line was dropped.
+    pub fn rate_limited(&self) {
+        self.all.dropped.inc();
+        self.all.rate_limited.with_label_values(&[&self.name]).inc();
+    }
+
     /// So many lines went on in a record.
     pub fn merged(&self, lines: u32) {
         if lines > 0 {
@@ -225,5 +242,6 @@ impl Drop for Series {
         let _ = self.all.gaps.remove_label_values(&[&self.name]);
         let _ = self.all.stalls.remove_label_values(&[&self.name]);
         let _ = self.all.merged.remove_label_values(&[&self.name]);
+        let _ = self.all.rate_limited.remove_label_values(&[&self.name]);
     }
 }

@@ -7,6 +7,7 @@
 //! | `silence` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
 //! | `multiline` | several lines as one record |
+//! | `rate` | how many lines a second a container may bring |
 //! | `options` | how a container's lines are treated |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
@@ -24,6 +25,7 @@ mod multiline;
 mod options;
 mod own;
 mod positions;
+mod rate;
 mod resume;
 mod selection;
 mod silence;
@@ -36,7 +38,7 @@ use std::time::Duration;
 use backon::BackoffBuilder;
 use tokio::time::Instant;
 
-use crate::delivery::Outbox;
+use crate::delivery::{Fields, Outbox};
 use crate::engine::{Engine, EngineError, LogStream, Since, Until};
 use crate::pace::Pace;
 use crate::record::{Container, ContainerId, Time};
@@ -97,6 +99,7 @@ pub struct Context {
     pub is_released: IsReleased,
     /// The `host` of every record.
     pub host: String,
+    pub fields: Fields,
     pub max_line_bytes: usize,
     pub rotation: Rotation,
     pub probes: Probes,

@@ -6,12 +6,15 @@ use regex::bytes::Regex;
 use tracing::warn;
 
 use super::multiline::{Limits, Multiline};
+use super::rate::RateLimit;
 use super::selection::Rule;
 use crate::config::{self, MultilineRule, PatternError, expression};
 use crate::record::Container;
 
 /// An expression for the first line of a record, or `off`.
 const MULTILINE: &str = "log-capturer.multiline";
+/// Lines a second, or `off`.
+const RATE_LIMIT: &str = "log-capturer.rate-limit";
 const OFF: &str = "off";
 
 /// What the configuration says.
@@ -19,10 +22,12 @@ const OFF: &str = "off";
 pub struct Options {
     multiline: Vec<(Rule, Arc<Regex>)>,
     limits: Limits,
+    rate_limit: config::RateLimit,
 }
 
 impl Options {
-    pub fn new(multiline: &config::Multiline) -> Result<Self, PatternError> {
+    pub fn new(capture: &config::Capture) -> Result<Self, PatternError> {
+        let multiline = &capture.multiline;
         let rule = |rule: &MultilineRule| Ok((Rule::new(&rule.containers)?, Arc::new(expression(&rule.start)?)));
         Ok(Self {
             multiline: multiline.rules.iter().map(rule).collect::<Result<_, _>>()?,
@@ -31,6 +36,7 @@ impl Options {
                 max_bytes: usize::try_from(multiline.max_bytes.as_u64()).unwrap_or(usize::MAX),
                 max_lines: multiline.max_lines,
             },
+            rate_limit: capture.rate_limit.clone(),
         })
     }
 
@@ -54,6 +60,19 @@ impl Options {
             None => ruled(),
         };
         start.map(|start| Multiline::new(start, self.limits))
+    }
+
+    /// How many lines the container may bring; `None`: any number.
+    pub fn rate_limit(&self, container: &Container) -> Option<RateLimit> {
+        let lines = match container.labels.get(RATE_LIMIT).map(String::as_str) {
+            Some(OFF) => 0,
+            Some(lines) => lines.parse().ok().filter(|lines| *lines > 0).unwrap_or_else(|| {
+                ignored(container, RATE_LIMIT, "must be lines a second, 1 or more, or off");
+                self.rate_limit.lines_per_second
+            }),
+            None => self.rate_limit.lines_per_second,
+        };
+        (lines > 0).then(|| RateLimit::new(lines, self.rate_limit.burst))
     }
 }
 
@@ -81,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_label_goes_before_the_rules_and_a_bad_one_is_ignored() {
-        let yaml = "rules: [{start: '^A', containers: {name: 'web-*'}}, {start: '^B', containers: {label: b}}]";
+        let yaml =
+            "multiline: {rules: [{start: '^A', containers: {name: 'web-*'}}, {start: '^B', containers: {label: b}}]}";
         let options = Options::new(&serde_saphyr::from_str(yaml).unwrap()).unwrap();
         for (name, labels, start) in [
             ("web-1", &[] as &[_], Some("^A")),
@@ -98,6 +118,25 @@ mod tests {
         ] {
             let found = options.multiline(&container(name, labels));
             assert_eq!(found.as_ref().map(Multiline::start), start, "{name} {labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_is_the_labels_or_else_that_of_all() {
+        for (all, label, limited) in [
+            (0, None, false),
+            (0, Some("5"), true),
+            (0, Some("many"), false),
+            (5, None, true),
+            (5, Some("off"), false),
+            (5, Some("0"), true),
+            (5, Some("-1"), true),
+        ] {
+            let yaml = format!("rate_limit: {{lines_per_second: {all}}}");
+            let options = Options::new(&serde_saphyr::from_str(&yaml).unwrap()).unwrap();
+            let labels: Vec<_> = label.iter().map(|label| (RATE_LIMIT, *label)).collect();
+            let limit = options.rate_limit(&container("web", &labels));
+            assert_eq!(limit.is_some(), limited, "{all} {label:?}");
         }
     }
 }

@@ -141,10 +141,15 @@ mod tests {
     use super::*;
     use tokio::time::{sleep, timeout};
 
+    fn metrics() -> Arc<Metrics> {
+        let registry = crate::metrics::registry().unwrap();
+        let delivery = crate::delivery::Metrics::new(&registry).unwrap();
+        Arc::new(Metrics::new(&registry, &delivery).unwrap())
+    }
+
     /// `holders` tasks take turns on `limit` slots, as followers do; gives how often each had one.
     async fn turns(holders: usize, limit: usize, seconds: u64) -> Vec<u64> {
-        let registry = crate::metrics::registry().unwrap();
-        let slots = Slots::new(limit, 1, Arc::new(Metrics::new(&registry).unwrap()));
+        let slots = Slots::new(limit, 1, metrics());
         let mut tasks = tokio::task::JoinSet::new();
         let counts: Arc<Vec<std::sync::atomic::AtomicU64>> = Arc::new((0..holders).map(|_| 0.into()).collect());
         for holder in 0..holders {
@@ -188,8 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slot_that_is_given_back_is_taken_at_once() {
-        let registry = crate::metrics::registry().unwrap();
-        let slots = Slots::new(1, 1, Arc::new(Metrics::new(&registry).unwrap()));
+        let slots = Slots::new(1, 1, metrics());
         let first = slots.take(|| panic!("there is one")).await;
         assert!(timeout(Duration::from_secs(1), slots.take(|| {})).await.is_err());
         assert!(!slots.are_wanted(), "the one that waited has gone");

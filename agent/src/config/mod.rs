@@ -100,16 +100,31 @@ pub struct Capture {
     pub include: Vec<Selector>,
     /// But none that one of these matches.
     pub exclude: Vec<Selector>,
+    /// The labels that records bear: patterns for their keys.
+    pub labels: Vec<String>,
+    /// What else records tell of their container.
+    pub fields: Vec<Field>,
     pub streams: Streams,
     pub rotation: Rotation,
     pub silence: Silence,
     pub multiline: Multiline,
+    pub rate_limit: RateLimit,
     /// A longer line is cut there.
     #[serde(serialize_with = "exactly")]
     pub max_line_bytes: ByteSize,
     /// How long lines may gather in the socket before they are read together.
     #[serde(with = "humantime_serde")]
     pub coalesce: Duration,
+}
+
+/// What a record can tell of its container beside name, image and labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Field {
+    /// Project, service and number.
+    Compose,
+    /// Stack, service, task and node.
+    Swarm,
 }
 
 /// Matches a container when all that is given matches: globs, or expressions behind `regex:`.
@@ -190,6 +205,17 @@ pub struct MultilineRule {
     pub start: String,
     #[serde(default)]
     pub containers: Selector,
+}
+
+/// What one container may bring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimit {
+    /// More is dropped, and counted; 0: no limit.
+    pub lines_per_second: u32,
+    /// The time whose lines may come at once.
+    #[serde(with = "humantime_serde")]
+    pub burst: Duration,
 }
 
 /// The kernel half.
@@ -333,10 +359,13 @@ impl Default for Capture {
         Self {
             include: Vec::new(),
             exclude: Vec::new(),
+            labels: vec!["*".to_owned()],
+            fields: Vec::new(),
             streams: Streams::default(),
             rotation: Rotation::default(),
             silence: Silence::default(),
             multiline: Multiline::default(),
+            rate_limit: RateLimit::default(),
             max_line_bytes: ByteSize::mib(1),
             coalesce: Duration::from_millis(3),
         }
@@ -375,6 +404,15 @@ impl Default for Multiline {
             max_delay: Duration::from_secs(1),
             max_bytes: ByteSize::kib(256),
             max_lines: 500,
+        }
+    }
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            lines_per_second: 0,
+            burst: Duration::from_secs(5),
         }
     }
 }

@@ -87,6 +87,9 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
             require(false, key, &error.to_string());
         }
     }
+    for error in capture.labels.iter().filter_map(|text| pattern(text).err()) {
+        require(false, "capture.labels", &error.to_string());
+    }
     let multiline = &capture.multiline;
     for rule in &multiline.rules {
         let patterns = rule.containers.patterns().filter_map(|text| pattern(text).err());
@@ -108,6 +111,11 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         (2..=10_000).contains(&multiline.max_lines),
         "capture.multiline.max_lines",
         "must be from 2 to 10000",
+    );
+    require(
+        capture.rate_limit.burst <= Duration::from_secs(3600),
+        "capture.rate_limit.burst",
+        "must be at most 1h",
     );
     require(
         (1..=10_000).contains(&capture.streams.max_concurrent),

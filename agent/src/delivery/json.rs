@@ -1,5 +1,6 @@
 //! A record as one JSON object on one line; the shape is promised to users.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::fields::{Compose, Fields, Swarm};
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// Bytes that a container's labels may have together.
@@ -19,24 +21,18 @@ pub struct Tail(Vec<u8>);
 
 impl Tail {
     /// Labels that together are longer than [`LABELS`] are left out: every record would bear them.
-    pub fn new(container: &Container, host: &str) -> Self {
-        let length: usize = container
-            .labels
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        let none = std::collections::BTreeMap::new();
-        let labels = if length <= LABELS {
-            &container.labels
-        } else {
+    pub fn new(container: &Container, host: &str, fields: &Fields) -> Self {
+        let mut labels = fields.labels(container);
+        let length: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if length > LABELS {
             warn!(
                 container = container.name,
                 length,
                 limit = LABELS,
                 "its labels are too long, and are left out"
             );
-            &none
-        };
+            labels.clear();
+        }
         #[derive(Serialize)]
         struct Shown<'a> {
             container: Named<'a>,
@@ -47,7 +43,11 @@ impl Tail {
             id: &'a str,
             name: &'a str,
             image: &'a str,
-            labels: &'a std::collections::BTreeMap<String, String>,
+            labels: BTreeMap<&'a str, &'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            compose: Option<Compose<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            swarm: Option<Swarm<'a>>,
         }
         let shown = Shown {
             container: Named {
@@ -55,6 +55,8 @@ impl Tail {
                 name: &container.name,
                 image: &container.image,
                 labels,
+                compose: fields.compose(container),
+                swarm: fields.swarm(container),
             },
             host,
         };
@@ -228,16 +230,73 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Field;
     use serde_json::{Value, json};
 
-    fn tail() -> Tail {
-        let container = Container {
+    fn container(labels: &[(&str, &str)]) -> Container {
+        Container {
             id: ContainerId::new("abc"),
             name: "we\"b".into(),
             image: "nginx:1.27".into(),
-            labels: [("a.b".to_owned(), "c\nd".to_owned())].into(),
-        };
-        Tail::new(&container, "node-1")
+            labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        }
+    }
+
+    fn tail() -> Tail {
+        let all = Fields::new(&["*".to_owned()], &[]).unwrap();
+        Tail::new(&container(&[("a.b", "c\nd")]), "node-1", &all)
+    }
+
+    /// The container of a record.
+    fn shown(labels: &[(&str, &str)], chosen: &[&str], fields: &[Field]) -> Value {
+        let chosen: Vec<_> = chosen.iter().map(|&text| text.to_owned()).collect();
+        let tail = Tail::new(&container(labels), "", &Fields::new(&chosen, fields).unwrap());
+        let record = [b"{\"a\":0", &tail.0[..]].concat();
+        serde_json::from_slice::<Value>(&record).unwrap()["container"].take()
+    }
+
+    #[test]
+    fn labels_and_fields_are_chosen() {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.compose.container-number", "2"),
+            ("tier", "front"),
+        ];
+        let both = [Field::Compose, Field::Swarm];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"].as_object().unwrap().len(), 4);
+        assert_eq!(shown(&labels, &["*"], &[]).get("compose"), None);
+        assert_eq!(
+            shown(&labels, &["ti*", "other"], &[])["labels"],
+            json!({"tier": "front"})
+        );
+        assert_eq!(
+            shown(&labels, &["regex:^com\\..*service$"], &[])["labels"],
+            json!({"com.docker.compose.service": "web"})
+        );
+        let compose = shown(&labels, &[], &both);
+        assert_eq!(compose["labels"], json!({}));
+        assert_eq!(
+            compose["compose"],
+            json!({"project": "shop", "service": "web", "number": "2"})
+        );
+        assert_eq!(compose.get("swarm"), None);
+
+        let labels = [
+            ("com.docker.swarm.service.name", "shop_web"),
+            ("com.docker.stack.namespace", "shop"),
+        ];
+        let swarm = shown(&labels, &[], &both);
+        assert_eq!(swarm["swarm"], json!({"stack": "shop", "service": "shop_web"}));
+        assert_eq!(swarm.get("compose"), None);
+    }
+
+    #[test]
+    fn labels_that_are_too_long_are_left_out_unless_others_are_chosen() {
+        let long = "x".repeat(LABELS);
+        let labels = [("long", long.as_str()), ("tier", "front")];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({}));
+        assert_eq!(shown(&labels, &["tier"], &[])["labels"], json!({"tier": "front"}));
     }
 
     fn encode(bytes: &[u8], truncated: bool) -> Value {

@@ -1,6 +1,6 @@
 //! What delivery counts.
 
-use prometheus::{IntCounterVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use crate::metrics::counters;
 
@@ -8,6 +8,7 @@ use crate::metrics::counters;
 pub struct Metrics {
     pub delivered: IntCounterVec,
     pub errors: IntCounterVec,
+    pub dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -25,6 +26,17 @@ impl Metrics {
                 "Attempts to deliver that failed, and are made again.",
                 &["sink", "reason"],
             )?,
+            dropped: counters(
+                registry,
+                "lines_dropped_total",
+                "Lines that were read and are not delivered; those that no sink was to get have none.",
+                &["sink", "reason"],
+            )?,
         })
+    }
+
+    /// Lines that a container's rate limit keeps from all sinks.
+    pub fn rate_limited(&self) -> IntCounter {
+        self.dropped.with_label_values(&["", "rate_limited"])
     }
 }

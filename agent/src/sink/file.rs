@@ -4,8 +4,11 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::fdatasync;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -21,16 +24,30 @@ pub struct File {
     path: PathBuf,
     /// When the path was last compared with what is open.
     looked: Instant,
-    file: std::fs::File,
+    file: Arc<std::fs::File>,
     end: FileEnd,
 }
 
 /// How far a file was written, and which file it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileEnd {
     device: u64,
     inode: u64,
     length: u64,
+    /// For the process that wrote it.
+    #[serde(skip)]
+    file: Option<Arc<std::fs::File>>,
+}
+
+impl FileEnd {
+    /// Waits until a power loss would not take away what was written up to here. By another thread than the sink's.
+    pub fn sync(&self) -> io::Result<()> {
+        match self.file.as_ref().map(fdatasync) {
+            // Not a file after all: a pipe, or /dev/null.
+            None | Some(Ok(()) | Err(Errno::INVAL)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
 }
 
 impl File {
@@ -38,12 +55,20 @@ impl File {
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.create(true).read(true).append(true).mode(0o600).open(path)?;
+        let file = Arc::new(file);
         let metadata = file.metadata()?;
         let end = FileEnd {
             device: metadata.dev(),
             inode: metadata.ino(),
             length: metadata.len(),
+            file: Some(Arc::clone(&file)),
         };
+        if metadata.len() == 0
+            && let Some(folder) = path.parent()
+        {
+            // A new file's name can be lost, too. Where a folder cannot be synchronised, nobody can help it.
+            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        }
         Ok(Self {
             path: path.to_owned(),
             looked: Instant::now(),
@@ -76,7 +101,7 @@ impl File {
             }
             None => self.last_record()?,
         };
-        let mut reader = BufReader::new(&self.file);
+        let mut reader = BufReader::new(&*self.file);
         reader.seek(SeekFrom::Start(start))?;
         let mut whole = start;
         let mut line = Vec::new();
@@ -94,13 +119,13 @@ impl File {
         }
         let mut begun = [0; RECORD.len()];
         let known = (length - whole).min(RECORD.len() as u64) as usize;
-        FileExt::read_exact_at(&self.file, &mut begun[..known], whole)?;
+        FileExt::read_exact_at(&*self.file, &mut begun[..known], whole)?;
         if begun[..known] == RECORD[..known] {
             self.file.set_len(whole)?;
             self.end.length = whole;
         } else {
             // Not ours: it is kept, and our first record does not go on in its line.
-            self.file.write_all(b"\n")?;
+            (&*self.file).write_all(b"\n")?;
             self.end.length += 1;
         }
         Ok(())
@@ -112,6 +137,8 @@ impl File {
         let same =
             std::fs::metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == (self.end.device, self.end.inode));
         if !same {
+            // No later end tells of the old one.
+            self.end.sync()?;
             *self = Self::open(&self.path)?;
         }
         Ok(())
@@ -125,7 +152,7 @@ impl File {
         while end > 0 {
             let start = end.saturating_sub(BLOCK);
             block.resize((end - start) as usize, 0);
-            FileExt::read_exact_at(&self.file, &mut block, start)?;
+            FileExt::read_exact_at(&*self.file, &mut block, start)?;
             if let Some(at) = memchr::memrchr(b'\n', &block) {
                 return Ok(start + at as u64 + 1);
             }
@@ -149,7 +176,7 @@ impl Sink for File {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = (&*self.file).write(bytes)?;
         self.end.length += written as u64;
         Ok(written)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::resume::Position;
 use super::super::{Intervals, Metrics, Options, Positions, Probes, Retry, Rotation, Selection, Slots};
 use super::*;
-use crate::delivery::{Batch, Bounds, Decoded, Outbox};
+use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
 use crate::engine::{self, Engine, Limits, Opener, Size};
 use crate::pace::Pace;
 use crate::record::Stream;
@@ -18,7 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
 fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<Batch>>) {
     let registry = crate::metrics::registry().unwrap();
-    let metrics = Arc::new(Metrics::new(&registry).unwrap());
+    let delivery = crate::delivery::Metrics::new(&registry).unwrap();
+    let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
     let register = Register::new(None);
     let opener = Opener {
         socket: std::path::Path::new("/nonexistent").into(),
@@ -56,6 +57,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         metrics,
         is_released: Box::new(|_| None),
         host: "host".into(),
+        fields: Fields::new(&[], &[]).unwrap(),
         max_line_bytes: 1 << 20,
         rotation: Rotation {
             interval: SECOND,
@@ -242,10 +244,10 @@ fn lines_by_themselves() {
 
 #[test]
 fn records_of_several_lines() {
-    assert_every_line_once("rules: [{start: '^start'}]");
+    assert_every_line_once("multiline: {rules: [{start: '^start'}]}");
 }
 
 #[test]
 fn records_that_only_their_limits_end() {
-    assert_every_line_once("{rules: [{start: '^never'}], max_lines: 40}");
+    assert_every_line_once("multiline: {rules: [{start: '^never'}], max_lines: 40}");
 }

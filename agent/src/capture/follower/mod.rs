@@ -243,7 +243,7 @@ impl Follower {
         if Arc::ptr_eq(&now, &self.container) {
             return;
         }
-        self.captured.tail = Tail::new(&now, &self.context.host);
+        self.captured.tail = Tail::new(&now, &self.context.host, &self.context.fields);
         if now.name != self.container.name {
             self.captured.series = Series::new(&now.name, &self.context.metrics);
         }

@@ -1,0 +1,94 @@
+//! What a container's labels change: whether it is captured, what its records bear, how many lines it may bring.
+
+use std::time::Duration;
+
+use integration::agent::Launch;
+use integration::engine::Engine;
+use integration::lines::Captured;
+use integration::writers::{Kind, Writer};
+use integration::{needs, requirements, wait};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[test]
+fn compose_projects_are_chosen_and_told_and_a_rate_limit_counts_what_it_drops() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket())
+        .kernel("off")
+        .environment("LOG_CAPTURER_CAPTURE_EXCLUDE", "[{project: 'sec*'}]")
+        .environment("LOG_CAPTURER_CAPTURE_LABELS", "[tier]")
+        .environment("LOG_CAPTURER_CAPTURE_FIELDS", "[compose, swarm]")
+        .start();
+    agent.wait_ready();
+    let project = |name| format!("--label=com.docker.compose.project={name}");
+    let hidden = Writer::new("hidden", Kind::Short, 20);
+    hidden.start_with(&engine, &[&project("secret")]);
+    let web = Writer::new("web", Kind::Short, 20);
+    web.start_with(
+        &engine,
+        &[
+            &project("shop"),
+            "--label=com.docker.compose.service=web",
+            "--label=tier=front",
+        ],
+    );
+    let limited = Writer::new("limited", Kind::Mixed, 1_000).pace(1_000, 0.0);
+    limited.start_with(&engine, &["--label=log-capturer.rate-limit=50"]);
+    let read = |agent: &integration::agent::Agent| {
+        wait::until("all lines to be read", PATIENCE, || {
+            let metrics = agent.admin.metrics().ok()?;
+            let lines = metrics.sum("lines_read_total", &[("container", "limited")])?;
+            (lines >= 1_000.0 && metrics.sum("lines_read_total", &[("container", "web")])? >= 20.0).then_some(metrics)
+        })
+    };
+    let metrics = read(&agent);
+    let dropped = metrics.sum("lines_dropped_total", &[("reason", "rate_limited")]);
+    assert_eq!(
+        metrics.sum("lines_rate_limited_total", &[("container", "limited")]),
+        dropped
+    );
+    agent.stop();
+    // What was dropped is behind the position, too.
+    agent.start_again();
+    agent.wait_ready();
+    let after = Writer::new("after", Kind::Short, 5);
+    after.start(&engine);
+    wait::until("the last container's lines", PATIENCE, || {
+        let metrics = agent.admin.metrics().ok()?;
+        (metrics.sum("lines_read_total", &[("container", "after")])? >= 5.0).then_some(())
+    });
+    agent.stop();
+
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    captured.assert_exact(&web.expected_of_both());
+    captured.assert_exact(&after.expected_of_both());
+    assert_eq!(captured.containers(), ["after", "limited", "web"]);
+    let mut passed = 0;
+    for stream in ["stdout", "stderr"] {
+        let account = captured.account("limited", stream, &limited.expected(stream));
+        assert!(
+            account.doubled.is_empty() && account.unexpected.is_empty() && account.out_of_order == 0,
+            "{}",
+            account.complaint()
+        );
+        passed += account.expected - account.missing.len();
+    }
+    assert_eq!(1_000.0 - passed as f64, dropped.expect("lines_dropped_total"));
+    // The burst of five seconds, and what may come while the lines are written.
+    assert!((250..=350).contains(&passed), "{passed} lines passed");
+
+    let records = std::fs::read_to_string(agent.output()).expect("the sink");
+    let of_web = records
+        .lines()
+        .map(|json| serde_json::from_str::<Value>(json).expect("a record"));
+    for record in of_web.filter(|record| record["container"]["name"] == "web") {
+        assert_eq!(record["container"]["labels"], json!({"tier": "front"}));
+        assert_eq!(
+            record["container"]["compose"],
+            json!({"project": "shop", "service": "web"})
+        );
+        assert_eq!(record["container"].get("swarm"), None);
+    }
+}
