@@ -24,7 +24,7 @@ mod multiline;
 mod options;
 mod own;
 mod positions;
-mod resume;
+pub mod resume;
 mod selection;
 mod silence;
 mod slots;
