@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
-use integration::ledger::{self, Comparison};
+use integration::ledger;
 use integration::lines::Captured;
 use integration::size::size;
 use integration::writers::{Kind, Writer};
@@ -38,22 +38,6 @@ fn assert_rests(agent: &Agent, window: Duration) {
         "without an engine it takes {:.0} % of a core",
         share * 100.0
     );
-}
-
-/// What the agent holds is what `ss` sees, no more than it needs, and none of it half-closed.
-fn assert_no_connection_left_over(agent: &Agent, engine: &Engine, streams: usize) {
-    let connections = wait::until("the ledger and ss to agree", PATIENCE, || {
-        match ledger::compare(agent, engine.socket()) {
-            Comparison::Agrees { connections } => Some(connections),
-            Comparison::Differs(_) | Comparison::Restless => None,
-        }
-    });
-    // A rotation holds two; then the events, and the idle ones of the pool.
-    let most = 2 * streams + 1 + 2;
-    assert!(connections <= most, "{connections} connections for {streams} streams");
-    let metrics = agent.admin.metrics().expect("/metrics");
-    assert_eq!(ledger::conserved(&metrics).err(), None);
-    assert!(agent.ask(&["leaks"]).status.success(), "{:?}", agent.ask(&["leaks"]));
 }
 
 /// Every line that the engine has, exactly once.
@@ -104,7 +88,7 @@ fn an_engine_killed_with_live_restore_costs_no_line() {
     let after = Writer::new("after", Kind::Mixed, 200);
     after.start(&engine);
     sleep(2 * SECOND);
-    assert_no_connection_left_over(&agent, &engine, 4);
+    ledger::assert_no_connection_left_over(&agent, engine.socket(), 4);
     for writer in writers.iter().chain([&after]) {
         engine.wait(&writer.name);
     }
@@ -131,7 +115,7 @@ fn an_engine_killed_with_its_containers_costs_no_line_that_it_has() {
     sleep(2 * SECOND);
     engine.docker(&["start", "ends"]).expect("start it again");
     sleep(3 * SECOND);
-    assert_no_connection_left_over(&agent, &engine, 2);
+    ledger::assert_no_connection_left_over(&agent, engine.socket(), 2);
     engine
         .docker(&["stop", "--time", "0", "ends", "returns"])
         .expect("stop them");
@@ -169,7 +153,7 @@ fn an_engine_that_stands_still_for_a_while_costs_no_line() {
     );
     wait_status(&agent, 200);
     sleep(4 * SECOND);
-    assert_no_connection_left_over(&agent, &engine, names.len());
+    ledger::assert_no_connection_left_over(&agent, engine.socket(), names.len());
     let mut stop = vec!["stop", "--time", "0"];
     stop.extend(names);
     engine.docker(&stop).expect("stop them");

@@ -2,6 +2,7 @@
 
 mod bad_engines;
 mod configuration;
+mod cuts;
 mod drivers;
 mod engine_absent;
 mod engine_restart;

@@ -8,32 +8,13 @@ use std::time::Duration;
 use integration::agent::{self, Agent, Launch};
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::seed::seed;
 use integration::size::size;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Milliseconds, from one that the clock gives: said, so that a failure can be told from the next.
-struct Moments(u64);
-
-impl Moments {
-    fn of_the_clock() -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let seed = now.expect("a clock past 1970").as_nanos() as u64 | 1;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, most: Duration) -> Duration {
-        // xorshift
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        most.mul_f64((self.0 % 1000) as f64 / 1000.0)
-    }
-}
 
 #[test]
 fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
@@ -53,11 +34,12 @@ fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
         writer.start(&engine);
     }
     let mut agent = Launch::on(engine.socket()).rotation("1s").start();
-    let mut moments = Moments::of_the_clock();
+    let mut random = fastrand::Rng::with_seed(seed());
+    let mut below = |most: Duration| most.mul_f64(random.f64());
     for _ in 0..kills {
-        sleep(SECOND / 2 + moments.below(2 * SECOND));
+        sleep(SECOND / 2 + below(2 * SECOND));
         agent.kill();
-        sleep(moments.below(SECOND));
+        sleep(below(SECOND));
         agent.start_again();
     }
     sleep(SECOND);

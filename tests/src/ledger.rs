@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::admin::Connection;
 use crate::agent::Agent;
 use crate::metrics::Metrics;
-use crate::witness;
+use crate::{wait, witness};
 
 /// `opened − closed = live`, for each peer. Gives the number of peers looked at.
 pub fn conserved(metrics: &Metrics) -> Result<usize, String> {
@@ -63,6 +64,24 @@ fn judge(rows: &[Connection], ss: &BTreeSet<u64>, socket: &Path) -> Comparison {
         page.difference(ss).collect::<Vec<_>>(),
         ss.difference(&page).collect::<Vec<_>>(),
     ))
+}
+
+/// What the agent holds is what `ss` sees, no more than it needs for its streams, and none of it half-closed.
+pub fn assert_no_connection_left_over(agent: &Agent, socket: &Path, streams: usize) {
+    let connections = wait::until(
+        "the ledger and ss to agree",
+        Duration::from_secs(30),
+        || match compare(agent, socket) {
+            Comparison::Agrees { connections } => Some(connections),
+            Comparison::Differs(_) | Comparison::Restless => None,
+        },
+    );
+    // A rotation holds two; then the events, and the idle ones of the pool.
+    let most = 2 * streams + 1 + 2;
+    assert!(connections <= most, "{connections} connections for {streams} streams");
+    let metrics = agent.admin.metrics().expect("/metrics");
+    assert_eq!(conserved(&metrics).err(), None);
+    assert!(agent.ask(&["leaks"]).status.success(), "{:?}", agent.ask(&["leaks"]));
 }
 
 #[cfg(test)]

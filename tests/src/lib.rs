@@ -12,6 +12,8 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
+//! - [`proxy`]: a hurtful one between the agent and its engine
+//! - [`seed`]: random numbers that can be had again
 //! - [`shim`]: faults inside the running agent
 //! - [`allocations`]: how often it allocates
 //! - [`size`]: short forms and long ones
@@ -26,7 +28,9 @@ pub mod ledger;
 pub mod lines;
 pub mod metrics;
 pub mod preload;
+pub mod proxy;
 pub mod requirements;
+pub mod seed;
 pub mod shim;
 pub mod size;
 pub mod wait;

@@ -8,6 +8,7 @@
 //! | `STOPPED_SECONDS` | seconds for which the engine stands still |
 //! | `SHORT_LIVED` | containers that live a moment |
 //! | `RESTARTS` | restarts of one container |
+//! | `CUT_SECONDS` | seconds behind a proxy that cuts connections |
 //! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
 
 /// What `LOG_CAPTURER_<NAME>` says, else the short form.

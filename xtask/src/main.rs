@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod fuzz;
 mod run;
 mod say;
 mod setup;
@@ -45,6 +46,14 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Searches for input that the decoders, the resume logic or the patterns treat otherwise than a plain model does.
+    Fuzz {
+        /// Only this target
+        target: Option<String>,
+        /// How long to search, for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measures, and prints a table with the goals.
     Bench {
         #[arg(value_enum)]
@@ -82,6 +91,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
         Verb::Test { filter } => test::test(filter.as_deref()),
         Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
         Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
+        Verb::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Verb::BuildEbpf { compiler } => {
             setup::ensure(&[setup::Part::KernelHalf]);
             say::step(&format!(

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::account::{Account, Said};
 use crate::build_ebpf::build_ebpf;
+use crate::fuzz::{self, Fuzzer};
 use crate::setup::{self, Part};
 use crate::vm::Machine;
 use crate::{cargo, say};
@@ -35,17 +36,47 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     account.follow(said, |_| ());
     let passed = child.wait()?.success();
     let passed_in_machine = in_machine(filter, &mut account);
+    let passed_fuzzing = fuzzing(filter, &mut account);
 
     account.print();
     // Elsewhere a machine may be unable to; where all is required, that is a failure.
     let required = std::env::var("LOG_CAPTURER_REQUIRE_ALL").is_ok_and(|value| value == "1");
     Ok(
-        if passed && passed_in_machine && (account.unable.is_empty() || !required) {
+        if passed && passed_in_machine && passed_fuzzing && (account.unable.is_empty() || !required) {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         },
     )
+}
+
+/// A short search for input that fails, for each target.
+fn fuzzing(filter: Option<&str>, account: &mut Account) -> bool {
+    const SECONDS: u32 = 5;
+    let targets = fuzz::TARGETS.map(|target| (target, format!("fuzz {target}")));
+    let mut asked = targets
+        .iter()
+        .filter(|(_, name)| filter.is_none_or(|filter| name.contains(filter)))
+        .peekable();
+    if asked.peek().is_none() {
+        return true;
+    }
+    let fuzzer = match Fuzzer::build() {
+        Ok(fuzzer) => fuzzer,
+        Err(error) => {
+            account.unable.insert(format!("the fuzz targets: {error:#}"));
+            return true;
+        }
+    };
+    let failed = account.failed;
+    for (target, _) in asked {
+        let searched = fuzzer.search(target, SECONDS);
+        account.count(searched.is_ok());
+        if let Err(error) = searched {
+            say::step(&format!("error: {error:#}"));
+        }
+    }
+    account.failed == failed
 }
 
 /// The kernel half's tests once more, on a kernel that is not the host's.

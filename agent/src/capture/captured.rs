@@ -64,10 +64,11 @@ impl Captured {
         self.position.since(self.tail_only)
     }
 
-    /// A connection that was opened with [`Captured::since`] is read from now on.
-    pub fn begin(&mut self) {
+    /// A connection that was opened with [`Captured::since`] is read from now on. Gives what the one before still had to
+    /// repeat.
+    pub fn begin(&mut self) -> Option<Replay> {
         self.recent.clear();
-        self.replay = self.position.replay(self.tail_only);
+        std::mem::replace(&mut self.replay, self.position.replay(self.tail_only))
     }
 
     pub fn show_lag(&self) {

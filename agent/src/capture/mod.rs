@@ -26,7 +26,7 @@ mod options;
 mod own;
 mod positions;
 mod rate;
-mod resume;
+pub mod resume;
 mod selection;
 mod silence;
 mod slots;

@@ -25,9 +25,9 @@ pub fn pattern(text: &str) -> Result<Regex, PatternError> {
         Some(expression) => expression.to_owned(),
         None => {
             let glob = GlobBuilder::new(text).literal_separator(false).build();
-            glob.map_err(|error| failed(error.kind().to_string()))?
-                .regex()
-                .to_owned()
+            let glob = glob.map_err(|error| failed(error.kind().to_string()))?;
+            // A label's value can have more than one line.
+            format!("(?s){}", glob.regex())
         }
     };
     compile(text, &expression)

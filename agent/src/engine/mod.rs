@@ -11,12 +11,12 @@
 //! | `decode` | its bytes to lines: `chunked`, then `frame`, then `lines`; all pure |
 
 mod api;
-mod chunked;
+pub mod chunked;
 mod connection;
-mod decode;
+pub mod decode;
 mod error;
 mod events;
-mod frame;
+pub mod frame;
 mod lines;
 mod log_stream;
 mod metrics;

@@ -22,14 +22,15 @@ pub struct Clock {
 impl Clock {
     /// Splits a message into its time and what follows the space. `None` when it has no time.
     pub fn split<'a>(&mut self, message: &'a [u8]) -> Option<(Time, &'a [u8])> {
-        // Nearly always the engine's own form; Podman also writes a numeric offset.
-        let end = if message.get(ENGINE_FORM) == Some(&b' ') {
-            ENGINE_FORM
-        } else {
-            let head = &message[..message.len().min(LONGEST + 1)];
-            memchr::memchr(b' ', head)?
-        };
-        let (stamp, rest) = message.split_at(end);
+        // Nearly always the engine's own form.
+        if message.get(ENGINE_FORM) == Some(&b' ')
+            && let Some(time) = self.parse(&message[..ENGINE_FORM])
+        {
+            return Some((time, &message[ENGINE_FORM + 1..]));
+        }
+        // Podman leaves out zeros at the end, and can write a numeric offset.
+        let head = &message[..message.len().min(LONGEST + 1)];
+        let (stamp, rest) = message.split_at(memchr::memchr(b' ', head)?);
         Some((self.parse(stamp)?, &rest[1..]))
     }
 
@@ -40,8 +41,8 @@ impl Clock {
             return Some(Time(whole.saturating_add(nanos(stamp)?)));
         }
         let text = std::str::from_utf8(stamp).ok()?;
-        // jiff takes many forms that are no time of the engine's; ours begin with a full date.
-        if !text.as_bytes().first()?.is_ascii_digit() {
+        // jiff takes many forms that are no time of the engine's; ours begin with a full date, and have no space.
+        if !text.as_bytes().first()?.is_ascii_digit() || text.contains(' ') {
             return None;
         }
         let timestamp: jiff::Timestamp = text.parse().ok()?;
@@ -112,6 +113,20 @@ mod tests {
             .unwrap();
         assert_eq!(time, Time(1_795_187_098_662_848_374));
         assert_eq!(rest, b"x");
+    }
+
+    #[test]
+    fn a_short_time_ends_at_the_first_space() {
+        for (stamp, text) in [
+            ("2026-11-20T15:04:58Z", "nine_char acters"),
+            ("2026-11-20T15:04:58.5Z", "message of seven"),
+        ] {
+            let message = format!("{stamp} {text}");
+            assert_eq!(message.as_bytes()[ENGINE_FORM], b' ');
+            let (time, rest) = Clock::default().split(message.as_bytes()).unwrap();
+            assert_eq!(time.0 / NANOS_PER_SECOND, 1_795_187_098);
+            assert_eq!(rest, text.as_bytes());
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub const EMULATOR: &[Package] = &[
 /// A Debian without the C compiler has no static C library either.
 pub const PEERS: &[Package] = &[program("curl", "curl"), package("libc6-dev")];
 
+pub const FUZZER: &[Package] = &[program("g++", "g++")];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.sign {

@@ -21,17 +21,20 @@ pub enum Part {
     Witnesses,
     /// A virtual machine, and a kernel to run in it.
     Emulator,
+    /// What libFuzzer is compiled with.
+    Fuzzer,
     /// The licence audit.
     Licences,
     /// What the benchmarks hold the agent's figures against.
     Peers,
 }
 
-const ALL: [Part; 6] = [
+const ALL: [Part; 7] = [
     Part::KernelHalf,
     Part::Engine,
     Part::Witnesses,
     Part::Emulator,
+    Part::Fuzzer,
     Part::Licences,
     Part::Peers,
 ];
@@ -43,6 +46,7 @@ impl Part {
             Self::Engine => "a Docker Engine, and a busybox to make its image of",
             Self::Witnesses => "the tests' independent witnesses",
             Self::Emulator => "a virtual machine, and a kernel to run in it",
+            Self::Fuzzer => "the fuzzer",
             Self::Licences => "the licence audit",
             Self::Peers => "the benchmarks' peers",
         }
@@ -56,6 +60,7 @@ impl Part {
             Self::Engine => debian::ENGINE,
             Self::Witnesses => debian::WITNESSES,
             Self::Emulator => debian::EMULATOR,
+            Self::Fuzzer => debian::FUZZER,
             Self::Licences => &[],
             Self::Peers => debian::PEERS,
         }
@@ -65,7 +70,7 @@ impl Part {
         match self {
             Self::KernelHalf => &[tools::BPF_LINKER],
             Self::Licences => &[tools::CARGO_DENY],
-            Self::Engine | Self::Witnesses | Self::Emulator | Self::Peers => &[],
+            Self::Engine | Self::Witnesses | Self::Emulator | Self::Fuzzer | Self::Peers => &[],
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::super::captured::until;
+use super::super::resume::Replay;
 use super::super::silence::Silence;
 use super::super::slots::TURN;
 use super::{End, Follower};
@@ -26,7 +27,15 @@ type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStre
 /// The old connection, kept until the new one has caught up.
 struct Retiring {
     stream: LogStream,
+    /// What it still had to repeat.
+    replay: Option<Replay>,
     _spare: OwnedSemaphorePermit,
+}
+
+impl Retiring {
+    fn has_caught_up(&self) -> bool {
+        self.replay.as_ref().is_none_or(Replay::has_caught_up)
+    }
 }
 
 impl Follower {
@@ -81,11 +90,11 @@ impl Follower {
                     opening = None;
                     match opened {
                         Ok((spare, new)) => {
-                            self.captured.begin();
+                            let replay = self.captured.begin();
                             silence.taken_over();
                             idle = true;
                             let stream = std::mem::replace(&mut stream, new);
-                            retiring = Some(Retiring { stream, _spare: spare });
+                            retiring = Some(Retiring { stream, replay, _spare: spare });
                             timer.as_mut().reset(Instant::now() + CATCH_UP);
                         }
                         Err(error) => {
@@ -119,10 +128,11 @@ impl Follower {
                     let new = std::mem::take(&mut self.captured.new);
                     if std::mem::take(&mut self.captured.falls_short) {
                         self.captured.tail_only = false;
-                        self.captured.replay = None;
-                        let Some(old) = retiring.take() else {
+                        // One that still repeats what is known was asked for no more than this one.
+                        let Some(old) = retiring.take().filter(Retiring::has_caught_up) else {
                             return End::FellShort;
                         };
+                        self.captured.replay = old.replay;
                         stream = old.stream;
                         timer.as_mut().reset(Instant::now());
                         continue;
@@ -148,10 +158,11 @@ impl Follower {
                             // Every other stream has its turn before this one's next.
                             tokio::task::yield_now().await;
                         }
-                        (_, Some(old)) if self.captured.replay.take().is_some_and(|replay| !replay.is_live()) => {
+                        (_, Some(old)) if self.captured.replay.as_ref().is_some_and(|replay| !replay.is_live()) => {
                             // The new connection ended before it brought anything new: the
                             // old one still stands where the position does.
                             debug!(container = self.container.name, "rotation taken back");
+                            self.captured.replay = old.replay;
                             stream = old.stream;
                             timer.as_mut().reset(context.rotate_at());
                         }
