@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measures on this machine.
 
+mod instructions;
+
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -13,6 +15,8 @@ use crate::{cargo, say};
 pub enum Bench {
     /// What the kernel half costs: the host, other processes, the agent
     Ledger,
+    /// What a line costs inside the agent; with --short its instructions, counted and held against the recorded ones
+    HotPath,
     /// The agent and its peers on the same containers in turn: processor time, memory, lateness, and every line counted
     SideBySide,
 }
@@ -20,6 +24,8 @@ pub enum Bench {
 /// A goal that is not met is printed as such and is no failure: a busy machine would fail on any day.
 pub fn bench(what: Bench, short: bool, arguments: &[String]) -> Result<ExitCode> {
     let mut bench = match what {
+        Bench::HotPath if short => return instructions::compare(),
+        Bench::HotPath => cargo_bench("hot_path"),
         Bench::Ledger => ledger()?,
         Bench::SideBySide => side_by_side()?,
     };
@@ -36,17 +42,13 @@ fn ledger() -> Result<Command> {
     setup::ensure(&[Part::KernelHalf]);
     say::step("building the kernel half");
     build_ebpf(cargo::root(), None)?;
+    Ok(cargo_bench("ledger"))
+}
+
+fn cargo_bench(name: &str) -> Command {
     let mut bench = cargo::cargo();
-    bench.args([
-        "bench",
-        "--quiet",
-        "--package",
-        "log-capturer",
-        "--bench",
-        "ledger",
-        "--",
-    ]);
-    Ok(bench)
+    bench.args(["bench", "--quiet", "--package", "log-capturer", "--bench", name, "--"]);
+    bench
 }
 
 fn side_by_side() -> Result<Command> {

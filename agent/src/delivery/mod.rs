@@ -7,7 +7,7 @@ mod outbox;
 mod writer;
 
 pub use fields::Fields;
-pub use json::{Decoded, Tail};
+pub use json::{Decoded, Encoder, Tail};
 pub use metrics::Metrics;
 pub use outbox::{Batch, Bounds, Outbox};
 pub use writer::{Fatal, Writer, Writers};

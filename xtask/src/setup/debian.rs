@@ -59,7 +59,11 @@ pub const EMULATOR: &[Package] = &[
 ];
 
 /// A Debian without the C compiler has no static C library either.
-pub const PEERS: &[Package] = &[program("curl", "curl"), package("libc6-dev")];
+pub const PEERS: &[Package] = &[
+    program("curl", "curl"),
+    package("libc6-dev"),
+    program("valgrind", "valgrind"),
+];
 
 pub const FUZZER: &[Package] = &[program("g++", "g++")];
 

@@ -1,0 +1,80 @@
+//! Instructions a line, counted by callgrind on a fixed input: a slowdown is noticed on the busiest machine.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use private_engine::find_tool;
+
+use crate::setup::{self, Part};
+use crate::{cargo, say};
+
+/// Counted with [`COMPILER`]. What changes the hot path changes it here, with the reason in the commit.
+const RECORDED: f64 = 2052.0;
+/// Another compiler makes other code.
+const COMPILER: &str = "rustc 1.95";
+const TOLERANCE: f64 = 0.05;
+/// The function that takes what one read has brought.
+const COUNTED: &str = "--toggle-collect=hot_path::Path::read";
+
+pub fn compare() -> Result<ExitCode> {
+    setup::ensure(&[Part::Peers]);
+    let bench = build()?;
+    let lines: f64 = said(&mut counted(&bench))?
+        .trim()
+        .parse()
+        .context("the number of lines")?;
+    let valgrind = find_tool("valgrind").context("no valgrind on this machine (Debian: valgrind)")?;
+    let mut callgrind = Command::new(valgrind);
+    callgrind
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", COUNTED])
+        .arg(&bench)
+        .arg("--count");
+    let output = callgrind.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "callgrind: {text}");
+    let total = text.lines().find_map(|line| line.split_once("Collected :"));
+    let total: f64 = total.context("callgrind names no count")?.1.trim().parse()?;
+    let each = total / lines;
+    let compiler = said(Command::new("rustc").arg("--version"))?;
+    println!("{each:.1} instructions a line; {RECORDED:.1} recorded with {COMPILER}");
+    if !compiler.starts_with(COMPILER) {
+        println!("not compared: this is {}", compiler.trim());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let change = each / RECORDED - 1.0;
+    ensure!(
+        change.abs() <= TOLERANCE,
+        "that is {:+.1} %, more than {:.0} %: find out why, then record it in xtask/src/bench/instructions.rs",
+        change * 100.0,
+        TOLERANCE * 100.0
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counted(bench: &PathBuf) -> Command {
+    let mut command = Command::new(bench);
+    command.arg("--count");
+    command
+}
+
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{command:?}: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Gives the benchmark's binary.
+fn build() -> Result<PathBuf> {
+    say::step("building the benchmark");
+    let mut build = cargo::cargo();
+    build.args(["bench", "--no-run", "--package", "log-capturer", "--bench", "hot_path"]);
+    let messages = said(build.arg("--message-format=json-render-diagnostics"))?;
+    let messages = serde_json::Deserializer::from_str(&messages).into_iter::<serde_json::Value>();
+    let mut built = messages
+        .flatten()
+        .filter(|message| message["target"]["name"] == "hot_path");
+    built
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+        .context("cargo built no benchmark hot_path")
+}
