@@ -1,7 +1,7 @@
 //! The kernel half of log-capturer: what the agent's process holds open, from `connect` to the last `close`.
 //!
 //! Entry points only, in the order of a descriptor's life. Those named `enter_` and `exit_` are attached to the tracepoints of
-//! system calls; the last ones are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
+//! system calls; the last ones, from `identify` on, are never attached: the agent runs them by `BPF_PROG_TEST_RUN`.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -11,6 +11,7 @@ mod atomic;
 mod call;
 mod connection;
 mod descriptor;
+mod histogram;
 mod kernel;
 mod kind;
 mod maps;
@@ -28,6 +29,7 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::{Thread, argument, result},
+    kernel::AF_UNIX,
     maps::{ANSWERS, CONNECT_ERRORS, MARKER, OPERATIONS, OWNER, WATCHING},
 };
 
@@ -103,14 +105,16 @@ pub fn exit_connect(ctx: TracePointContext) -> u32 {
     let result = result(&ctx);
     let socket = kernel::socket(call.fd);
     let sk = socket.sk();
-    if socket.is_unix_stream(sk) {
-        if result == 0 {
-            debug!(&ctx, "connected: fd {} is socket:[{}]", call.fd, socket.inode);
-            connection::opened(thread, &call, socket, sk);
-        } else {
-            debug!(&ctx, "connect failed: fd {}, result {}", call.fd, result);
-            maps::count(&CONNECT_ERRORS, errno(result));
-        }
+    let failed = match socket.stream(sk) {
+        0 => return 0,
+        AF_UNIX => connection::attempted_unix(thread, &call, socket, sk, result),
+        family => connection::attempted_tcp(thread, &call, socket, sk, family, result),
+    };
+    if failed {
+        debug!(&ctx, "connect failed: fd {}, result {}", call.fd, result);
+        maps::count(&CONNECT_ERRORS, errno(result));
+    } else {
+        debug!(&ctx, "connected: fd {} is socket:[{}]", call.fd, socket.inode);
     }
     0
 }
@@ -122,6 +126,13 @@ fn errno(result: i64) -> u32 {
 }
 
 const EINTR: u32 = 4;
+
+/// `inet_sock_set_state(sk, oldstate, newstate)`: of every TCP socket on the host.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn tcp_state(ctx: RawTracePointContext) -> i32 {
+    connection::changed(ctx.arg(0), ctx.arg::<u64>(2) as u32);
+    0
+}
 
 /// No descriptor: it is more than the table can have.
 const NONE: u32 = u32::MAX;

@@ -1,7 +1,8 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
 use abi::{
-    Answer, Call, Connection, ERRNOS, KINDS, KindTotals, LIMITED, Limited, Marker, Peer, SAMPLES, SURVEY, Totals,
+    Answer, Call, Connection, ERRNOS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES, Marker, Peer, SAMPLES,
+    SURVEY, Totals,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -24,6 +25,11 @@ pub static OPERATIONS: [Global; SAMPLES] = [const { Global::new(0) }; SAMPLES];
 /// Full: the connection is not entered and not counted as opened.
 #[map]
 pub static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(4096, 0);
+
+/// `struct sock` of a TCP connection → inode: where a socket changes its state there is no descriptor to go by. Written
+/// and read here; as large as `CONNECTIONS`. Full, or wrong: that change is seen by the next look at the connection.
+#[map]
+pub static SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(4096, 0);
 
 /// Descriptor → inode of its connection, 0 for none. Written here; the agent maps it into its memory.
 /// An array, because its cells never move: they can be compared and swapped. Too small: the connection is not entered.
@@ -49,6 +55,10 @@ pub static PEERS: HashMap<Peer, Totals> = HashMap::with_max_entries(64, 0);
 /// Who connects now. The agent maps it into its memory and writes there; read at the end of `connect`.
 #[map]
 pub static MARKER: Array<Marker> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// `Measure` → how long. The agent maps it into its memory.
+#[map]
+pub static HISTOGRAMS: Array<Histogram> = Array::with_max_entries(MEASURES, BPF_F_MMAPABLE);
 
 /// errno → failed connects.
 #[map]

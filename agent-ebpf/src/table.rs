@@ -8,7 +8,7 @@
 //! Calls without a hook (`recvmsg`, `ioctl`, `clone`, io_uring) make descriptors too. Those are found in the table: by the next
 //! [`count`], or by the entry of the call that ends them.
 
-use abi::{Kind, Limited};
+use abi::Limited;
 
 use crate::{
     atomic::Cell,
@@ -147,7 +147,7 @@ extern "C" fn table_adopt(fd: u32) -> u32 {
     let now = now(fd);
     if now != 0 && cell.replace(0, now).is_ok() {
         total!(now, preexisting);
-        if now == Kind::Unix as u64 {
+        if kernel::may_be_connected(kernel::file(fd), now) {
             connection::found(fd, true);
         }
         // It may have been closed in between, by a call that saw an empty cell.
@@ -186,7 +186,7 @@ extern "C" fn table_count(fd: u32, file: u64, repair: u32) -> u32 {
     let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
     // Whatever brought it here: it may be a duplicate of one that was received.
-    if now == Kind::Unix as u64 && descriptor::connection(fd) == 0 && !kernel::is_bound(file) {
+    if descriptor::connection(fd) == 0 && kernel::may_be_connected(file, now) {
         connection::found(fd, before == 0);
     }
     if before == now {

@@ -39,7 +39,13 @@ pub struct Layout {
     pub unix_sock_addr: u32,
     pub unix_address_len: u32,
     pub unix_address_name: u32,
+    pub sock_skc_daddr: u32,
+    pub sock_skc_dport: u32,
+    /// Meaningless in a kernel without IPv6, which has no such sockets either.
+    pub sock_skc_v6_daddr: u32,
+    pub sock_sk_err: u32,
+    pub sock_sk_max_ack_backlog: u32,
     pub sock_sk_shutdown: Bits,
 }
 
-const _: () = assert!(size_of::<Layout>() == 23 * 4 + 12);
+const _: () = assert!(size_of::<Layout>() == 28 * 4 + 12);

@@ -48,6 +48,12 @@ fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
         unix_sock_addr: btf.offset("unix_sock.addr")?,
         unix_address_len: btf.offset("unix_address.len")?,
         unix_address_name: btf.offset("unix_address.name")?,
+        sock_skc_daddr: btf.offset("sock.__sk_common.skc_daddr")?,
+        sock_skc_dport: btf.offset("sock.__sk_common.skc_dport")?,
+        // Not there in a kernel without IPv6.
+        sock_skc_v6_daddr: btf.offset("sock.__sk_common.skc_v6_daddr").unwrap_or_default(),
+        sock_sk_err: btf.offset("sock.sk_err")?,
+        sock_sk_max_ack_backlog: btf.offset("sock.sk_max_ack_backlog")?,
         sock_sk_shutdown: btf.bits("sock.sk_shutdown")?,
     })
 }

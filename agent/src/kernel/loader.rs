@@ -5,7 +5,7 @@ use std::{path::Path, thread};
 use abi::Layout;
 use aya::{
     Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
-    programs::{RawTracePoint, TracePoint, trace_point::TracePointLink},
+    programs::{RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink, trace_point::TracePointLink},
 };
 use memchr::memmem;
 
@@ -93,7 +93,14 @@ pub struct Settings {
 
 /// The attachments; they end with this.
 #[derive(Default)]
-pub struct Links(Vec<TracePointLink>);
+pub struct Links(Vec<Link>);
+
+enum Link {
+    #[expect(dead_code, reason = "held for its drop")]
+    TracePoint(TracePointLink),
+    #[expect(dead_code, reason = "held for its drop")]
+    RawTracePoint(RawTracePointLink),
+}
 
 impl Drop for Links {
     /// The kernel waits for a grace period with each one (`tracepoint_synchronize_unregister`): a second for all of them
@@ -118,6 +125,7 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, Links), Refusal> {
         layout::records(tracefs, &mut layout)?;
         let mut ebpf = create(object, settings, &layout)?;
         let mut links = Links::default();
+        attach_tcp_state(&mut ebpf, &mut links)?;
         for &(program, events) in PROGRAMS {
             attach(&mut ebpf, program, events, tracefs, &mut links)?;
         }
@@ -135,6 +143,7 @@ fn create(object: &[u8], settings: &Settings, layout: &Layout) -> Result<Ebpf, R
         .override_global("LAYOUT", layout, true)
         .override_global(aya_log::LEVEL, &level, true)
         .map_max_entries("CONNECTIONS", settings.connections)
+        .map_max_entries("SOCKETS", settings.connections)
         .map_max_entries("DESCRIPTORS", settings.descriptors)
         .map_max_entries("TABLE", settings.descriptors);
     if !settings.debug {
@@ -168,8 +177,21 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &
             .attach("syscalls", event)
             .and_then(|id| program.take_link(id))
             .map_err(|error| Refusal::new(format_args!("attach to the tracepoint `syscalls:{event}`"), &error))?;
-        links.0.push(link);
+        links.0.push(Link::TracePoint(link));
     }
+    Ok(())
+}
+
+/// Where TCP sockets change their state. A raw one: it needs no tracefs, and its record has the socket itself.
+fn attach_tcp_state(ebpf: &mut Ebpf, links: &mut Links) -> Result<(), Refusal> {
+    const EVENT: &str = "inet_sock_set_state";
+    let program = raw_tracepoint_mut(ebpf, "tcp_state")?;
+    program.load().map_err(|error| Refusal::load("tcp_state", &error))?;
+    let link = program
+        .attach(EVENT)
+        .and_then(|id| program.take_link(id))
+        .map_err(|error| Refusal::new(format_args!("attach to the raw tracepoint `{EVENT}`"), &error))?;
+    links.0.push(Link::RawTracePoint(link));
     Ok(())
 }
 

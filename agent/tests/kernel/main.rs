@@ -13,6 +13,7 @@ mod messages;
 mod namespace;
 mod random;
 mod rights;
+mod tcp;
 mod tracefs;
 mod witness;
 
@@ -20,7 +21,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Write as _},
     os::{
-        fd::AsRawFd,
+        fd::{AsFd, AsRawFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
@@ -128,31 +129,34 @@ impl Fixture {
     }
 
     fn totals(&self, snapshot: &Snapshot) -> PeerTotals {
-        let name = self.path.to_str().expect("UTF-8");
-        let none = PeerTotals {
-            peer: name.into(),
-            opened: 0,
-            closed: 0,
-            closed_after_peer: 0,
-        };
-        snapshot
-            .peers
-            .iter()
-            .find(|peer| peer.peer == name)
-            .cloned()
-            .unwrap_or(none)
+        totals_of(snapshot, self.path.to_str().expect("UTF-8"))
     }
 
-    fn state(&self, stream: &UnixStream) -> State {
+    fn state(&self, stream: impl AsFd) -> State {
         entry(&self.checked(), stream).state
     }
 }
 
-fn inode(stream: &UnixStream) -> u64 {
+fn totals_of(snapshot: &Snapshot, name: &str) -> PeerTotals {
+    let none = PeerTotals {
+        peer: name.into(),
+        opened: 0,
+        closed: 0,
+        closed_after_peer: 0,
+    };
+    snapshot
+        .peers
+        .iter()
+        .find(|peer| peer.peer == name)
+        .cloned()
+        .unwrap_or(none)
+}
+
+fn inode(stream: impl AsFd) -> u64 {
     fstat(stream).expect("fstat").st_ino
 }
 
-fn entry(snapshot: &Snapshot, stream: &UnixStream) -> Connection {
+fn entry(snapshot: &Snapshot, stream: impl AsFd) -> Connection {
     let inode = inode(stream);
     snapshot
         .connections
