@@ -7,7 +7,7 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Answer, Call, Connection, Limited, Mark, Measure, Peer, Phase, State, Totals, tcp};
+use abi::{Call, Connection, Limited, Mark, Measure, Peer, Phase, State, Totals, tcp};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     call::Thread,
     descriptor, histogram,
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{CONNECT_ERRORS, CONNECTIONS, PEERS, SOCKETS, count, refused},
+    maps::{ANSWERS, CONNECT_ERRORS, CONNECTIONS, EXACT, PEERS, SOCKETS, count, refused},
     peer,
 };
 
@@ -87,20 +87,7 @@ impl Held {
         }
         // At 0 nobody else can take hold of it, and only we remove it: the entry is still ours to read.
         // SAFETY: a map's value.
-        let connection = unsafe { &*self.0 };
-        let (inode, sk) = (connection.inode, connection.sk);
-        if connection.phase == Phase::Open as u64 {
-            closed(connection);
-        }
-        if connection.peer.family != AF_UNIX
-            && SOCKETS.get_ptr(sk).is_some_and(|named| {
-                // SAFETY: a map's value. The address may be a later connection's by now.
-                unsafe { *named == inode }
-            })
-        {
-            let _ = SOCKETS.remove(sk);
-        }
-        let _ = CONNECTIONS.remove(inode);
+        connection_gone(unsafe { (*self.0).inode });
     }
 
     /// Brings the phase up to the socket's state.
@@ -174,6 +161,28 @@ impl Held {
         // SAFETY: a map's value.
         unsafe { Cell::new(&raw mut (*self.0).phase) }
     }
+}
+
+/// The last holder is gone. Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_gone(inode: u64) -> u32 {
+    let Some(held) = owned(inode) else { return 0 };
+    // SAFETY: a map's value, which only we remove.
+    let connection = unsafe { &*held.0 };
+    if connection.phase == Phase::Open as u64 {
+        closed(connection);
+    }
+    if is_told_of(connection.peer.family)
+        && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
+            // SAFETY: a map's value. The address may be a later connection's by now.
+            unsafe { *named == inode }
+        })
+    {
+        let _ = SOCKETS.remove(connection.sk);
+    }
+    let _ = CONNECTIONS.remove(inode);
+    0
 }
 
 #[inline(always)]
@@ -266,6 +275,21 @@ pub fn changed(sk: Address, state: u32) {
     held.release();
 }
 
+/// A unix socket is released or ends its writing, in whosesoever process: if its peer is a connection of ours, that has ended.
+#[inline(always)]
+pub fn ended_by(sk: Address) {
+    let ours = kernel::unix_peer(sk);
+    let Some(inode) = SOCKETS.get_ptr(ours as u64) else {
+        return;
+    };
+    // SAFETY: a map's value.
+    let Some(held) = hold(unsafe { *inode }) else { return };
+    if held.sk() == ours {
+        held.ended();
+    }
+    held.release();
+}
+
 /// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
 /// it is of an unknown one, that counts as opened now. One that was refused is tried again at every look, and counted as
 /// refused once.
@@ -349,12 +373,20 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     begin(held, phase);
     held.holders().store(1);
-    if held.family() != AF_UNIX {
+    if is_told_of(held.family()) {
         let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
+    }
+    if held.family() != AF_UNIX {
         // What happened before it was in the map.
         held.progress(kernel::tcp_state(sk));
     }
     descriptor::enter(fd, socket.file, held);
+}
+
+/// Whether a hook tells of such a socket what happens in other processes' time.
+#[inline(always)]
+fn is_told_of(family: u16) -> bool {
+    family != AF_UNIX || EXACT.load() != 0
 }
 
 /// As it is entered, to be filled in where it lies: the stack has no room for it. It has no holder, so that nobody takes hold
@@ -408,8 +440,15 @@ const EEXIST: i32 = 17;
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]
 pub fn closing(fd: u32) {
+    connection_closing(fd);
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_closing(fd: u32) -> u32 {
     let Some(held) = hold(descriptor::connection(fd)) else {
-        return;
+        return 0;
     };
     let ends = kernel::ends(held.sk(), held.family());
     if ends.tcp_state != 0 {
@@ -424,6 +463,7 @@ pub fn closing(fd: u32) {
         held.state_at_close().store(state);
     }
     held.release();
+    0
 }
 
 /// `shutdown(fd, how)` is about to run: what it will set is ours from now on, so that no reader in between takes it for the
@@ -452,18 +492,30 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
     }
 }
 
-/// What a descriptor looks like, if it is a connection, and still is after it was read.
+/// What a descriptor looks like, if it is a connection, and still is after it was read: into the answer of this index.
+#[inline(always)]
+pub fn look(fd: u32, index: u32) {
+    connection_look(fd, index);
+}
+
+/// Global, see `table::settle`.
 ///
 /// Reads without a holder: as long as the cell names the connection, the cell's own keeps the entry.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn look(fd: u32, answer: &mut Answer) {
+extern "C" fn connection_look(fd: u32, index: u32) -> u32 {
+    let Some(answer) = ANSWERS.get_ptr_mut(index) else {
+        return 0;
+    };
+    // SAFETY: a map's value; the agent does not read it before this program has ended.
+    let answer = unsafe { &mut *answer };
     answer.inode = 0;
     let inode = descriptor::connection(fd);
     if inode == 0 {
-        return;
+        return 0;
     }
     let Some(entry) = CONNECTIONS.get_ptr(inode) else {
-        return;
+        return 0;
     };
     // SAFETY: a map's value.
     let connection = unsafe { &*entry };
@@ -479,7 +531,7 @@ pub fn look(fd: u32, answer: &mut Answer) {
         held.release();
     }
     if connection.phase != Phase::Open as u64 {
-        return;
+        return 0;
     }
     answer.opened_ns = connection.opened_ns;
     answer.ended_ns = connection.ended_ns;
@@ -489,6 +541,7 @@ pub fn look(fd: u32, answer: &mut Answer) {
     if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
         answer.inode = inode;
     }
+    0
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.

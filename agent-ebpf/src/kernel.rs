@@ -49,6 +49,23 @@ fn read<T: Copy>(base: Address, offset: u32) -> T {
     }
 }
 
+/// The registers of a system call's caller, `struct pt_regs`.
+#[derive(Clone, Copy)]
+pub struct Registers(pub Address);
+
+impl Registers {
+    /// Of the first three arguments.
+    #[inline(always)]
+    pub fn argument(self, index: usize) -> u64 {
+        let offset = match index {
+            0 => offset!(pt_regs_first),
+            1 => offset!(pt_regs_second),
+            _ => offset!(pt_regs_third),
+        };
+        read(self.0, offset)
+    }
+}
+
 /// The current process's table of descriptors, `current->files->fdt`, as it is now.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -127,6 +144,17 @@ pub fn is_tcp_connected(sk: Address) -> bool {
 #[inline(always)]
 pub fn tcp_state(sk: Address) -> u32 {
     read::<u8>(sk, offset!(sock_skc_state)).into()
+}
+
+#[inline(always)]
+pub fn sk_of(socket: Address) -> Address {
+    read(socket, offset!(socket_sk))
+}
+
+/// The other end of an AF_UNIX connection.
+#[inline(always)]
+pub fn unix_peer(sk: Address) -> Address {
+    read(sk, offset!(unix_sock_peer))
 }
 
 /// What `SO_ERROR` would give.

@@ -12,6 +12,10 @@ use aya_ebpf::{
 
 use crate::atomic::{Cell, Global};
 
+/// Not 0: the ends of AF_UNIX peers are seen when they happen, by tier fentry. Set before the load.
+#[unsafe(no_mangle)]
+pub static EXACT: aya_ebpf::Global<u8> = aya_ebpf::Global::new(0);
+
 /// The agent's process, by its outermost id. Written by `identify`, read by every other program.
 pub static OWNER: Global = Global::new(0);
 
@@ -26,7 +30,7 @@ pub static OPERATIONS: [Global; SAMPLES] = [const { Global::new(0) }; SAMPLES];
 #[map]
 pub static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(4096, 0);
 
-/// `struct sock` of a TCP connection → inode: where a socket changes its state there is no descriptor to go by. Written
+/// `struct sock` of a connection → inode, of TCP and by tier fentry of all: where a socket changes its state there is no descriptor to go by. Written
 /// and read here; as large as `CONNECTIONS`. Full, or wrong: that change is seen by the next look at the connection.
 #[map]
 pub static SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(4096, 0);

@@ -8,7 +8,7 @@ use std::{
 use abi::{INET, INET6, Peer};
 pub use abi::{Kind, Mark, State};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub connections: Vec<Connection>,
     pub peers: Vec<PeerTotals>,
