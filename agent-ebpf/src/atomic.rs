@@ -40,6 +40,13 @@ impl Cell {
         unsafe { atomic_xadd::<u64, u64, { Relaxed }>(self.0, 1) };
     }
 
+    /// Adds, telling nothing.
+    #[inline(always)]
+    pub fn add(self, value: u64) {
+        // SAFETY: see `new`.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(self.0, value) };
+    }
+
     /// Subtracts one; tells what was there before.
     #[inline(always)]
     pub fn decrement(self) -> u64 {

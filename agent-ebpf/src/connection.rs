@@ -1,17 +1,21 @@
 //! A connection: connect → established → (half closed) → released.
 //!
+//! AF_UNIX: `connect` makes it or fails. TCP: `connect` may return before the peer has answered, so the entry is there from then
+//! on, and opens when the socket's state says so ([`Phase`]). That is told by the tracepoint of the state's changes
+//! (`inet_sock_set_state`), which runs wherever a packet arrives, in anybody's time; and whatever it should miss, by the next look.
+//!
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Answer, Call, Connection, Limited, Mark, Peer, State, Totals};
+use abi::{Call, Connection, Limited, Mark, Measure, Peer, Phase, State, Totals, tcp};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 
 use crate::{
     atomic::Cell,
     call::Thread,
-    descriptor,
+    descriptor, histogram,
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{CONNECTIONS, PEERS, refused},
+    maps::{ANSWERS, CONNECT_ERRORS, CONNECTIONS, EXACT, PEERS, SOCKETS, count, refused},
     peer,
 };
 
@@ -69,6 +73,12 @@ impl Held {
         unsafe { (*self.0).sk as Address }
     }
 
+    #[inline(always)]
+    fn family(self) -> u16 {
+        // SAFETY: held, so the entry is this connection's.
+        unsafe { (*self.0).peer.family }
+    }
+
     /// Lets go; the last one out removes the connection.
     #[inline(never)]
     pub fn release(self) {
@@ -77,15 +87,54 @@ impl Held {
         }
         // At 0 nobody else can take hold of it, and only we remove it: the entry is still ours to read.
         // SAFETY: a map's value.
-        let connection = unsafe { &*self.0 };
-        let inode = connection.inode;
-        if let Some(totals) = totals(&connection.peer).or_else(other_totals) {
-            totals.closed().count();
-            if connection.state_at_close != State::Established as u64 {
-                totals.closed_after_peer().count();
-            }
+        connection_gone(unsafe { (*self.0).inode });
+    }
+
+    /// Brings the phase up to the socket's state.
+    #[inline(always)]
+    fn progress(self, state: u32) {
+        if self.phase().load() != Phase::Connecting as u64 {
+            return;
         }
-        let _ = CONNECTIONS.remove(inode);
+        match state {
+            tcp::SYN_SENT | tcp::SYN_RECV => {}
+            tcp::CLOSE => self.failed(),
+            _ => self.open(Phase::Connecting),
+        }
+    }
+
+    #[inline(always)]
+    fn failed(self) {
+        // 0: it was ended by ourselves, or the error was fetched already.
+        let errno = kernel::error(self.sk());
+        let phase = if errno == 0 { Phase::Idle } else { Phase::Failed };
+        let changed = self.phase().replace(Phase::Connecting as u64, phase as u64);
+        if changed.is_ok() && errno != 0 {
+            count(&CONNECT_ERRORS, errno);
+        }
+    }
+
+    /// From now on it is a connection.
+    #[inline(never)]
+    fn open(self, from: Phase) {
+        if self.phase().replace(from as u64, Phase::Open as u64).is_err() {
+            return;
+        }
+        // SAFETY: held; and it was us who opened it.
+        let connection = unsafe {
+            Cell::new(&raw mut (*self.0).opened_ns).store(now());
+            &*self.0
+        };
+        if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
+            totals.opened().count();
+        }
+    }
+
+    /// The peer's end has been seen, for the first time or again.
+    #[inline(always)]
+    pub fn ended(self) {
+        // SAFETY: a map's value.
+        let _ = unsafe { Cell::new(&raw mut (*self.0).ended_ns) }.replace(0, now());
     }
 
     #[inline(always)]
@@ -106,19 +155,139 @@ impl Held {
         // SAFETY: a map's value.
         unsafe { Cell::new(&raw mut (*self.0).state_at_close) }
     }
+
+    #[inline(always)]
+    fn phase(self) -> Cell {
+        // SAFETY: a map's value.
+        unsafe { Cell::new(&raw mut (*self.0).phase) }
+    }
 }
 
-/// `connect` succeeded.
+/// The last holder is gone. Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_gone(inode: u64) -> u32 {
+    let Some(held) = owned(inode) else { return 0 };
+    // SAFETY: a map's value, which only we remove.
+    let connection = unsafe { &*held.0 };
+    if connection.phase == Phase::Open as u64 {
+        closed(connection);
+    }
+    if is_told_of(connection.peer.family)
+        && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
+            // SAFETY: a map's value. The address may be a later connection's by now.
+            unsafe { *named == inode }
+        })
+    {
+        let _ = SOCKETS.remove(connection.sk);
+    }
+    let _ = CONNECTIONS.remove(inode);
+    0
+}
+
 #[inline(always)]
-pub fn opened(thread: Thread, call: &Call, socket: Socket, sk: Address) {
-    enter(
-        call.fd,
-        socket,
-        sk,
-        |peer| peer::of_call(call, peer),
-        true,
-        Some(thread),
-    );
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Counts what has been open until now.
+#[inline(always)]
+fn closed(connection: &Connection) {
+    let now = now();
+    histogram::observe(Measure::Age, now.saturating_sub(connection.opened_ns));
+    let after_peer = connection.state_at_close != State::Established as u64;
+    if after_peer {
+        histogram::observe(Measure::CloseWait, now.saturating_sub(connection.ended_ns));
+    }
+    if let Some(totals) = totals(&connection.peer).or_else(other_totals) {
+        totals.closed().count();
+        if after_peer {
+            totals.closed_after_peer().count();
+        }
+    }
+}
+
+/// `connect` has returned on an AF_UNIX socket. Whether it failed.
+#[inline(always)]
+pub fn attempted_unix(thread: Thread, call: &Call, socket: Socket, sk: Address, result: i64) -> bool {
+    if result == 0 {
+        enter(call.fd, socket, sk, Name::Call(call), Phase::Open, true, Some(thread));
+    }
+    result != 0
+}
+
+/// `connect` has returned on a TCP socket. Whether that is a failure that is not counted yet.
+#[inline(always)]
+pub fn attempted_tcp(thread: Thread, call: &Call, socket: Socket, sk: Address, family: u16, result: i64) -> bool {
+    let phase = match result {
+        0 if peer::is_unspecified(call) => {
+            disconnected(socket.inode);
+            return false;
+        }
+        0 => Phase::Open,
+        // Interrupted, it goes on by itself.
+        EINPROGRESS | EINTR | ..=ERESTART => Phase::Connecting,
+        _ => {
+            let Some(held) = hold(socket.inode) else { return true };
+            let told = held.phase().replace(Phase::Failed as u64, Phase::Idle as u64);
+            held.release();
+            return told.is_err();
+        }
+    };
+    enter(call.fd, socket, sk, Name::Socket(sk, family), phase, true, Some(thread));
+    false
+}
+
+const EINPROGRESS: i64 = -115;
+const EINTR: i64 = -4;
+/// `ERESTARTSYS` and the like, which no process sees.
+const ERESTART: i64 = -512;
+
+/// `connect` to nothing (`AF_UNSPEC`) ends a connection and keeps its socket.
+#[inline(always)]
+fn disconnected(inode: u64) {
+    let Some(held) = hold(inode) else { return };
+    if held.phase().replace(Phase::Open as u64, Phase::Idle as u64).is_ok() {
+        // SAFETY: held.
+        closed(unsafe { &*held.0 });
+    }
+    held.release();
+}
+
+/// A TCP socket goes over to another state, in whosesoever time.
+#[inline(always)]
+pub fn changed(sk: Address, state: u32) {
+    if !matches!(state, tcp::ESTABLISHED | tcp::CLOSE_WAIT | tcp::CLOSING | tcp::CLOSE) {
+        return;
+    }
+    let Some(inode) = SOCKETS.get_ptr(sk as u64) else {
+        return;
+    };
+    // SAFETY: a map's value.
+    let Some(held) = hold(unsafe { *inode }) else { return };
+    if held.sk() == sk {
+        held.progress(state);
+        if state != tcp::ESTABLISHED && held.phase().load() == Phase::Open as u64 {
+            held.ended();
+        }
+    }
+    held.release();
+}
+
+/// A unix socket is released or ends its writing, in whosesoever process: if its peer is a connection of ours, that has ended.
+#[inline(always)]
+pub fn ended_by(sk: Address) {
+    let ours = kernel::unix_peer(sk);
+    let Some(inode) = SOCKETS.get_ptr(ours as u64) else {
+        return;
+    };
+    // SAFETY: a map's value.
+    let Some(held) = hold(unsafe { *inode }) else { return };
+    if held.sk() == ours {
+        held.ended();
+    }
+    held.release();
 }
 
 /// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
@@ -135,60 +304,134 @@ pub fn found(fd: u32, first: bool) {
 extern "C" fn connection_found(fd: u32, first: u32) -> u32 {
     let socket = kernel::socket(fd);
     let sk = socket.sk();
-    if !socket.is_unix_stream(sk) {
+    let family = socket.stream(sk);
+    if family == 0 {
         return 0;
     }
     if let Some(held) = hold(socket.inode) {
         descriptor::settle(fd);
         held.release();
-    } else if let Some(bound) = kernel::connected_to(sk) {
-        enter(fd, socket, sk, |peer| peer::of_socket(&bound, peer), first != 0, None);
+        return 0;
+    }
+    let name = if family != AF_UNIX {
+        kernel::is_tcp_connected(sk).then_some(Name::Socket(sk, family))
+    } else {
+        kernel::connected_to(sk).map(Name::Bound)
+    };
+    if let Some(name) = name {
+        enter(fd, socket, sk, name, Phase::Open, first != 0, None);
     }
     0
 }
 
+/// Where the peer's name is.
+enum Name<'a> {
+    /// In the process's memory, as it gave it to `connect`.
+    Call(&'a Call),
+    Bound(kernel::Bound),
+    /// In the TCP socket, of this family.
+    Socket(Address, u16),
+}
+
+impl Name<'_> {
+    #[inline(always)]
+    fn write(self, peer: &mut Peer) {
+        match self {
+            Name::Call(call) => peer::of_call(call, peer),
+            Name::Bound(bound) => peer::of_socket(&bound, peer),
+            Name::Socket(sk, family) => peer::of_tcp(sk, family, peer),
+        }
+    }
+}
+
 #[inline(always)]
-fn enter(fd: u32, socket: Socket, sk: Address, name: impl FnOnce(&mut Peer), first: bool, opener: Option<Thread>) {
+fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: bool, opener: Option<Thread>) {
     if !descriptor::is_watched(fd) {
         if first {
             refused(Limited::Descriptors);
         }
         return;
     }
-    let mut connection = Connection {
-        inode: socket.inode,
-        file: socket.file as u64,
-        sk: sk as u64,
-        // SAFETY: the helper has no preconditions.
-        opened_ns: unsafe { bpf_ktime_get_boot_ns() },
-        // Entered with no holder, so that nobody takes hold of a half-written entry.
-        holders: 0,
-        own_shutdown: 0,
-        state_at_close: State::Established as u64,
-        mark: Mark::NONE,
-        peer: Peer {
-            family: AF_UNIX,
-            ..Peer::OTHER
-        },
-    };
-    name(&mut connection.peer);
-    if let Err(error) = CONNECTIONS.insert(socket.inode, &connection, u64::from(BPF_NOEXIST)) {
-        if first && error != -EEXIST {
+    if let Err(error) = CONNECTIONS.insert(socket.inode, &BLANK, u64::from(BPF_NOEXIST)) {
+        if error == -EEXIST {
+            again(socket.inode, name, phase);
+        } else if first {
             refused(Limited::Connections);
         }
         return;
     }
     let Some(held) = owned(socket.inode) else { return };
+    // SAFETY: a map's value, which nobody else touches before it has a holder.
+    let connection = unsafe { &mut *held.0 };
+    connection.inode = socket.inode;
+    connection.file = socket.file as u64;
+    connection.sk = sk as u64;
+    name.write(&mut connection.peer);
     if let Some(mark) = opener.and_then(Thread::mark) {
-        // SAFETY: a map's value, which nobody else touches before it has a holder; and one that this thread does not write to
-        // while it is in a system call.
-        unsafe { (*held.0).mark = *mark };
+        // SAFETY: a map's value, which this thread does not write to while it is in a system call.
+        connection.mark = unsafe { *mark };
     }
-    if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
-        totals.opened().count();
-    }
+    begin(held, phase);
     held.holders().store(1);
+    if is_told_of(held.family()) {
+        let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
+    }
+    if held.family() != AF_UNIX {
+        // What happened before it was in the map.
+        held.progress(kernel::tcp_state(sk));
+    }
     descriptor::enter(fd, socket.file, held);
+}
+
+/// Whether a hook tells of such a socket what happens in other processes' time.
+#[inline(always)]
+fn is_told_of(family: u16) -> bool {
+    family != AF_UNIX || EXACT.load() != 0
+}
+
+/// As it is entered, to be filled in where it lies: the stack has no room for it. It has no holder, so that nobody takes hold
+/// of a half-written entry.
+static BLANK: Connection = Connection {
+    inode: 0,
+    file: 0,
+    sk: 0,
+    opened_ns: 0,
+    ended_ns: 0,
+    phase: Phase::Idle as u64,
+    holders: 0,
+    own_shutdown: 0,
+    state_at_close: State::Established as u64,
+    mark: Mark::NONE,
+    peer: Peer::OTHER,
+};
+
+#[inline(always)]
+fn begin(held: Held, phase: Phase) {
+    if phase as u64 == Phase::Open as u64 {
+        held.open(Phase::Idle);
+    } else {
+        held.phase().store(phase as u64);
+    }
+}
+
+/// A socket that the ledger has already is connected: a second call has found it so; or a first attempt has failed, and
+/// the peer may be another one now.
+#[inline(always)]
+fn again(inode: u64, name: Name, phase: Phase) {
+    let Some(held) = hold(inode) else { return };
+    let before = held.phase().load();
+    if before == Phase::Idle as u64 || before == Phase::Failed as u64 {
+        // SAFETY: held; in these phases nobody reads it, and a socket is connected by one thread at a time (`lock_sock`).
+        let connection = unsafe { &mut *held.0 };
+        connection.ended_ns = 0;
+        connection.state_at_close = BLANK.state_at_close;
+        connection.peer = BLANK.peer;
+        name.write(&mut connection.peer);
+        held.phase().store(Phase::Idle as u64);
+        begin(held, phase);
+    }
+    held.progress(kernel::tcp_state(held.sk()));
+    held.release();
 }
 
 const E2BIG: i32 = 7;
@@ -197,15 +440,30 @@ const EEXIST: i32 = 17;
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]
 pub fn closing(fd: u32) {
+    connection_closing(fd);
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_closing(fd: u32) -> u32 {
     let Some(held) = hold(descriptor::connection(fd)) else {
-        return;
+        return 0;
     };
-    let ends = kernel::ends(held.sk());
-    if ends.shutdown != 0 {
+    let ends = kernel::ends(held.sk(), held.family());
+    if ends.tcp_state != 0 {
+        held.progress(ends.tcp_state.into());
+    }
+    if ends.tcp_state != 0 || ends.shutdown != 0 {
         let own = held.own_shutdown().load() as u32;
-        held.state_at_close().store(State::of(own, &ends) as u64);
+        let state = State::of(own, &ends) as u64;
+        if state != State::Established as u64 {
+            held.ended();
+        }
+        held.state_at_close().store(state);
     }
     held.release();
+    0
 }
 
 /// `shutdown(fd, how)` is about to run: what it will set is ours from now on, so that no reader in between takes it for the
@@ -234,29 +492,56 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
     }
 }
 
-/// What a descriptor looks like, if it is a connection, and still is after it was read.
+/// What a descriptor looks like, if it is a connection, and still is after it was read: into the answer of this index.
+#[inline(always)]
+pub fn look(fd: u32, index: u32) {
+    connection_look(fd, index);
+}
+
+/// Global, see `table::settle`.
 ///
 /// Reads without a holder: as long as the cell names the connection, the cell's own keeps the entry.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn look(fd: u32, answer: &mut Answer) {
+extern "C" fn connection_look(fd: u32, index: u32) -> u32 {
+    let Some(answer) = ANSWERS.get_ptr_mut(index) else {
+        return 0;
+    };
+    // SAFETY: a map's value; the agent does not read it before this program has ended.
+    let answer = unsafe { &mut *answer };
     answer.inode = 0;
     let inode = descriptor::connection(fd);
     if inode == 0 {
-        return;
+        return 0;
     }
     let Some(entry) = CONNECTIONS.get_ptr(inode) else {
-        return;
+        return 0;
     };
     // SAFETY: a map's value.
     let connection = unsafe { &*entry };
-    answer.ends = kernel::ends(connection.sk as Address);
+    answer.ends = kernel::ends(connection.sk as Address, connection.peer.family);
+    let state = State::of(connection.own_shutdown as u32, &answer.ends);
+    let is_news = connection.phase == Phase::Connecting as u64
+        || connection.ended_ns == 0 && state as u64 != State::Established as u64;
+    if is_news && let Some(held) = hold(inode) {
+        held.progress(answer.ends.tcp_state.into());
+        if state as u64 != State::Established as u64 {
+            held.ended();
+        }
+        held.release();
+    }
+    if connection.phase != Phase::Open as u64 {
+        return 0;
+    }
     answer.opened_ns = connection.opened_ns;
+    answer.ended_ns = connection.ended_ns;
     answer.own_shutdown = connection.own_shutdown;
     answer.mark = connection.mark;
     answer.peer = connection.peer;
     if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
         answer.inode = inode;
     }
+    0
 }
 
 /// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.

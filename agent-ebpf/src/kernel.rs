@@ -3,7 +3,7 @@
 
 use core::{mem::MaybeUninit, ptr};
 
-use abi::Ends;
+use abi::{Ends, INET, INET6, Kind, tcp};
 use aya_ebpf::{
     Global,
     helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
@@ -20,8 +20,6 @@ const EMPTY: abi::Layout = {
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 pub const AF_UNIX: u16 = 1;
-pub const AF_INET: u16 = 2;
-pub const AF_INET6: u16 = 10;
 pub const SOCK_STREAM: u16 = 1;
 pub const SOCK_DGRAM: u16 = 2;
 /// Of a superblock whose files no path leads to (`init_pseudo`): anonymous inodes, pidfs, nsfs.
@@ -48,6 +46,23 @@ fn read<T: Copy>(base: Address, offset: u32) -> T {
     unsafe {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source);
         value.assume_init()
+    }
+}
+
+/// The registers of a system call's caller, `struct pt_regs`.
+#[derive(Clone, Copy)]
+pub struct Registers(pub Address);
+
+impl Registers {
+    /// Of the first three arguments.
+    #[inline(always)]
+    pub fn argument(self, index: usize) -> u64 {
+        let offset = match index {
+            0 => offset!(pt_regs_first),
+            1 => offset!(pt_regs_second),
+            _ => offset!(pt_regs_third),
+        };
+        read(self.0, offset)
     }
 }
 
@@ -98,12 +113,66 @@ pub fn has_path(file: Address) -> bool {
     flags & SB_NOUSER == 0
 }
 
-/// Whether a file that is known to be an AF_UNIX socket's has an address of its own, as listeners and accepted ends have.
+/// Whether a file of this kind may be the end of a connection that `connect` made: the question that a census asks of each file,
+/// hence with few reads.
 #[inline(always)]
-pub fn is_bound(file: Address) -> bool {
+pub fn may_be_connected(file: Address, kind: u64) -> bool {
+    let is_unix = kind == Kind::Unix as u64;
+    if !is_unix && kind != Kind::Tcp as u64 {
+        return false;
+    }
     let socket: Address = read(file, offset!(file_private_data));
     let sk: Address = read(socket, offset!(socket_sk));
-    !read::<Address>(sk, offset!(unix_sock_addr)).is_null()
+    if is_unix {
+        // Listeners and accepted ends have an address of their own.
+        read::<Address>(sk, offset!(unix_sock_addr)).is_null()
+    } else {
+        is_tcp_connected(sk)
+    }
+}
+
+/// Whether this is the end that connected, and is through with that. An accepted end is a copy of its listener
+/// (`sk_clone_lock`), and so has the length of the listener's queue. (With `listen(fd, 0)` that is 0, and its accepted ends are
+/// taken for connections of ours.)
+#[inline(always)]
+pub fn is_tcp_connected(sk: Address) -> bool {
+    !matches!(tcp_state(sk), tcp::SYN_SENT | tcp::SYN_RECV | tcp::CLOSE | tcp::LISTEN)
+        && read::<u32>(sk, offset!(sock_sk_max_ack_backlog)) == 0
+}
+
+/// `sk_state`
+#[inline(always)]
+pub fn tcp_state(sk: Address) -> u32 {
+    read::<u8>(sk, offset!(sock_skc_state)).into()
+}
+
+#[inline(always)]
+pub fn sk_of(socket: Address) -> Address {
+    read(socket, offset!(socket_sk))
+}
+
+/// The other end of an AF_UNIX connection.
+#[inline(always)]
+pub fn unix_peer(sk: Address) -> Address {
+    read(sk, offset!(unix_sock_peer))
+}
+
+/// What `SO_ERROR` would give.
+#[inline(always)]
+pub fn error(sk: Address) -> u32 {
+    read(sk, offset!(sock_sk_err))
+}
+
+/// The other end's port and IPv4 address, as on the wire.
+#[inline(always)]
+pub fn inet_peer(sk: Address) -> (u16, [u8; 4]) {
+    (read(sk, offset!(sock_skc_dport)), read(sk, offset!(sock_skc_daddr)))
+}
+
+/// The same of an IPv6 socket.
+#[inline(always)]
+pub fn inet6_peer(sk: Address) -> [u8; 16] {
+    read(sk, offset!(sock_skc_v6_daddr))
 }
 
 /// Family and type of a file that is known to be a socket's.
@@ -158,11 +227,16 @@ impl Socket {
         read(self.socket, offset!(socket_sk))
     }
 
+    /// The family of a stream socket: `AF_UNIX`, [`INET`] or [`INET6`]; 0 for all others.
     #[inline(always)]
-    pub fn is_unix_stream(self, sk: Address) -> bool {
+    pub fn stream(self, sk: Address) -> u16 {
         let family: u16 = read(sk, offset!(sock_skc_family));
         let kind: u16 = read(self.socket, offset!(socket_type));
-        family == AF_UNIX && kind == SOCK_STREAM
+        if kind == SOCK_STREAM && matches!(family, AF_UNIX | INET | INET6) {
+            family
+        } else {
+            0
+        }
     }
 }
 
@@ -188,9 +262,15 @@ pub fn connected_to(sk: Address) -> Option<Bound> {
     })
 }
 
-/// Both ends of an AF_UNIX connection, from ours.
+/// Both ends of a connection, from ours.
 #[inline(always)]
-pub fn ends(sk: Address) -> Ends {
+pub fn ends(sk: Address, family: u16) -> Ends {
+    if family != AF_UNIX {
+        return Ends {
+            tcp_state: tcp_state(sk) as u16,
+            ..Ends::ALIVE
+        };
+    }
     let word: u32 = read(sk, offset!(sock_sk_shutdown.offset));
     let shutdown = (word >> (offset!(sock_sk_shutdown.shift) & 31)) & offset!(sock_sk_shutdown.mask);
     if shutdown == 0 {
@@ -215,6 +295,7 @@ pub fn ends(sk: Address) -> Ends {
     Ends {
         shutdown,
         peer_state: state.into(),
+        tcp_state: 0,
         peer_inode,
     }
 }

@@ -1,9 +1,9 @@
 //! What a file is: read from the file itself, never concluded from the call that made it.
 
-use abi::{Kind, Sample};
+use abi::{INET, INET6, Kind, Sample};
 
 use crate::{
-    kernel::{self, AF_INET, AF_INET6, AF_UNIX, Address, SOCK_DGRAM, SOCK_STREAM},
+    kernel::{self, AF_UNIX, Address, SOCK_DGRAM, SOCK_STREAM},
     maps::OPERATIONS,
 };
 
@@ -61,8 +61,8 @@ fn is(operations: u64, sample: Sample) -> bool {
 fn of_socket(file: Address) -> Kind {
     match kernel::family_and_type(file) {
         (AF_UNIX, _) => Kind::Unix,
-        (AF_INET | AF_INET6, SOCK_STREAM) => Kind::Tcp,
-        (AF_INET | AF_INET6, SOCK_DGRAM) => Kind::Udp,
+        (INET | INET6, SOCK_STREAM) => Kind::Tcp,
+        (INET | INET6, SOCK_DGRAM) => Kind::Udp,
         _ => Kind::Other,
     }
 }

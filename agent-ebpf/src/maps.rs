@@ -1,7 +1,8 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
 use abi::{
-    Answer, Call, Connection, ERRNOS, KINDS, KindTotals, LIMITED, Limited, Marker, Peer, SAMPLES, SURVEY, Totals,
+    Answer, Call, Connection, ERRNOS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES, Marker, Peer, SAMPLES,
+    SURVEY, Totals,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -10,6 +11,10 @@ use aya_ebpf::{
 };
 
 use crate::atomic::{Cell, Global};
+
+/// Not 0: the ends of AF_UNIX peers are seen when they happen, by tier fentry. Set before the load.
+#[unsafe(no_mangle)]
+pub static EXACT: aya_ebpf::Global<u8> = aya_ebpf::Global::new(0);
 
 /// The agent's process, by its outermost id. Written by `identify`, read by every other program.
 pub static OWNER: Global = Global::new(0);
@@ -24,6 +29,11 @@ pub static OPERATIONS: [Global; SAMPLES] = [const { Global::new(0) }; SAMPLES];
 /// Full: the connection is not entered and not counted as opened.
 #[map]
 pub static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(4096, 0);
+
+/// `struct sock` of a connection → inode, of TCP and by tier fentry of all: where a socket changes its state there is no descriptor to go by. Written
+/// and read here; as large as `CONNECTIONS`. Full, or wrong: that change is seen by the next look at the connection.
+#[map]
+pub static SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(4096, 0);
 
 /// Descriptor → inode of its connection, 0 for none. Written here; the agent maps it into its memory.
 /// An array, because its cells never move: they can be compared and swapped. Too small: the connection is not entered.
@@ -49,6 +59,10 @@ pub static PEERS: HashMap<Peer, Totals> = HashMap::with_max_entries(64, 0);
 /// Who connects now. The agent maps it into its memory and writes there; read at the end of `connect`.
 #[map]
 pub static MARKER: Array<Marker> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// `Measure` → how long. The agent maps it into its memory.
+#[map]
+pub static HISTOGRAMS: Array<Histogram> = Array::with_max_entries(MEASURES, BPF_F_MMAPABLE);
 
 /// errno → failed connects.
 #[map]

@@ -1,9 +1,9 @@
 //! Whom a connection is with. The name is written where it is to lie: the stack has no room for a second one.
 
-use abi::{Call, Peer};
+use abi::{Call, INET, INET6, Peer};
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
 
-use crate::kernel::{Address, Bound};
+use crate::kernel::{self, AF_UNIX, Address, Bound};
 
 /// `sizeof(sun_path)`
 const SUN_PATH: u32 = 108;
@@ -12,6 +12,7 @@ const FAMILY: usize = size_of::<u16>();
 /// The peer that a `connect` was for. Its address is read when the call has succeeded: it lies where the process put it.
 #[inline(always)]
 pub fn of_call(call: &Call, peer: &mut Peer) {
+    peer.family = AF_UNIX;
     let (name, length) = name(call.address as Address, call.detail & 0xffff);
     let buffer = peer.name.as_mut_ptr().cast();
     // SAFETY: `length` + 1 is within the buffer; the helpers refuse a bad source instead of faulting.
@@ -29,6 +30,7 @@ pub fn of_call(call: &Call, peer: &mut Peer) {
 /// The same, of an address in the kernel's memory.
 #[inline(always)]
 pub fn of_socket(bound: &Bound, peer: &mut Peer) {
+    peer.family = AF_UNIX;
     let (name, length) = name(bound.name, bound.length & 0xffff);
     let buffer = peer.name.as_mut_ptr().cast();
     // SAFETY: as above.
@@ -41,6 +43,35 @@ pub fn of_socket(bound: &Bound, peer: &mut Peer) {
             peer.len = text(generated::bpf_probe_read_kernel_str(buffer, length + 1, name.cast()));
         }
     }
+}
+
+/// Whether `connect` was told to end what it had connected to.
+#[inline(always)]
+pub fn is_unspecified(call: &Call) -> bool {
+    // SAFETY: the helper refuses a bad address instead of faulting.
+    unsafe { bpf_probe_read_user(call.address as *const u16) == Ok(0) }
+}
+
+/// Of TCP: the socket has it, whoever connected it.
+#[inline(always)]
+pub fn of_tcp(sk: Address, family: u16, peer: &mut Peer) {
+    const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+    const PORT: usize = size_of::<u16>();
+    let (port, mut address) = kernel::inet_peer(sk);
+    peer.family = INET;
+    peer.len = (PORT + 4) as u16;
+    peer.name[..PORT].copy_from_slice(&port.to_ne_bytes());
+    if family == INET6 {
+        let long = kernel::inet6_peer(sk);
+        if long[..12] != MAPPED {
+            peer.family = INET6;
+            peer.len = (PORT + 16) as u16;
+            peer.name[PORT..PORT + 16].copy_from_slice(&long);
+            return;
+        }
+        address = [long[12], long[13], long[14], long[15]];
+    }
+    peer.name[PORT..PORT + 4].copy_from_slice(&address);
 }
 
 /// A path ends at its terminator or at the address's end; an abstract name (first byte 0) is all of it, zeros included.

@@ -4,9 +4,9 @@
 
 use crate::{connection, descriptor, kernel::Table, table};
 
-const BLOCK: u32 = 64;
-/// More than the agent lets the ledger watch; the end of the process's table ends the loop before.
-const BLOCKS: u32 = 1024;
+const BLOCK: u32 = 1024;
+/// As many as the agent lets the ledger watch; the end of the process's table ends the loop before.
+const BLOCKS: u32 = 64;
 
 /// What to do with each number.
 const BEGIN: u32 = 0;
@@ -24,13 +24,12 @@ pub fn ended(first: u32, last: u32, closed: bool) {
 #[inline(always)]
 fn each(first: u32, last: u32, what: u32) {
     let end = last.saturating_add(1).min(Table::now().max_fds);
-    let mut first = first;
-    for _ in 0..BLOCKS {
+    for index in 0..BLOCKS {
+        let first = first.saturating_add(index * BLOCK);
         if first >= end {
             break;
         }
         block(first, end, what);
-        first = first.saturating_add(BLOCK);
     }
 }
 

@@ -8,7 +8,7 @@
 //! Calls without a hook (`recvmsg`, `ioctl`, `clone`, io_uring) make descriptors too. Those are found in the table: by the next
 //! [`count`], or by the entry of the call that ends them.
 
-use abi::{Kind, Limited};
+use abi::Limited;
 
 use crate::{
     atomic::Cell,
@@ -89,21 +89,37 @@ fn changed(before: u64, now: u64) {
     }
 }
 
+/// A new descriptor, if it is the end of a connection that `connect` has made before: then it was received, or is a duplicate.
+#[inline(always)]
+pub fn connected(fd: u32) {
+    let file = kernel::file(fd);
+    if kernel::may_be_connected(file, kind::of(file)) {
+        connection::found(fd, true);
+    }
+}
+
 /// A call that may end this descriptor begins.
 #[inline(always)]
 pub fn ending(fd: u32) {
-    let Some(cell) = cell(fd) else { return };
+    table_ending(fd);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_ending(fd: u32) -> u32 {
+    let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
     if before != 0 {
         // Failing, another thread is ending it too; the mark is its.
         let _ = cell.replace(before, before | ENDING);
-        return;
+        return 0;
     }
     let now = now(fd);
     if now != 0 && cell.replace(0, now | ENDING).is_ok() {
         total!(now, opened);
         total!(now, found);
     }
+    0
 }
 
 /// The call has ended it. Where the mark is gone, an exit that came earlier has found the next file there, and counted both.
@@ -127,11 +143,18 @@ pub fn settle_ending(fd: u32) {
 /// The call has failed.
 #[inline(always)]
 pub fn kept(fd: u32) {
-    let Some(cell) = cell(fd) else { return };
+    table_kept(fd);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_kept(fd: u32) -> u32 {
+    let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
     if before & ENDING != 0 && cell.replace(before, before & KIND).is_ok() {
         settle(fd);
     }
+    0
 }
 
 /// A descriptor from before the watch, unless a hook has seen it already.
@@ -147,7 +170,7 @@ extern "C" fn table_adopt(fd: u32) -> u32 {
     let now = now(fd);
     if now != 0 && cell.replace(0, now).is_ok() {
         total!(now, preexisting);
-        if now == Kind::Unix as u64 {
+        if kernel::may_be_connected(kernel::file(fd), now) {
             connection::found(fd, true);
         }
         // It may have been closed in between, by a call that saw an empty cell.
@@ -186,7 +209,7 @@ extern "C" fn table_count(fd: u32, file: u64, repair: u32) -> u32 {
     let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
     // Whatever brought it here: it may be a duplicate of one that was received.
-    if now == Kind::Unix as u64 && descriptor::connection(fd) == 0 && !kernel::is_bound(file) {
+    if descriptor::connection(fd) == 0 && kernel::may_be_connected(file, now) {
         connection::found(fd, before == 0);
     }
     if before == now {

@@ -1,7 +1,10 @@
 //! How every metric is made: one prefix, one registry. What is counted stands in the
 //! `metrics.rs` of the part that counts it.
 
-use prometheus::core::Collector;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Histogram as Shown, Metric, MetricFamily, MetricType};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
@@ -51,4 +54,83 @@ pub fn histogram(registry: &Registry, opts: HistogramOpts) -> prometheus::Result
 
 pub fn histograms(registry: &Registry, opts: HistogramOpts, labels: &[&str]) -> prometheus::Result<HistogramVec> {
     enter(registry, HistogramVec::new(opts, labels))
+}
+
+/// A histogram that is kept elsewhere, as it was when it was last shown.
+#[derive(Clone)]
+pub struct HistogramView {
+    desc: Desc,
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl HistogramView {
+    pub fn new(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Self> {
+        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), Default::default());
+        enter(
+            registry,
+            desc.map(|desc| Self {
+                desc,
+                shown: Arc::default(),
+            }),
+        )
+    }
+
+    /// `buckets`: upper bounds, and how many lie between each and the one before. `beyond`: how many lie beyond the last.
+    pub fn show(&self, buckets: impl IntoIterator<Item = (f64, u64)>, beyond: u64, sum: f64) {
+        let mut count = 0;
+        let cumulated = buckets.into_iter().map(|(bound, within)| {
+            count += within;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut shown = Shown::default();
+        shown.set_bucket(cumulated.collect());
+        shown.set_sample_count(count + beyond);
+        shown.set_sample_sum(sum);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+}
+
+impl Collector for HistogramView {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut metric = Metric::from_label(Vec::new());
+        metric.set_histogram(self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let mut family = MetricFamily::default();
+        family.set_name(self.desc.fq_name.clone());
+        family.set_help(self.desc.help.clone());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_that_is_kept_elsewhere() {
+        let registry = registry().unwrap();
+        let view = HistogramView::new(&registry, "age_seconds", "An age.").unwrap();
+        view.show([(0.1, 2), (1.0, 3)], 4, 12.5);
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        assert_eq!(
+            text,
+            "# HELP log_capturer_age_seconds An age.\n\
+             # TYPE log_capturer_age_seconds histogram\n\
+             log_capturer_age_seconds_bucket{le=\"0.1\"} 2\n\
+             log_capturer_age_seconds_bucket{le=\"1\"} 5\n\
+             log_capturer_age_seconds_bucket{le=\"+Inf\"} 9\n\
+             log_capturer_age_seconds_sum 12.5\n\
+             log_capturer_age_seconds_count 9\n"
+        );
+    }
 }

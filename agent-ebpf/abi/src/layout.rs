@@ -10,7 +10,8 @@ pub struct Bits {
     pub mask: u32,
 }
 
-/// Offsets in bytes: two of the tracepoints' records (their `common_*` head is not the same on every kernel), then
+/// Offsets in bytes: two of the tracepoints' records (their `common_*` head is not the same on every kernel; tier tracepoint
+/// alone needs them), then
 /// of structure fields, named `structure_field`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,17 @@ pub struct Layout {
     pub unix_sock_addr: u32,
     pub unix_address_len: u32,
     pub unix_address_name: u32,
+    pub sock_skc_daddr: u32,
+    pub sock_skc_dport: u32,
+    /// Meaningless in a kernel without IPv6, which has no such sockets either.
+    pub sock_skc_v6_daddr: u32,
+    pub sock_sk_err: u32,
+    pub sock_sk_max_ack_backlog: u32,
+    /// The registers of a system call's first three arguments. Tier fentry alone needs them.
+    pub pt_regs_first: u32,
+    pub pt_regs_second: u32,
+    pub pt_regs_third: u32,
     pub sock_sk_shutdown: Bits,
 }
 
-const _: () = assert!(size_of::<Layout>() == 23 * 4 + 12);
+const _: () = assert!(size_of::<Layout>() == 31 * 4 + 12);

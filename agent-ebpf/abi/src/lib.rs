@@ -1,17 +1,24 @@
 //! What the kernel half and the agent share: plain structs, and the one definition of a connection's state.
 #![no_std]
 
+mod histogram;
 mod kind;
 mod layout;
 mod mark;
 mod stamp;
 mod state;
 
+pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, MEASURES, Measure};
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
 pub use mark::{Mark, Marker};
 pub use stamp::STAMP;
-pub use state::{Ends, State};
+pub use state::{Ends, Phase, State, tcp};
+
+/// `AF_INET`: the peer's name is its port and its address, both as on the wire.
+pub const INET: u16 = 2;
+/// `AF_INET6`: so here. An IPv4 address that an IPv6 socket is connected to is written as IPv4's.
+pub const INET6: u16 = 10;
 
 /// `sun_path` has 108 bytes and need not be terminated; the rest is room for the terminator that
 /// `bpf_probe_read_user_str` always writes, and makes the struct a multiple of eight.
@@ -43,8 +50,12 @@ pub struct Connection {
     /// Its `struct file` and `struct sock`: addresses in the kernel, for the programs only.
     pub file: u64,
     pub sk: u64,
-    /// `bpf_ktime_get_boot_ns` at the end of `connect`.
+    /// `bpf_ktime_get_boot_ns` when it was established; until then, when it was entered.
     pub opened_ns: u64,
+    /// The same clock when the peer's end was first seen; 0: it has not been.
+    pub ended_ns: u64,
+    /// [`Phase`], changed atomically only.
+    pub phase: u64,
     /// How many hold it: descriptors, and for a moment a running program or system call.
     /// At 0 the entry is dead and about to be removed. This and the next two are changed atomically only.
     pub holders: u64,
@@ -95,6 +106,7 @@ pub struct Answer {
     /// 0: not a connection; so for the rest.
     pub inode: u64,
     pub opened_ns: u64,
+    pub ended_ns: u64,
     pub own_shutdown: u64,
     pub mark: Mark,
     pub ends: Ends,
@@ -123,10 +135,10 @@ pub const LIMITED: u32 = 4;
 pub const ERRNOS: u32 = 134;
 
 const _: () = assert!(size_of::<Peer>() == 120);
-const _: () = assert!(size_of::<Connection>() == 216);
+const _: () = assert!(size_of::<Connection>() == 232);
 const _: () = assert!(size_of::<Totals>() == 24);
 const _: () = assert!(size_of::<Call>() == 24);
-const _: () = assert!(size_of::<Answer>() == 200);
+const _: () = assert!(size_of::<Answer>() == 208);
 
 #[cfg(feature = "user")]
 mod pod {
@@ -144,4 +156,6 @@ mod pod {
     unsafe impl aya::Pod for super::KindTotals {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Marker {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Histogram {}
 }

@@ -3,7 +3,32 @@
 const RCV_SHUTDOWN: u32 = 1;
 const SHUTDOWN_MASK: u32 = 3;
 /// `TCP_CLOSE`, which AF_UNIX uses too: `unix_release_sock` puts the dying socket into it.
-const CLOSED: u32 = 7;
+const CLOSED: u16 = 7;
+
+/// Of TCP's states (`include/net/tcp_states.h`) those that something is concluded from.
+pub mod tcp {
+    pub const ESTABLISHED: u32 = 1;
+    pub const SYN_SENT: u32 = 2;
+    pub const SYN_RECV: u32 = 3;
+    pub const CLOSE: u32 = 7;
+    pub const CLOSE_WAIT: u32 = 8;
+    pub const LAST_ACK: u32 = 9;
+    pub const LISTEN: u32 = 10;
+    pub const CLOSING: u32 = 11;
+}
+
+/// How far an entry has come. Only an open one is a connection to anybody but the programs.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Just entered; or connected no longer, and free to be connected again.
+    Idle = 0,
+    /// `connect` has returned, and the peer has not answered.
+    Connecting = 1,
+    Open = 2,
+    /// The attempt has failed, and no call has told the process so yet.
+    Failed = 3,
+}
 
 /// Both ends of a connection as the kernel's structures have them.
 #[repr(C)]
@@ -11,8 +36,10 @@ const CLOSED: u32 = 7;
 pub struct Ends {
     /// `sk->sk_shutdown` of our end.
     pub shutdown: u32,
-    /// `sk_state` of the peer's end.
-    pub peer_state: u32,
+    /// `sk_state` of the peer's end; of a TCP connection, where the peer may be anywhere, 0.
+    pub peer_state: u16,
+    /// `sk_state` of our end of a TCP connection, which tells all; 0 for AF_UNIX, where it tells nothing.
+    pub tcp_state: u16,
     /// 0 when the peer's socket has no file: not accepted yet, or released.
     pub peer_inode: u64,
 }
@@ -22,6 +49,7 @@ impl Ends {
     pub const ALIVE: Self = Self {
         shutdown: 0,
         peer_state: 0,
+        tcp_state: 0,
         peer_inode: 0,
     };
 }
@@ -31,9 +59,10 @@ impl Ends {
 pub enum State {
     /// Connected, accepted or not.
     Established = 0,
-    /// The peer shut down its writing side; our descriptor is open.
+    /// The peer shut down its writing side; our descriptor is open. TCP: it has sent its FIN, that is CLOSE_WAIT, or what
+    /// becomes of it when we end our writing too.
     HalfClosed = 1,
-    /// The peer released its end; our descriptor is open.
+    /// The peer released its end; our descriptor is open. TCP: reset, timed out, or both ends are through.
     PeerGone = 2,
 }
 
@@ -51,6 +80,9 @@ impl State {
     /// (it is 0 before `accept` too), and `sk_shutdown` does not say who set it: hence the peer's state.
     #[inline(always)]
     pub const fn of(own: u32, ends: &Ends) -> Self {
+        if ends.tcp_state != 0 {
+            return Self::of_tcp(ends.tcp_state as u32);
+        }
         let shut = ends.shutdown & SHUTDOWN_MASK == SHUTDOWN_MASK;
         if shut && ends.peer_inode == 0 && ends.peer_state == CLOSED {
             Self::PeerGone
@@ -60,20 +92,30 @@ impl State {
             Self::Established
         }
     }
+
+    /// TCP tells our own end of writing (FIN_WAIT1 and FIN_WAIT2) from the peer's.
+    const fn of_tcp(state: u32) -> Self {
+        match state {
+            tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING => Self::HalfClosed,
+            tcp::CLOSE => Self::PeerGone,
+            _ => Self::Established,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ESTABLISHED: u32 = 1;
+    const ESTABLISHED: u16 = 1;
 
-    fn state(own: u32, shutdown: u32, peer_state: u32, peer_inode: u64) -> State {
+    fn state(own: u32, shutdown: u32, peer_state: u16, peer_inode: u64) -> State {
         State::of(
             own,
             &Ends {
                 shutdown,
                 peer_state,
+                tcp_state: 0,
                 peer_inode,
             },
         )
@@ -115,5 +157,27 @@ mod tests {
     #[test]
     fn peer_released_after_our_own_shutdown() {
         assert_eq!(state(3, 3, CLOSED, 0), State::PeerGone);
+    }
+
+    #[test]
+    fn tcp_says_it_itself() {
+        let of = |tcp_state: u32| {
+            let tcp_state = tcp_state as u16;
+            State::of(
+                0,
+                &Ends {
+                    tcp_state,
+                    ..Ends::ALIVE
+                },
+            )
+        };
+        // FIN_WAIT1 and FIN_WAIT2: our own end.
+        for state in [tcp::ESTABLISHED, 4, 5] {
+            assert_eq!(of(state), State::Established, "{state}");
+        }
+        for state in [tcp::CLOSE_WAIT, tcp::LAST_ACK, tcp::CLOSING] {
+            assert_eq!(of(state), State::HalfClosed, "{state}");
+        }
+        assert_eq!(of(tcp::CLOSE), State::PeerGone);
     }
 }

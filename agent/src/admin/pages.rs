@@ -80,6 +80,8 @@ pub struct ConnectionRow {
     pub opened_by: Option<String>,
     pub age_seconds: f64,
     pub state: String,
+    /// How long ago the peer was seen to have ended its side.
+    pub half_closed_seconds: Option<f64>,
 }
 
 /// `/leaks`: what was leaked at the last scan, and why.
@@ -217,6 +219,7 @@ impl Pages {
                         container: opening.and_then(|opening| opening.container).map(|id| id.to_string()),
                         age_seconds: connection.age.as_secs_f64(),
                         state: connection.state.as_str().to_owned(),
+                        half_closed_seconds: connection.ended.map(|ended| ended.as_secs_f64()),
                     });
                 }
                 kernel.tier().as_str()
@@ -234,6 +237,7 @@ impl Pages {
             container: held.opening.container.map(|id| id.to_string()),
             age_seconds: held.opened.elapsed().as_secs_f64(),
             state: "unknown".to_owned(),
+            half_closed_seconds: None,
         }));
         rows.sort_by_key(|row| row.inode);
         ConnectionsPage {

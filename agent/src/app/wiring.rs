@@ -9,7 +9,7 @@ use crate::admin;
 use crate::capture::{
     self, Checkpoints, Context, Intervals, Options, Positions, Probes, Retry, Rotation, Selection, Slots,
 };
-use crate::config::{Config, KernelMode, Sink as SinkConfig};
+use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
 use crate::engine::{self, Engine, Limits, Opener};
 use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
@@ -30,6 +30,11 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
         return Ok(None);
     }
     let options = kernel::Options {
+        tier: match config.kernel.tier {
+            KernelTier::Auto => None,
+            KernelTier::Fentry => Some(Tier::Fentry),
+            KernelTier::Tracepoint => Some(Tier::Tracepoint),
+        },
         connections: config.kernel.max_connections,
         debug: config.kernel.debug,
     };
@@ -38,6 +43,7 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
             metrics.in_force(kernel.tier());
             info!(
                 tier = kernel.tier().as_str(),
+                not_better_because = kernel.refused().map(|refusal| refusal.reason()),
                 "the kernel counts the agent's connections"
             );
             part.up(kernel.tier().as_str());

@@ -30,7 +30,10 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
             row.inode.to_string(),
             row.fd.to_string(),
             row.descriptors.map_or("-".to_owned(), |count| count.to_string()),
-            row.state.clone(),
+            match row.half_closed_seconds {
+                Some(seconds) => format!("{} {seconds:.1}s", row.state),
+                None => row.state.clone(),
+            },
             format!("{:.1}s", row.age_seconds),
             or_dash(row.purpose.as_deref()).to_owned(),
             short(row.container.as_deref()),

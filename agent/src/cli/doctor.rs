@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::print::print;
 use crate::app;
 use crate::config::{Config, Sources};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Refusal, Tier};
 use crate::metrics;
 use crate::register::Register;
 
@@ -42,9 +42,16 @@ struct Container {
 #[derive(Serialize)]
 struct KernelPart {
     release: String,
+    /// The best that it takes.
     tier: &'static str,
-    /// Why it is refused, and what to grant.
-    refused: Option<String>,
+    refused: Vec<Refused>,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    tier: &'static str,
+    /// Where nothing else works either, with what to grant.
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -129,16 +136,37 @@ async fn engine(config: &Config) -> Result<(Engine, Vec<Container>)> {
     })
 }
 
+/// Each tier is tried by itself, by loading and attaching all of it.
 fn kernel_part() -> KernelPart {
-    let (tier, refused) = match Kernel::attach(&kernel::Options::default()) {
-        Ok(kernel) => (kernel.tier(), None),
-        Err(refusal) => (kernel::Tier::None, Some(refusal.to_string())),
+    let mut taken = Vec::new();
+    let mut refusals = Vec::new();
+    for tier in [Tier::Fentry, Tier::Tracepoint] {
+        let options = kernel::Options {
+            tier: Some(tier),
+            ..kernel::Options::default()
+        };
+        match Kernel::attach(&options) {
+            Ok(_) => taken.push(tier),
+            Err(refusal) => refusals.push((tier, refusal)),
+        }
+    }
+    let told = |refusal: Refusal| {
+        if taken.is_empty() {
+            refusal.to_string()
+        } else {
+            refusal.reason()
+        }
     };
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
     KernelPart {
-        release,
-        tier: tier.as_str(),
-        refused,
+        release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        tier: taken.first().unwrap_or(&Tier::None).as_str(),
+        refused: refusals
+            .into_iter()
+            .map(|(tier, refusal)| Refused {
+                tier: tier.as_str(),
+                reason: told(refusal),
+            })
+            .collect(),
     }
 }
 
@@ -190,9 +218,13 @@ impl Report {
             ));
         }
         let KernelPart { release, tier, refused } = &self.kernel;
-        match refused {
-            None => lines.push(format!("kernel      {release}: watched by {tier}")),
-            Some(reason) => lines.push(format!("kernel      {release}: not watched: {reason}")),
+        let watched = match *tier {
+            "none" => "not watched".to_owned(),
+            tier => format!("watched by {tier}"),
+        };
+        lines.push(format!("kernel      {release}: {watched}"));
+        for Refused { tier, reason } in refused {
+            lines.push(format!("            not by {tier}: {reason}"));
         }
         let held: Vec<String> = self
             .rights

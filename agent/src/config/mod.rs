@@ -223,6 +223,7 @@ pub struct RateLimit {
 #[serde(default, deny_unknown_fields)]
 pub struct Kernel {
     pub mode: KernelMode,
+    pub tier: KernelTier,
     /// Connections that the kernel's map has room for.
     pub max_connections: u32,
     /// Carry the kernel side's debug messages into the log.
@@ -254,6 +255,16 @@ pub enum KernelMode {
     /// Exit with the reason where it is refused.
     Required,
     Off,
+}
+
+/// How the kernel part is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelTier {
+    /// The best that the kernel takes.
+    Auto,
+    Fentry,
+    Tracepoint,
 }
 
 /// From the streams to the sinks.
@@ -421,6 +432,7 @@ impl Default for Kernel {
     fn default() -> Self {
         Self {
             mode: KernelMode::Auto,
+            tier: KernelTier::Auto,
             max_connections: 4096,
             debug: false,
             leaks: Leaks::default(),

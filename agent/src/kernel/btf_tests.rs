@@ -35,6 +35,12 @@ impl Writer {
         self.id()
     }
 
+    fn function(&mut self, name: &str, proto: u32) -> u32 {
+        let name = self.name(name);
+        self.words(&[name, FUNC << 24, proto]);
+        self.id()
+    }
+
     fn typedef(&mut self, name: &str, of: u32) -> u32 {
         let name = self.name(name);
         self.words(&[name, TYPEDEF << 24, of]);
@@ -131,6 +137,24 @@ fn small_numbers_are_parts_of_a_word() {
         btf.offset("old_sock.shutdown"),
         Err(BtfError::BitField("old_sock.shutdown".into()))
     );
+}
+
+#[test]
+fn functions_keep_their_ids_for_aya() {
+    let mut writer = Writer::new();
+    let int = writer.int("int", 4);
+    let open = writer.function("open", int);
+    writer.typedef("close", int);
+    let close = writer.function("close", int);
+    let bytes = writer.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!((btf.function("open"), btf.function("close")), (Ok(open), Ok(close)));
+    assert_eq!(btf.function("read"), Err(BtfError::NoFunction("read".into())));
+
+    let reduced = Btf::reduced_to(&[(close, "close"), (open, "open")]);
+    let btf = Btf::parse(&reduced).unwrap();
+    assert_eq!((btf.function("open"), btf.function("close")), (Ok(open), Ok(close)));
+    aya::Btf::parse(&reduced, aya::Endianness::default()).unwrap();
 }
 
 #[test]

@@ -130,10 +130,8 @@ impl Agent {
         }
         Snapshot {
             connections: vec![connection(connections)],
-            peers: Vec::new(),
-            connect_errors: Vec::new(),
-            maps: Vec::new(),
             fds,
+            ..Snapshot::default()
         }
     }
 }
@@ -161,6 +159,7 @@ fn connection(descriptors: u32) -> Connection {
         opened: std::time::SystemTime::UNIX_EPOCH,
         age: Duration::ZERO,
         state: State::Established,
+        ended: None,
         mark: Mark::default(),
     }
 }
@@ -189,8 +188,6 @@ fn an_hour_of_ordinary_churn_is_no_growth() {
 fn connections_for_which_there_was_no_room_are_not_taken_for_other_sockets() {
     let snapshot = |failures| Snapshot {
         connections: vec![connection(64)],
-        peers: Vec::new(),
-        connect_errors: Vec::new(),
         maps: vec![MapUsage {
             map: "connections",
             entries: 64,
@@ -198,6 +195,7 @@ fn connections_for_which_there_was_no_room_are_not_taken_for_other_sockets() {
             failures,
         }],
         fds: vec![totals(Kind::Unix, 90), totals(Kind::Pipe, 7)],
+        ..Snapshot::default()
     };
     let unexplained =
         |failures| -> Vec<u64> { counts(&snapshot(failures), 16).map(|count| count.unexplained).collect() };

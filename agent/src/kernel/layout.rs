@@ -11,10 +11,14 @@ use super::{
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// The fields of kernel structures. The tracepoints' records are [`records`].
-pub fn structures() -> Result<Layout, Refusal> {
-    let bytes = fs::read(VMLINUX).map_err(|error| Refusal::new(format_args!("read {VMLINUX}"), &error))?;
-    from_btf(&bytes).map_err(|error| Refusal::missing(format_args!("find kernel structures in {VMLINUX}"), error))
+/// The kernel's description of its types.
+pub fn vmlinux() -> Result<Vec<u8>, Refusal> {
+    fs::read(VMLINUX).map_err(|error| Refusal::new(format_args!("read {VMLINUX}"), &error))
+}
+
+/// The fields of kernel structures. The tracepoints' records are [`records`], the registers [`registers`].
+pub fn structures(vmlinux: &[u8]) -> Result<Layout, Refusal> {
+    from_btf(vmlinux).map_err(|error| Refusal::missing(format_args!("find kernel structures in {VMLINUX}"), error))
 }
 
 fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
@@ -25,8 +29,6 @@ fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
         return Err(BtfError::NoField("fdtable.fd after fdtable.max_fds".into()));
     }
     Ok(Layout {
-        enter_args: 0,
-        exit_ret: 0,
         task_struct_files: btf.offset("task_struct.files")?,
         files_struct_fdt: btf.offset("files_struct.fdt")?,
         fdtable_max_fds,
@@ -48,7 +50,14 @@ fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
         unix_sock_addr: btf.offset("unix_sock.addr")?,
         unix_address_len: btf.offset("unix_address.len")?,
         unix_address_name: btf.offset("unix_address.name")?,
+        sock_skc_daddr: btf.offset("sock.__sk_common.skc_daddr")?,
+        sock_skc_dport: btf.offset("sock.__sk_common.skc_dport")?,
+        // Not there in a kernel without IPv6.
+        sock_skc_v6_daddr: btf.offset("sock.__sk_common.skc_v6_daddr").unwrap_or_default(),
+        sock_sk_err: btf.offset("sock.sk_err")?,
+        sock_sk_max_ack_backlog: btf.offset("sock.sk_max_ack_backlog")?,
         sock_sk_shutdown: btf.bits("sock.sk_shutdown")?,
+        ..Layout::default()
     })
 }
 
@@ -56,6 +65,25 @@ fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
 pub fn records(tracefs: &Path, layout: &mut Layout) -> Result<(), Refusal> {
     layout.enter_args = record_field(tracefs, "sys_enter_close", "fd")?;
     layout.exit_ret = record_field(tracefs, "sys_exit_close", "ret")?;
+    Ok(())
+}
+
+/// Adds where a system call's arguments are, in its caller's registers.
+pub fn registers(vmlinux: &[u8], layout: &mut Layout) -> Result<(), Refusal> {
+    const X86_64: [&str; 3] = ["pt_regs.di", "pt_regs.si", "pt_regs.dx"];
+    if !cfg!(target_arch = "x86_64") {
+        return Err(Refusal::missing(
+            "find a system call's arguments",
+            "not known for this processor",
+        ));
+    }
+    let find = || -> Result<[u32; 3], BtfError> {
+        let btf = Btf::parse(vmlinux)?;
+        let [first, second, third] = X86_64.map(|field| btf.offset(field));
+        Ok([first?, second?, third?])
+    };
+    let found = find().map_err(|error| Refusal::missing("find a system call's arguments", error))?;
+    [layout.pt_regs_first, layout.pt_regs_second, layout.pt_regs_third] = found;
     Ok(())
 }
 
@@ -102,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_has_them_all() {
-        match structures() {
+        match vmlinux().and_then(|vmlinux| structures(&vmlinux)) {
             Ok(layout) => assert!(layout.unix_sock_peer > layout.sock_sk_socket, "{layout:?}"),
             Err(refusal) => println!("not run: {refusal}"),
         }

@@ -184,6 +184,7 @@ mod tests {
             peer: "/run/docker.sock".into(),
             opened: SystemTime::UNIX_EPOCH,
             age: Duration::ZERO,
+            ended: (state != State::Established).then_some(Duration::ZERO),
             state,
             mark: super::super::Mark::default(),
         }

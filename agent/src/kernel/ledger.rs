@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use abi::{Answer, ERRNOS, Kind, LIMITED, Limited, Peer, SURVEY, State, Totals};
+use abi::{Answer, ERRNOS, Histogram, Kind, LIMITED, Limited, MEASURES, Measure, Peer, SURVEY, State, Totals};
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError},
@@ -27,6 +27,7 @@ pub struct Ledger {
     descriptors: Mapped<u64>,
     answers: Mapped<Answer>,
     peers: HashMap<MapData, Peer, Totals>,
+    histograms: Mapped<Histogram>,
     connect_errors: Array<MapData, u64>,
     failures: Array<MapData, u64>,
     capacity: u64,
@@ -49,6 +50,7 @@ impl Ledger {
             descriptors: mapped(ebpf, "DESCRIPTORS", settings.descriptors)?,
             answers: mapped(ebpf, "ANSWERS", SURVEY)?,
             peers,
+            histograms: mapped(ebpf, "HISTOGRAMS", MEASURES)?,
             connect_errors: open(ebpf, "CONNECT_ERRORS")?,
             failures: open(ebpf, "FAILURES")?,
             capacity: settings.connections.into(),
@@ -97,7 +99,8 @@ impl Ledger {
                     continue;
                 };
                 let connection = live.entry(answer.inode).or_insert_with(|| {
-                    let age = now_since_boot.saturating_sub(Duration::from_nanos(answer.opened_ns));
+                    let since = |then| now_since_boot.saturating_sub(Duration::from_nanos(then));
+                    let age = since(answer.opened_ns);
                     Connection {
                         inode: answer.inode,
                         fd: fd as i32,
@@ -107,6 +110,7 @@ impl Ledger {
                         opened: now - age,
                         age,
                         state: State::of(answer.own_shutdown as u32, &answer.ends),
+                        ended: (answer.ended_ns != 0).then(|| since(answer.ended_ns)),
                         mark: answer.mark,
                     }
                 });
@@ -175,7 +179,13 @@ impl Ledger {
             connect_errors,
             maps,
             fds,
+            ages: self.histogram(Measure::Age),
+            close_waits: self.histogram(Measure::CloseWait),
         })
+    }
+
+    fn histogram(&self, measure: Measure) -> Histogram {
+        self.histograms.get(measure as usize).unwrap_or_default()
     }
 
     fn counter(&self, counters: &Array<MapData, u64>, index: u32) -> Result<u64, Refusal> {

@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Snapshot, State, Tier};
-use crate::metrics::{counter, counters, gauges};
+use crate::metrics::{HistogramView, counter, counters, gauges};
 
 pub struct Metrics {
     pub up: IntGaugeVec,
@@ -11,6 +11,8 @@ pub struct Metrics {
     pub opened: IntCounterVec,
     pub closed: IntCounterVec,
     pub connect_errors: IntCounterVec,
+    pub age: HistogramView,
+    pub close_wait: HistogramView,
     pub map_entries: IntGaugeVec,
     pub map_capacity: IntGaugeVec,
     pub map_failures: IntCounterVec,
@@ -108,8 +110,9 @@ impl Metrics {
             connections: gauges(
                 registry,
                 "kernel_connections",
-                "Connections that the kernel holds open for the agent; half_closed: the peer has shut down its end, \
-                 peer_gone: it has released it (what TCP calls CLOSE_WAIT), and our descriptor is still open.",
+                "Connections that the kernel holds open for the agent; half_closed: the peer has shut down its end \
+                 (TCP: CLOSE_WAIT), peer_gone: it has released it (TCP: reset, or both ends are through), and our \
+                 descriptor is still open.",
                 &["state", "peer"],
             )?,
             opened: counters(
@@ -128,8 +131,19 @@ impl Metrics {
             connect_errors: counters(
                 registry,
                 "kernel_connect_errors_total",
-                "Calls of connect that the kernel refused, by errno.",
+                "Attempts to connect that failed, by errno; of a non-blocking one, when it did.",
                 &["errno"],
+            )?,
+            age: HistogramView::new(
+                registry,
+                "kernel_connection_age_seconds",
+                "How old a connection was when the kernel saw the agent's last descriptor of it closed.",
+            )?,
+            close_wait: HistogramView::new(
+                registry,
+                "kernel_close_wait_seconds",
+                "For how long a connection was half-closed when it was closed: from the peer's end to ours. A unix \
+                 socket's peer is seen to have ended by tier fentry at once, by tier tracepoint at the next scan or scrape.",
             )?,
             map_entries: gauges(
                 registry,
@@ -207,6 +221,8 @@ impl Metrics {
         for (errno, count) in &snapshot.connect_errors {
             advance(&self.connect_errors, &[&errno_name(*errno)], *count);
         }
+        show(&self.age, &snapshot.ages);
+        show(&self.close_wait, &snapshot.close_waits);
         for usage in &snapshot.maps {
             self.map_entries
                 .with_label_values(&[usage.map])
@@ -232,6 +248,17 @@ impl Metrics {
 fn advance(counters: &IntCounterVec, labels: &[&str], total: u64) {
     let counter = counters.with_label_values(labels);
     counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn show(view: &HistogramView, measured: &abi::Histogram) {
+    let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
+    let bounds = abi::BOUNDS_NS.map(seconds);
+    let beyond = measured.counts[bounds.len()];
+    view.show(
+        bounds.into_iter().zip(measured.counts),
+        beyond,
+        seconds(measured.sum_ns),
+    );
 }
 
 /// `ENOENT` and its like; the number where the name is not known.

@@ -1,11 +1,12 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
+//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
 //! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
 
 mod btf;
 mod conservation;
 mod descriptors;
+mod functions;
 mod growth;
 mod layout;
 mod leaks;
@@ -19,6 +20,7 @@ mod namespace;
 mod refusal;
 mod samples;
 mod snapshot;
+mod tracepoints;
 mod watch;
 mod witness;
 
@@ -40,13 +42,15 @@ pub use self::{
 use self::{
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Settings, ask, raw_tracepoint},
+    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
     log::IntoTracing,
     mark::Marks,
 };
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The only tier to try; the best that the kernel takes, if none is named.
+    pub tier: Option<Tier>,
     /// How many connections the ledger has room for.
     pub connections: u32,
     /// The programs report what they see, see [`Kernel::forward_log`].
@@ -56,6 +60,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tier: None,
             connections: 4096,
             debug: false,
         }
@@ -72,6 +77,8 @@ pub enum Tier {
 
 /// The attached programs. They are detached when this is dropped.
 pub struct Kernel {
+    tier: Tier,
+    refused: Option<Refusal>,
     /// Before the programs, as fields are dropped in this order.
     _links: Links,
     /// Owns the programs; `survey` is run through it, one at a time.
@@ -91,11 +98,17 @@ impl Kernel {
     pub fn attach(options: &Options) -> Result<Self, Refusal> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS);
         let settings = Settings {
+            tier: options.tier,
             connections: options.connections,
             descriptors: limit.clamp(FEWEST_DESCRIPTORS, MOST_DESCRIPTORS) as u32,
             debug: options.debug,
         };
-        let (mut ebpf, links) = loader::load(&settings)?;
+        let Loaded {
+            mut ebpf,
+            links,
+            tier,
+            refused,
+        } = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
         samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
@@ -104,6 +117,8 @@ impl Kernel {
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
         Ok(Self {
+            tier,
+            refused,
             _links: links,
             ebpf: Mutex::new(ebpf),
             ledger,
@@ -114,7 +129,12 @@ impl Kernel {
     }
 
     pub fn tier(&self) -> Tier {
-        Tier::Tracepoint
+        self.tier
+    }
+
+    /// Why it is not a better tier.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
     }
 
     /// Whether the process has a descriptor of this connection.

@@ -1,4 +1,4 @@
-//! A short-lived thread with mounts of its own, where tracefs can be read; the host's mounts stay as they are.
+//! A short-lived thread with mounts of its own, where tracefs can be mounted; the host's mounts stay as they are.
 
 use std::{io, path::Path, thread};
 
@@ -14,24 +14,18 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 const IN_DEBUGFS: &str = "/sys/kernel/debug/tracing";
 const BTF: &str = "/sys/kernel/btf";
 
-/// Runs `work` where tracefs can be read, and tells it where that is. A thread without the right to mount (CAP_SYS_ADMIN) has
-/// to be content with a tracefs that is there.
-pub fn with_tracefs<T: Send>(work: impl FnOnce(&Path) -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
+/// What the thread may do with its mounts.
+pub struct Aside(rustix::io::Result<()>);
+
+/// Runs `work` where mounts are of no consequence to anybody. A thread without the right to mount (CAP_SYS_ADMIN) has to be
+/// content with what is there.
+pub fn aside<T: Send>(work: impl FnOnce(&Aside) -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
     let inside = move || {
         let own = own_mounts();
-        let mounted = [TRACEFS, IN_DEBUGFS]
-            .map(Path::new)
-            .into_iter()
-            .find(|path| is_tracefs(path));
         if own.is_ok() {
             hide_btf();
         }
-        if let Some(mounted) = mounted {
-            return work(mounted);
-        }
-        own.and_then(|()| mount("nodev", TRACEFS, "tracefs", MountFlags::empty(), None))
-            .map_err(|error| Refusal::new("mount tracefs, which the host has not mounted", &io::Error::from(error)))?;
-        work(Path::new(TRACEFS))
+        work(&Aside(own))
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -40,6 +34,23 @@ pub fn with_tracefs<T: Send>(work: impl FnOnce(&Path) -> Result<T, Refusal> + Se
         let thread = thread.map_err(|error| Refusal::new("start a thread", &error))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+impl Aside {
+    /// Where tracefs can be read.
+    pub fn tracefs(&self) -> Result<&'static Path, Refusal> {
+        if let Some(mounted) = [TRACEFS, IN_DEBUGFS]
+            .map(Path::new)
+            .into_iter()
+            .find(|path| is_tracefs(path))
+        {
+            return Ok(mounted);
+        }
+        self.0
+            .and_then(|()| mount("nodev", TRACEFS, "tracefs", MountFlags::empty(), None))
+            .map_err(|error| Refusal::new("mount tracefs, which the host has not mounted", &io::Error::from(error)))?;
+        Ok(Path::new(TRACEFS))
+    }
 }
 
 fn own_mounts() -> rustix::io::Result<()> {

@@ -41,6 +41,11 @@ impl Refusal {
         }
     }
 
+    /// Without what to do about it: where something else works, nothing need be done.
+    pub fn reason(&self) -> String {
+        format!("{}: {}", self.what, self.why)
+    }
+
     pub(super) fn not_built() -> Self {
         Self {
             kind: RefusalKind::NotBuilt,

@@ -1,11 +1,14 @@
 //! What the kernel holds, in the agent's own words.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::{Duration, SystemTime},
+};
 
-use abi::Peer;
+use abi::{INET, INET6, Peer};
 pub use abi::{Kind, Mark, State};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub connections: Vec<Connection>,
     pub peers: Vec<PeerTotals>,
@@ -14,6 +17,10 @@ pub struct Snapshot {
     pub maps: Vec<MapUsage>,
     /// All descriptors of the process.
     pub fds: Vec<KindTotals>,
+    /// Of the connections that were closed: from their opening on.
+    pub ages: abi::Histogram,
+    /// Of those where the peer had ended first: from its end on.
+    pub close_waits: abi::Histogram,
 }
 
 /// The descriptors of one kind: `preexisting + opened − closed` are open.
@@ -89,6 +96,8 @@ pub struct Connection {
     pub opened: SystemTime,
     pub age: Duration,
     pub state: State,
+    /// Since the peer's end was first seen; none while it has not ended.
+    pub ended: Option<Duration>,
     /// Who opened it; all zero where that was not said.
     pub mark: Mark,
 }
@@ -112,22 +121,31 @@ pub struct MapUsage {
     pub failures: u64,
 }
 
-/// A path as it is; an abstract name with `@` for each zero byte, as `ss` shows it.
+/// A path as it is; an abstract name with `@` for each zero byte, and address and port, as `ss` shows them.
 pub(super) fn peer_name(peer: &Peer) -> String {
-    if *peer == Peer::OTHER {
-        return "other".into();
-    }
     let name = &peer.name[..usize::from(peer.len).min(peer.name.len())];
-    String::from_utf8_lossy(name).replace('\0', "@")
+    match (peer.family, name) {
+        (INET, &[high, low, a, b, c, d]) => {
+            SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low])).to_string()
+        }
+        (INET6, [high, low, address @ ..]) => {
+            let address: [u8; 16] = address.try_into().unwrap_or_default();
+            SocketAddr::new(Ipv6Addr::from(address).into(), u16::from_be_bytes([*high, *low])).to_string()
+        }
+        _ if *peer == Peer::OTHER => "other".into(),
+        _ => String::from_utf8_lossy(name).replace('\0', "@"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn peer(name: &[u8]) -> String {
+    const UNIX: u16 = 1;
+
+    fn peer(family: u16, name: &[u8]) -> String {
         let mut peer = Peer {
-            family: 1,
+            family,
             len: name.len() as u16,
             ..Peer::OTHER
         };
@@ -137,9 +155,13 @@ mod tests {
 
     #[test]
     fn names_of_peers() {
-        assert_eq!(peer(b"/var/run/docker.sock"), "/var/run/docker.sock");
-        assert_eq!(peer(b"\0bus\0one"), "@bus@one");
-        assert_eq!(peer(b"/tmp/\xff"), "/tmp/\u{fffd}");
+        assert_eq!(peer(UNIX, b"/var/run/docker.sock"), "/var/run/docker.sock");
+        assert_eq!(peer(UNIX, b"\0bus\0one"), "@bus@one");
+        assert_eq!(peer(UNIX, b"/tmp/\xff"), "/tmp/\u{fffd}");
+        assert_eq!(peer(INET, &[0x1f, 0x90, 127, 0, 0, 1]), "127.0.0.1:8080");
+        let mut long = [0; 18];
+        (long[1], long[17]) = (80, 1);
+        assert_eq!(peer(INET6, &long), "[::1]:80");
         assert_eq!(peer_name(&Peer::OTHER), "other");
     }
 }

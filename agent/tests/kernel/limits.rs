@@ -4,7 +4,7 @@ use std::{os::unix::net::UnixStream, thread};
 
 use rustix::net::{Shutdown, shutdown};
 
-use super::{Fixture, Options, fixture, fixture_with};
+use super::{Fixture, Options, fixture, fixture_with, options};
 
 /// Accepts and closes, until `work` is done.
 fn accept_all(fixture: &Fixture, work: impl FnOnce()) {
@@ -83,7 +83,7 @@ fn a_full_map_is_counted_and_the_sums_stay_right() {
     const EXCESS: u64 = 9;
     let Some(fixture) = fixture_with(&Options {
         connections: ROOM,
-        ..Options::default()
+        ..options()
     }) else {
         return;
     };

@@ -13,14 +13,17 @@ mod messages;
 mod namespace;
 mod random;
 mod rights;
+mod tcp;
+mod tiers;
 mod tracefs;
 mod witness;
 
 use std::{
     collections::BTreeMap,
+    env,
     io::{self, Write as _},
     os::{
-        fd::AsRawFd,
+        fd::{AsFd, AsRawFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
@@ -32,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use log_capturer::kernel::{Connection, Kernel, Options, PeerTotals, RefusalKind, Snapshot, State};
+use log_capturer::kernel::{Connection, Kernel, Options, PeerTotals, RefusalKind, Snapshot, State, Tier};
 use rustix::{
     fs::fstat,
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -51,7 +54,20 @@ struct Fixture {
 /// None, with the reason printed past the test harness's capture, where the kernel part cannot run. With
 /// `LOG_CAPTURER_REQUIRE_ALL=1`, as in CI, that is a failure.
 fn fixture() -> Option<Fixture> {
-    fixture_with(&Options::default())
+    fixture_with(&options())
+}
+
+/// `LEDGER_TIER`: the tier that the tests are to run on; else the best that there is.
+fn options() -> Options {
+    let tier = env::var("LEDGER_TIER").ok().map(|name| match name.as_str() {
+        "fentry" => Tier::Fentry,
+        "tracepoint" => Tier::Tracepoint,
+        other => panic!("LEDGER_TIER={other}"),
+    });
+    Options {
+        tier,
+        ..Options::default()
+    }
 }
 
 fn fixture_with(options: &Options) -> Option<Fixture> {
@@ -80,7 +96,7 @@ fn fixture_with(options: &Options) -> Option<Fixture> {
             assert_ne!(refusal.kind, RefusalKind::Unexpected, "{refusal}");
             let name = thread::current().name().unwrap_or("a test").to_owned();
             let line = format!("not run: {name}: {refusal}");
-            let required = std::env::var("LOG_CAPTURER_REQUIRE_ALL").is_ok_and(|value| value == "1");
+            let required = env::var("LOG_CAPTURER_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(!required, "{line}");
             writeln!(io::stderr(), "{line}").expect("stderr");
             None
@@ -104,7 +120,7 @@ impl Drop for Fixture {
 impl Fixture {
     /// With a ledger that begins now.
     fn attached_again(mut self) -> Self {
-        self.kernel = Arc::new(Kernel::attach(&Options::default()).expect("as before"));
+        self.kernel = Arc::new(Kernel::attach(&options()).expect("as before"));
         self
     }
 
@@ -128,31 +144,34 @@ impl Fixture {
     }
 
     fn totals(&self, snapshot: &Snapshot) -> PeerTotals {
-        let name = self.path.to_str().expect("UTF-8");
-        let none = PeerTotals {
-            peer: name.into(),
-            opened: 0,
-            closed: 0,
-            closed_after_peer: 0,
-        };
-        snapshot
-            .peers
-            .iter()
-            .find(|peer| peer.peer == name)
-            .cloned()
-            .unwrap_or(none)
+        totals_of(snapshot, self.path.to_str().expect("UTF-8"))
     }
 
-    fn state(&self, stream: &UnixStream) -> State {
+    fn state(&self, stream: impl AsFd) -> State {
         entry(&self.checked(), stream).state
     }
 }
 
-fn inode(stream: &UnixStream) -> u64 {
+fn totals_of(snapshot: &Snapshot, name: &str) -> PeerTotals {
+    let none = PeerTotals {
+        peer: name.into(),
+        opened: 0,
+        closed: 0,
+        closed_after_peer: 0,
+    };
+    snapshot
+        .peers
+        .iter()
+        .find(|peer| peer.peer == name)
+        .cloned()
+        .unwrap_or(none)
+}
+
+fn inode(stream: impl AsFd) -> u64 {
     fstat(stream).expect("fstat").st_ino
 }
 
-fn entry(snapshot: &Snapshot, stream: &UnixStream) -> Connection {
+fn entry(snapshot: &Snapshot, stream: impl AsFd) -> Connection {
     let inode = inode(stream);
     snapshot
         .connections

@@ -5,14 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Fixture, Options, fixture_with, inode};
+use super::{Fixture, Options, fixture_with, inode, options};
 
 /// What `tracing` wrote while a connection came and went.
 fn reported(debug: bool) -> Option<(Fixture, String, String)> {
-    let fixture = fixture_with(&Options {
-        debug,
-        ..Options::default()
-    })?;
+    let fixture = fixture_with(&Options { debug, ..options() })?;
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()

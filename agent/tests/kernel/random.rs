@@ -5,7 +5,7 @@ use std::{
     env,
     fs::File,
     io::Write as _,
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -22,7 +22,7 @@ use rustix::{
     event::{EventfdFlags, epoll, eventfd},
     fs::{MemfdFlags, inotify, memfd_create},
     io::{DupFlags, dup, dup2, dup3, fcntl_dupfd_cloexec},
-    net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair},
+    net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt},
     pipe::{PipeFlags, pipe_with},
     process::{PidfdFlags, getpid, pidfd_open},
     time::{TimerfdClockId, TimerfdFlags, timerfd_create},
@@ -53,6 +53,8 @@ fn random_operations_leave_no_difference() {
     let seed = env::var("LEDGER_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     writeln!(std::io::stderr(), "LEDGER_SEED={seed}").unwrap();
     fixture.server.set_nonblocking(true).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp.set_nonblocking(true).unwrap();
     let shared = Shared::default();
     let done = AtomicUsize::new(0);
     let mut workers: Vec<_> = (0..THREADS)
@@ -61,6 +63,7 @@ fn random_operations_leave_no_difference() {
             window: WINDOW + WINDOW_LEN * number as i32,
             fds: Vec::new(),
             fixture: &fixture,
+            tcp: &tcp,
             shared: &shared,
         })
         .collect();
@@ -90,12 +93,13 @@ struct Worker<'a> {
     window: i32,
     fds: Vec<OwnedFd>,
     fixture: &'a Fixture,
+    tcp: &'a TcpListener,
     shared: &'a Shared,
 }
 
 impl Worker<'_> {
     fn operate(&mut self) {
-        match self.random.u32(..32) {
+        match self.random.u32(..36) {
             0..=5 => self.open(),
             6..=8 => self.keep([self.fixture.connect().into()]),
             9 => {
@@ -104,6 +108,13 @@ impl Worker<'_> {
                 }
             }
             10..=12 => self.with(|fd, _| dup(fd).ok()),
+            27 => self.keep([TcpStream::connect(self.tcp.local_addr().unwrap()).unwrap().into()]),
+            // Twice as often, or the listener's queue would be full one day, and a connect wait for it.
+            28..=29 => {
+                if let Ok((accepted, _)) = self.tcp.accept() {
+                    self.keep([accepted.into()]);
+                }
+            }
             13 => self.replace(),
             14..=15 => self.with(|fd, _| fcntl_dupfd_cloexec(fd, 100).ok()),
             16..=18 => {
@@ -123,8 +134,10 @@ impl Worker<'_> {
             }
             22 => self.with(|fd, random| {
                 let how = [Shutdown::Read, Shutdown::Write, Shutdown::Both][random.usize(..3)];
-                // Most are no connections.
-                let _ = shutdown(fd, how);
+                // Most are no connections. TCP's, once both ends are through, are in no witness's list any more.
+                if sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX) {
+                    let _ = shutdown(fd, how);
+                }
                 None
             }),
             23 => self.pass_through_a_socket(),

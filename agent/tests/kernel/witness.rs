@@ -46,9 +46,75 @@ pub fn ss_clients() -> BTreeSet<u64> {
         .collect()
 }
 
+/// Of a TCP socket that is in a state which `ss` lists.
+pub struct Tcp {
+    /// As `ss` writes it: `ESTAB`, `CLOSE-WAIT`.
+    pub state: String,
+    port: String,
+    pub inode: u64,
+}
+
+pub fn ss_tcp() -> Vec<Tcp> {
+    let output = Command::new("ss").args(["-taneH"]).output().expect("ss (iproute2)");
+    assert!(
+        output.status.success(),
+        "ss: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut sockets = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let inode = words
+            .iter()
+            .find_map(|word| word.strip_prefix("ino:")?.parse().ok())
+            .unwrap_or(0);
+        // STATE RECV SEND LOCAL PEER ...
+        if let [state, _, _, local, ..] = words[..] {
+            let port = local.rsplit(':').next().unwrap_or_default();
+            sockets.push(Tcp {
+                state: state.into(),
+                port: port.into(),
+                inode,
+            });
+        }
+    }
+    sockets
+}
+
+/// Inodes of all client ends of TCP connections on this host. An accepted end has its listener's port.
+fn tcp_clients() -> BTreeSet<u64> {
+    let sockets = ss_tcp();
+    let listened: BTreeSet<_> = sockets
+        .iter()
+        .filter(|socket| socket.state == "LISTEN")
+        .map(|socket| socket.port.clone())
+        .collect();
+    sockets
+        .into_iter()
+        .filter(|socket| {
+            !listened.contains(&socket.port) && !["SYN-SENT", "TIME-WAIT"].contains(&socket.state.as_str())
+        })
+        .map(|socket| socket.inode)
+        .collect()
+}
+
+/// Inode → state, as `/proc/net/tcp` has them: its number in hexadecimal.
+pub fn proc_tcp() -> BTreeMap<u64, String> {
+    let mut states = BTreeMap::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(file).expect(file);
+        for line in text.lines().skip(1) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            states.insert(words[9].parse().expect("an inode"), words[3].to_owned());
+        }
+    }
+    states
+}
+
 /// What the ledger must say: inode → number of descriptors, by both witnesses.
 pub fn connections() -> BTreeMap<u64, u32> {
-    let clients = ss_clients();
+    let mut clients = ss_clients();
+    clients.extend(tcp_clients());
     proc_sockets()
         .into_iter()
         .filter(|(inode, _)| clients.contains(inode))

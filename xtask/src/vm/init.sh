@@ -25,8 +25,13 @@ echo "vm: Linux $(uname -r)"
 set -- --test-threads=1
 [ -s /filter ] && set -- "$@" "$(cat /filter)"
 # Here there are all rights, and a kernel that has everything: what cannot run is a failure.
-LOG_CAPTURER_REQUIRE_ALL=1 RUST_BACKTRACE=1 /kernel-tests "$@"
-echo "vm: ended with $?"
+export LOG_CAPTURER_REQUIRE_ALL=1 RUST_BACKTRACE=1
+code=0
+for tier in $(cat /tiers); do
+  echo "vm: tier $tier"
+  LEDGER_TIER=$tier /kernel-tests "$@" || code=$?
+done
+echo "vm: ended with $code"
 
 # Setting a line waits until it has sent everything.
 stty raw </dev/ttyS1
