@@ -17,14 +17,16 @@ pub struct Status {
 pub struct Readiness(Arc<Mutex<BTreeMap<String, Status>>>);
 
 impl Readiness {
-    /// Adds a part, which is not ready at first.
+    /// The part of that name. One that is new is not ready at first.
     pub fn part(&self, name: &str) -> Part {
-        let part = Part {
+        self.lock().entry(name.to_owned()).or_insert_with(|| Status {
+            ready: false,
+            detail: "starting".to_owned(),
+        });
+        Part {
             name: name.to_owned(),
             all: self.clone(),
-        };
-        part.down("starting");
-        part
+        }
     }
 
     pub fn snapshot(&self) -> BTreeMap<String, Status> {

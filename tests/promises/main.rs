@@ -15,6 +15,7 @@ mod metrics;
 mod multiline;
 mod namespaces;
 mod record;
+mod repair;
 mod restart;
 mod rights;
 mod rotation;

@@ -2,9 +2,11 @@
  *
  * In the directory named by LEAK_SHIM the test writes
  *   keep: the inode of a connection whose next close() is said to have worked, and is not made;
- *   deaf: the inode of a connection of which epoll tells nothing any more.
+ *   deaf: the inode of a connection of which epoll tells nothing any more;
+ *   lose: anything, for a close that no tracepoint of system calls sees.
  * The file goes away when the fault is made. And for as long as it is there,
- *   leak: kinds of descriptors, as in "eventfd pipe", of which some more are opened all the time; then they are closed.
+ *   leak: kinds of descriptors, as in "eventfd pipe", of which some more are opened all the time; then they are closed;
+ *   crowd: the path of a socket, to which there are CROWD connections; then they are closed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,11 +19,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define DESCRIPTORS 1024
-#define SAID 64
+#define SAID 108
+#define CROWD 100
+#define HIGH 900
 #define MILLISECOND 1000000L
 
 static void path_of(char *path, size_t size, const char *fault)
@@ -95,6 +100,45 @@ static void leak(void)
 		count += 2;
 }
 
+static void crowd(void)
+{
+	static int held[CROWD];
+	static int count;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[4096], socket_path[SAID] = "";
+	_Static_assert(sizeof address.sun_path == SAID, "a path");
+	path_of(path, sizeof path, "crowd");
+	if (!said(path, socket_path)) {
+		while (count > 0)
+			close(held[--count]);
+		return;
+	}
+	/* SAID is what a sun_path has room for, its end included. */
+	memcpy(address.sun_path, socket_path, sizeof socket_path);
+	while (count < CROWD) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+			abort();
+		held[count++] = fd;
+	}
+}
+
+/* As a 32-bit program closes: tracepoints of system calls leave those calls out. The number is so high that no other file
+ * gets it, which would put the account right again. */
+static void lose(void)
+{
+	char path[4096], anything[SAID];
+	path_of(path, sizeof path, "lose");
+	if (!said(path, anything))
+		return;
+	int fd = eventfd(0, EFD_CLOEXEC);
+	long result = 6, high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH);
+	close(fd);
+	asm volatile("int $0x80" : "+a"(result) : "b"(high) : "memory", "r8", "r9", "r10", "r11");
+	if (result == 0)
+		unlink(path);
+}
+
 int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 {
 	static int (*real)(int, struct epoll_event *, int, int);
@@ -107,5 +151,7 @@ int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 		if (socket_inode(fd) == inode && epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) == 0)
 			unlink(path);
 	leak();
+	crowd();
+	lose();
 	return real(epoll, events, most, timeout);
 }

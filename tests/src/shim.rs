@@ -46,6 +46,20 @@ impl Shim {
         self.write("leak", &kinds.join(" "));
     }
 
+    /// A descriptor of an eventfd is closed in a way that the ledger does not see. Returns when that has happened.
+    pub fn lose(&self) {
+        self.plant("lose", 1);
+    }
+
+    /// The agent has a hundred connections to that socket, of which it knows nothing, until [`Self::disperse`].
+    pub fn crowd(&self, socket: &Path) {
+        self.write("crowd", socket.to_str().expect("UTF-8"));
+    }
+
+    pub fn disperse(&self) {
+        fs::remove_file(self.directory.path().join("crowd")).expect("take the fault away");
+    }
+
     /// Closes all that [`Self::leak`] has opened.
     pub fn release(&self) {
         fs::remove_file(self.directory.path().join("leak")).expect("take the fault away");

@@ -16,7 +16,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, watch_options};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, watch_options};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::capture::{self, Capture, Checkpoints};
 use crate::config::Config;
@@ -94,6 +94,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
             options,
             metrics,
             leaks.clone(),
+            tell_room(config, &readiness, kernel.tier()),
         ));
         background.spawn(kernel::conserve(
             Arc::clone(kernel),

@@ -60,6 +60,35 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
     }
 }
 
+/// Tells `/readyz` and the log whether the kernel part's account is whole.
+pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Option<String>) + use<> {
+    let part = readiness.part("kernel");
+    let required = config.kernel.mode == KernelMode::Required;
+    let mut told = None;
+    move |lacks: Option<String>| {
+        match &lacks {
+            Some(lacks) => {
+                let detail = format!("{}: {lacks}", tier.as_str());
+                // Who can do without the kernel part can do with less of it.
+                if required {
+                    part.down(&detail)
+                } else {
+                    part.up(&detail)
+                }
+                if told.is_none() {
+                    warn!("{lacks}: raise kernel.max_connections, or the limit on open files");
+                }
+            }
+            None if told.is_some() => {
+                part.up(tier.as_str());
+                info!("the kernel part's maps have room again");
+            }
+            None => {}
+        }
+        told = lacks;
+    }
+}
+
 /// A client of the engine that the configuration names.
 pub fn client(config: &Config, register: &Register, registry: &Registry) -> Result<Engine> {
     let docker = &config.docker;

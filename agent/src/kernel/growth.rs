@@ -52,8 +52,11 @@ pub struct Count {
 
 /// What a snapshot says of each kind. `clients` is the most that the agent accepts by itself.
 pub fn counts(snapshot: &Snapshot, clients: u64) -> impl Iterator<Item = Count> {
-    // Connections for which a map had no room are in the count of descriptors alone.
-    let incomplete = snapshot.maps.iter().any(|map| map.failures > 0);
+    // Connections for which there is no room are in the count of descriptors alone.
+    let incomplete = snapshot
+        .maps
+        .iter()
+        .any(|map| map.map == "connections" && map.entries >= map.capacity);
     snapshot.fds.iter().map(move |totals| {
         let kind = totals.kind;
         let of_kind = |connection: &&Connection| connection.kind == kind;

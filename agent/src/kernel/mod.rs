@@ -18,6 +18,7 @@ mod mark;
 mod metrics;
 mod namespace;
 mod refusal;
+mod room;
 mod samples;
 mod snapshot;
 mod tracepoints;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
+use super::room::Room;
 use super::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
@@ -46,10 +47,18 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled.
-pub async fn watch(kernel: Arc<Kernel>, register: Register, options: WatchOptions, metrics: LeakMetrics, found: Leaks) {
+/// Scans for as long as it is polled. `lacks_room` is told at each scan whether the account is incomplete, and why.
+pub async fn watch(
+    kernel: Arc<Kernel>,
+    register: Register,
+    options: WatchOptions,
+    metrics: LeakMetrics,
+    found: Leaks,
+    mut lacks_room: impl FnMut(Option<String>),
+) {
     let mut detector = Detector::new(options.patience);
     let mut growth = Growth::new();
+    let mut room = Room::default();
     let mut healed = HashSet::new();
     loop {
         tokio::time::sleep(options.interval).await;
@@ -62,6 +71,7 @@ pub async fn watch(kernel: Arc<Kernel>, register: Register, options: WatchOption
                 continue;
             }
         };
+        lacks_room(room.lacks(&snapshot.maps));
         let now = Instant::now();
         let leaks = detector.scan(&snapshot.connections, &register.snapshot(), now, |leak| {
             tell(leak);

@@ -12,6 +12,7 @@ mod marks;
 mod messages;
 mod namespace;
 mod random;
+mod repair;
 mod rights;
 mod tcp;
 mod tiers;

@@ -1,0 +1,101 @@
+//! An event that is lost: seen by the witnesses, spelled out, and put right from the process's table.
+//!
+//! Tracepoints of system calls do not see the calls of 32-bit programs (`arch_trace_is_compat_syscall`), and a 64-bit one may
+//! make them, too.
+#![cfg(target_arch = "x86_64")]
+
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, RawFd};
+
+use log_capturer::kernel::{Drift, Kind, Tier, Witness};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::fcntl_dupfd_cloexec,
+};
+
+use super::{Fixture, fixture};
+
+/// So high that no other file gets the number: that would repair the entry, too.
+const HIGH: RawFd = 900;
+
+fn close_unseen(fd: RawFd) {
+    const CLOSE: i64 = 6;
+    let mut result = CLOSE;
+    // SAFETY: `close` of a descriptor that the caller owned. The kernel saves what the 32-bit entry has no room for, but for
+    // r8 to r11 on some versions; rbx is LLVM's own.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {fd}",
+            "int 0x80",
+            "xchg rbx, {fd}",
+            fd = inout(reg) i64::from(fd) => _,
+            inout("rax") result,
+            out("r8") _,
+            out("r9") _,
+            out("r10") _,
+            out("r11") _,
+        );
+    }
+    assert_eq!(result, 0, "close by int 0x80");
+}
+
+impl Fixture {
+    fn drift(&self) -> Vec<Drift> {
+        self.kernel.drift().expect("drift").expect("a quiet moment")
+    }
+
+    fn repaired(&self, kind: Kind) -> u64 {
+        let fds = self.kernel.snapshot().expect("snapshot").fds;
+        let totals = fds.iter().find(|totals| totals.kind == kind);
+        totals.expect("every kind").repaired
+    }
+
+    /// One descriptor of `kind` was closed, and the ledger does not know it.
+    fn assert_repaired(&self, kind: Kind) {
+        if self.kernel.tier() == Tier::Fentry {
+            // Not by the call, but by what it does in the kernel: nothing was lost.
+            return assert_eq!(self.drift(), []);
+        }
+        let expected = Witness::ALL.map(|witness| Drift {
+            witness,
+            kind,
+            difference: 1,
+        });
+        assert_eq!(self.drift(), expected);
+        assert_eq!(self.repaired(kind), 0, "it may be in flight: not at the first time");
+        assert_eq!(self.drift(), expected);
+        assert_eq!(self.repaired(kind), 1);
+        assert_eq!(self.drift(), []);
+    }
+}
+
+#[test]
+fn a_lost_close_is_spelled_out_and_repaired_at_the_second_look() {
+    let Some(fixture) = fixture() else { return };
+    let event = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let unseen = fcntl_dupfd_cloexec(&event, HIGH).unwrap().into_raw_fd();
+    assert_eq!(fixture.drift(), []);
+    let before = fixture.kernel.snapshot().unwrap().fds;
+    close_unseen(unseen);
+    fixture.assert_repaired(Kind::Eventfd);
+    let after = fixture.kernel.snapshot().unwrap().fds;
+    let closed = |fds: &[log_capturer::kernel::KindTotals]| {
+        let totals = fds.iter().find(|totals| totals.kind == Kind::Eventfd);
+        totals.map(|totals| (totals.closed, totals.open)).unwrap()
+    };
+    let (was_closed, was_open) = closed(&before);
+    assert_eq!(closed(&after), (was_closed + 1, was_open - 1));
+}
+
+#[test]
+fn a_connection_of_which_the_close_was_lost_is_closed_by_the_repair() {
+    let Some(fixture) = fixture() else { return };
+    let (client, _server) = fixture.pair();
+    let unseen = fcntl_dupfd_cloexec(&client, HIGH).unwrap();
+    drop(client);
+    assert_eq!(fixture.checked().connections[0].fd, unseen.as_raw_fd());
+    close_unseen(unseen.into_raw_fd());
+    fixture.assert_repaired(Kind::Unix);
+    assert!(fixture.checked().connections.is_empty());
+    let totals = fixture.totals(&fixture.checked());
+    assert_eq!((totals.opened, totals.closed), (1, 1));
+}
