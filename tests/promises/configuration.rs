@@ -38,3 +38,13 @@ fn a_good_configuration_is_checked_and_accepted() {
         .expect("run the agent");
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
+
+#[test]
+fn a_variable_that_names_no_key_is_told_of() {
+    let mut agent = Launch::on(Path::new("/nonexistent/docker.sock"))
+        .kernel("off")
+        .environment("LOG_CAPTURER_CAPTURE_ROTATION_INTERVALL", "1s")
+        .start();
+    agent.wait_said("LOG_CAPTURER_CAPTURE_ROTATION_INTERVALL", STOP);
+    agent.stop();
+}

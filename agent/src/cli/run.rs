@@ -2,13 +2,13 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use tracing::Level as TracingLevel;
-use tracing::error;
+use tracing::{error, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{Level, Sources};
+use crate::config::{Level, Sources, unknown_variables};
 
 /// Messages that may wait for standard error; further ones are dropped.
 const QUEUE: usize = 1024;
@@ -22,6 +22,14 @@ pub fn run(sources: &Sources) -> ExitCode {
         }
     };
     let _flushed_at_the_end = log_to_stderr(config.log.level, config.kernel.debug);
+    let unknown = unknown_variables();
+    if !unknown.is_empty() {
+        let variables = unknown.join(", ");
+        warn!(
+            variables,
+            "these variables name no key of the configuration, and are ignored"
+        );
+    }
     match crate::app::run(&config) {
         Ok(code) => code,
         Err(error) => {

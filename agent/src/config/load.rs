@@ -1,5 +1,6 @@
 //! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -162,13 +163,38 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     Ok(document.unwrap_or_default())
 }
 
-/// `LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL` and its like, by the keys that there are.
-fn variables() -> Vec<Override> {
+/// Variables with the prefix that name no key: most likely misspelt. There can be others' among them, so they are told of
+/// and not refused.
+pub fn unknown_variables() -> Vec<String> {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    unknown(names)
+}
+
+fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known: HashSet<String> = keys().iter().map(|key| variable(key)).collect();
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with(VARIABLE_PREFIX) && !known.contains(name))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+fn keys() -> Vec<String> {
     let mut keys = Vec::new();
     leaves(&tree(&Config::default()), &mut String::new(), &mut keys);
-    keys.into_iter()
+    keys
+}
+
+fn variable(key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// `LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL` and its like, by the keys that there are.
+fn variables() -> Vec<Override> {
+    keys()
+        .into_iter()
         .filter_map(|key| {
-            let name = format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase());
+            let name = variable(&key);
             let value = std::env::var(&name).ok()?;
             let said_as = format!("{name}={value}");
             Some(Override { key, value, said_as })
@@ -276,6 +302,22 @@ mod tests {
         shown.sort();
         known.sort();
         assert_eq!(shown, known, "configs/default.yaml must show every key");
+    }
+
+    #[test]
+    fn variables_that_name_no_key_are_found() {
+        let names = [
+            "LOG_CAPTURER_CAPTURE_ROTATION_INTERVALL",
+            "LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL",
+            "LOG_CAPTURER_HOST",
+            "LOG_CAPTURER_CAPTURE",
+            "PATH",
+        ];
+        let found = unknown(names.into_iter().map(str::to_owned));
+        assert_eq!(
+            found,
+            ["LOG_CAPTURER_CAPTURE", "LOG_CAPTURER_CAPTURE_ROTATION_INTERVALL"]
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Problem, Sources};
+pub use load::{ConfigError, Problem, Sources, unknown_variables};
 pub use pattern::{PatternError, expression, pattern};
 
 /// The engine's socket where nothing else is said.
