@@ -42,7 +42,7 @@ fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {
         sleep(below(SECOND));
         agent.start_again();
     }
-    sleep(SECOND);
+    agent.wait_ready();
     agent.stop();
     agent.start_again();
     for writer in &writers {

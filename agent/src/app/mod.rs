@@ -52,6 +52,8 @@ pub fn run(config: &Config) -> Result<ExitCode> {
 }
 
 async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
+    // First of all: one that comes during the start ends the agent in order, too.
+    let mut signals = Signals::new()?;
     // Before the first connection, so that none is missed.
     let readiness = Readiness::default();
     let registry = metrics::registry()?;
@@ -82,7 +84,6 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let delivery_metrics = delivery::Metrics::new(&registry)?;
     let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
 
-    let mut signals = Signals::new()?;
     let mut background = JoinSet::new();
     let leaks = Leaks::default();
     if let Some(kernel) = &kernel {
