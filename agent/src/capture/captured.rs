@@ -71,6 +71,12 @@ impl Captured {
         std::mem::replace(&mut self.replay, self.position.replay(self.tail_only))
     }
 
+    /// Nothing is read for now: gives back what only reading needs.
+    pub fn rest(&mut self) {
+        self.recent.clear();
+        self.replay = None;
+    }
+
     pub fn show_lag(&self) {
         if let Some(latest) = self.position.last() {
             self.series.lags(latest);

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -22,6 +22,11 @@ use crate::state::{StateDir, StateError};
 
 /// How often positions are saved, while they move.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How many times longer than it takes to save them the next save stays away: with ten thousand containers they are some
+/// 20 MB.
+const REST: u32 = 20;
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What is saved.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -29,7 +34,7 @@ pub struct Checkpoint {
     /// When it was saved. What was created later was never seen.
     pub saved: Option<Time>,
     files: Vec<FileEnd>,
-    containers: HashMap<ContainerId, Position>,
+    containers: HashMap<ContainerId, Arc<Position>>,
 }
 
 /// Loads and saves checkpoints.
@@ -49,13 +54,15 @@ impl Checkpoints {
     /// Saves at intervals, for as long as it is polled.
     pub async fn save_at_intervals(self, outbox: Outbox, positions: Positions) {
         let mut failing = false;
+        let mut pause = INTERVAL;
         loop {
-            sleep(INTERVAL).await;
+            sleep(pause).await;
             if !positions.have_changed() {
                 continue;
             }
             match self.save(&outbox, &positions).await {
-                Ok(()) => {
+                Ok(took) => {
+                    pause = (took * REST).clamp(INTERVAL, LONGEST);
                     if std::mem::take(&mut failing) {
                         info!("positions are saved again");
                     }
@@ -69,8 +76,8 @@ impl Checkpoints {
         }
     }
 
-    /// Waits until every sink has acknowledged all that was captured so far, and saves that.
-    pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<()> {
+    /// Waits until every sink has acknowledged all that was captured so far, and saves that. Tells how long the disk took.
+    pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<Duration> {
         let seen = || (Time::now(), positions.take());
         let Some(((saved, containers), files)) = outbox.barrier(seen).await else {
             positions.touch();
@@ -84,8 +91,10 @@ impl Checkpoints {
         let state = Arc::clone(&self.0);
         // It waits for the disk. First the lines and then the position behind them: a power loss takes the latter alone.
         let save = move || {
+            let began = Instant::now();
             checkpoint.files.iter().try_for_each(FileEnd::sync)?;
-            state.save(&checkpoint)
+            state.save(&checkpoint)?;
+            Ok(began.elapsed())
         };
         let saved = tokio::task::spawn_blocking(save).await;
         let saved = saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

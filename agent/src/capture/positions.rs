@@ -13,13 +13,14 @@ pub struct Positions(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    all: HashMap<ContainerId, Position>,
+    /// Shared with a checkpoint on its way to the disk.
+    all: HashMap<ContainerId, Arc<Position>>,
     changed: bool,
 }
 
 impl Positions {
     /// As they were saved.
-    pub fn new(saved: HashMap<ContainerId, Position>) -> Self {
+    pub fn new(saved: HashMap<ContainerId, Arc<Position>>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             all: saved,
             changed: false,
@@ -28,7 +29,11 @@ impl Positions {
 
     /// Where a container was left off; the beginning if it never was.
     pub fn of(&self, container: &ContainerId) -> Position {
-        self.lock().all.get(container).cloned().unwrap_or_default()
+        self.lock()
+            .all
+            .get(container)
+            .map(|position| Position::clone(position))
+            .unwrap_or_default()
     }
 
     pub fn knows(&self, container: &ContainerId) -> bool {
@@ -39,21 +44,21 @@ impl Positions {
     pub fn publish(&self, container: &ContainerId, position: &Position, waiting: impl Iterator<Item = Seen>) {
         let mut inner = self.lock();
         inner.changed = true;
-        let known = match inner.all.get_mut(container) {
-            Some(known) => {
-                known.clone_from(position);
-                known
+        let mut position = position.clone();
+        position.unsettled.wait(waiting);
+        match inner.all.get_mut(container) {
+            Some(known) => *known = Arc::new(position),
+            None => {
+                inner.all.insert(container.clone(), Arc::new(position));
             }
-            None => inner.all.entry(container.clone()).or_insert_with(|| position.clone()),
-        };
-        known.unsettled.wait(waiting);
+        }
     }
 
     /// Moves on by a record that a sink already has, though the last checkpoint did not know.
     pub fn recovered(&self, record: &Decoded) {
         let mut inner = self.lock();
         inner.changed = true;
-        let position = inner.all.entry(record.container.clone()).or_default();
+        let position = Arc::make_mut(inner.all.entry(record.container.clone()).or_default());
         match record.lines {
             None => position.note(&record.line()),
             Some(_) => position.unsettled.found(record.stream, &record.bytes),
@@ -84,7 +89,7 @@ impl Positions {
     }
 
     /// All of them, to be saved.
-    pub fn take(&self) -> HashMap<ContainerId, Position> {
+    pub fn take(&self) -> HashMap<ContainerId, Arc<Position>> {
         let mut inner = self.lock();
         inner.changed = false;
         inner.all.clone()

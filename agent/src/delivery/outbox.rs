@@ -4,6 +4,7 @@
 //! writes from. Batches are bounded in number: when the slowest sink holds them all, there
 //! is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +47,8 @@ struct State {
     /// Batches that some sink still holds.
     in_flight: usize,
     spare: Vec<Spare>,
-    waiting: Vec<Waker>,
+    /// By task: there can be one for each stream.
+    waiting: HashMap<Task, Waker>,
     /// Batches that were handed over, and that all sinks are done with: they end in order.
     sealed: u64,
     done: u64,
@@ -103,7 +105,9 @@ impl Drop for Batch {
         state.in_flight -= 1;
         state.done += 1;
         state.lost |= acknowledged.sinks < self.shared.sinks;
-        let before = std::mem::replace(&mut state.ends, std::mem::take(&mut acknowledged.ends));
+        let mut before = std::mem::replace(&mut state.ends, std::mem::take(&mut acknowledged.ends));
+        // An end holds its file open, which can be renamed and deleted by now.
+        before.clear();
         if state.barrier == Some(state.done) {
             state.barrier = None;
             state.ends_at_barrier = state.ends.clone();
@@ -113,9 +117,16 @@ impl Drop for Batch {
             bytes.clear();
             state.spare.push(Spare { bytes, ends: before });
         }
-        // Under the lock, so that the vector keeps its room: a waker only puts its task into a queue.
-        state.waiting.drain(..).for_each(Waker::wake);
+        // Under the lock, so that the map keeps its room: a waker only puts its task into a queue.
+        state.waiting.drain().for_each(|(_, waker)| waker.wake());
     }
+}
+
+/// What a waker wakes, as `Waker::will_wake` compares it.
+type Task = (usize, usize);
+
+fn task(waker: &Waker) -> Task {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
 
 /// What a batch that is done leaves for the next one, so that none allocates.
@@ -168,9 +179,8 @@ impl Outbox {
         if holds(&state) {
             return Poll::Ready(());
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.waiting.push(cx.waker().clone());
-        }
+        let waker = cx.waker();
+        state.waiting.entry(task(waker)).or_insert_with(|| waker.clone());
         Poll::Pending
     }
 
@@ -262,5 +272,61 @@ impl Outbox {
         // In this order: a batch that no sink took locks the state when it is dropped.
         drop(state);
         drop(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::sync_channel;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::delivery::Fields;
+    use crate::record::{Container, ContainerId, Stream, Time};
+
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn ten_thousand_streams_wait_and_each_is_woken_once() {
+        let bounds = Bounds {
+            batch_bytes: 1,
+            max_batches: 1,
+            flush_interval: Duration::from_secs(1),
+        };
+        let (sender, batches) = sync_channel(1);
+        let outbox = Outbox::new(bounds, vec![sender], Vec::new());
+        let container = Container {
+            id: ContainerId::new("abc"),
+            name: String::new(),
+            image: String::new(),
+            labels: Default::default(),
+        };
+        let tail = Tail::new(&container, "", &Fields::new(&[], &[]).unwrap());
+        let line = Line {
+            time: Time(0),
+            stream: Stream::Stdout,
+            bytes: b"",
+            truncated: false,
+        };
+        outbox.push(&line, &tail);
+        assert!(!outbox.has_room());
+        let streams: Vec<_> = (0..10_000).map(|_| Arc::new(Counted(AtomicUsize::new(0)))).collect();
+        for _ in 0..3 {
+            for stream in &streams {
+                let waker = Waker::from(Arc::clone(stream));
+                assert!(outbox.poll_room(&mut Context::from_waker(&waker)).is_pending());
+            }
+        }
+        assert_eq!(outbox.shared.lock().waiting.len(), streams.len());
+        drop(batches.recv().unwrap());
+        assert!(streams.iter().all(|stream| stream.0.load(Ordering::SeqCst) == 1));
+        assert!(outbox.has_room() && outbox.shared.lock().waiting.is_empty());
     }
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{Intervals, Metrics, Options, Positions, Probes, Retry, Rotation, Selection, Slots};
+use super::super::{Intervals, Life, Metrics, Options, Positions, Probes, Retry, Rotation, Selection, Slots};
 use super::*;
 use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
 use crate::engine::{self, Engine, Limits, Opener, Size};
@@ -87,6 +88,15 @@ impl Random {
     }
 }
 
+fn container() -> Container {
+    Container {
+        id: ContainerId::new("abc"),
+        name: "name".into(),
+        image: "image".into(),
+        labels: Default::default(),
+    }
+}
+
 type Entry = (i64, Stream, String);
 
 fn line(entry: &Entry) -> Line<'_> {
@@ -123,7 +133,7 @@ fn sent(log: &[Entry], since: Since) -> Vec<Entry> {
 #[derive(Default)]
 struct Disk {
     file: Vec<Vec<u8>>,
-    positions: HashMap<ContainerId, Position>,
+    positions: HashMap<ContainerId, Arc<Position>>,
     /// The length of the file at the checkpoint.
     length: usize,
 }
@@ -167,13 +177,7 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
     let positions = disk.recover();
     let (context, records) = context(options, positions.clone());
     disk.checkpoint(&records, &positions);
-    let container = Container {
-        id: ContainerId::new("abc"),
-        name: "name".into(),
-        image: "image".into(),
-        labels: Default::default(),
-    };
-    let mut captured = Captured::new(&context, &container);
+    let mut captured = Captured::new(&context, &container());
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
         *written = (*written + random.below(800)).min(log.len());
@@ -250,4 +254,19 @@ fn records_of_several_lines() {
 #[test]
 fn records_that_only_their_limits_end() {
     assert_every_line_once("multiline: {rules: [{start: '^never'}], max_lines: 40}");
+}
+
+/// There may be ten thousand of them, of which fifty are read.
+#[test]
+fn a_container_that_is_not_read_takes_little_memory() {
+    let (context, _records) = context("{}", Positions::default());
+    let life = Life {
+        container: Arc::new(container()),
+        starts: 1,
+        running: true,
+        removed: false,
+    };
+    let follower = Follower::new(context, tokio::sync::watch::channel(life).1);
+    let size = size_of_val(&follower.run());
+    assert!(size <= 4 * 1024, "{size} bytes for each container");
 }

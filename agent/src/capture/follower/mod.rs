@@ -102,8 +102,10 @@ impl Follower {
                 return;
             };
             let slot = self.slot().await;
-            let end = self.read().await;
+            // On the heap: a container that rests or waits for its turn holds none of it, and there may be thousands.
+            let end = Box::pin(self.read()).await;
             drop(slot);
+            self.captured.rest();
             match end {
                 End::Died => {
                     self.recovered();
