@@ -193,8 +193,9 @@ impl Outbox {
         let seen = at_seal();
         self.raise_barrier();
         poll_fn(|cx| self.poll_until(cx, |state| state.barrier.is_none())).await;
-        let state = self.shared.lock();
-        (!state.lost).then(|| (seen, state.ends_at_barrier.clone()))
+        let mut state = self.shared.lock();
+        let ends = std::mem::take(&mut state.ends_at_barrier);
+        (!state.lost).then_some((seen, ends))
     }
 
     fn raise_barrier(&self) {
@@ -255,8 +256,7 @@ impl Outbox {
         if state.records == 0 || state.in_flight >= self.shared.bounds.max_batches {
             return;
         }
-        let Spare { bytes, mut ends } = state.spare.pop().unwrap_or_default();
-        ends.clear();
+        let Spare { bytes, ends } = state.spare.pop().unwrap_or_default();
         let batch = Arc::new(Batch {
             bytes: std::mem::replace(&mut state.bytes, bytes),
             records: std::mem::take(&mut state.records),
