@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::capture::{
-    self, Checkpoints, Context, Intervals, Options, Positions, Probes, Retry, Rotation, Selection, Slots,
+    self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots,
 };
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
@@ -68,14 +68,30 @@ pub fn client(config: &Config, register: &Register, registry: &Registry) -> Resu
         },
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
-    let size = engine::Size {
-        max_size: docker.pool.max_size,
-        max_idle: docker.pool.max_idle,
-        idle_timeout: docker.pool.idle_timeout,
-        max_age: docker.pool.max_age,
-        wait_timeout: docker.pool.wait_timeout,
+    let (breaker, rate) = (&docker.circuit_breaker, &docker.rate_limit);
+    let options = engine::Options {
+        size: engine::Size {
+            max_size: docker.pool.max_size,
+            max_idle: docker.pool.max_idle,
+            idle_timeout: docker.pool.idle_timeout,
+            max_age: docker.pool.max_age,
+            wait_timeout: docker.pool.wait_timeout,
+        },
+        retry: retry(config),
+        thresholds: engine::Thresholds {
+            failure_threshold: breaker.failure_threshold,
+            failure_window: breaker.failure_window,
+            open_time: breaker.open_time,
+            half_open_calls: breaker.half_open_calls,
+            success_threshold: breaker.success_threshold,
+        },
+        rate: engine::Rate {
+            requests_per_second: rate.requests_per_second,
+            burst: rate.burst,
+            max_wait: rate.max_wait,
+        },
     };
-    Ok(Engine::new(opener, size))
+    Ok(Engine::new(opener, options))
 }
 
 /// The folder for positions, if there shall be one.
@@ -173,11 +189,17 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
             probe_after: capture.silence.probe_after,
             max_interval: capture.silence.max_interval,
         }),
-        retry: Retry {
-            initial_delay: config.docker.retry.initial_delay,
-            max_delay: config.docker.retry.max_delay,
-        },
+        retry: retry(config),
     })
+}
+
+fn retry(config: &Config) -> engine::Retry {
+    let retry = &config.docker.retry;
+    engine::Retry {
+        initial_delay: retry.initial_delay,
+        max_delay: retry.max_delay,
+        max_attempts: retry.max_attempts,
+    }
 }
 
 pub fn watch_options(config: &Config) -> WatchOptions {

@@ -9,6 +9,7 @@ mod pattern;
 mod validate;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Docker {
     pub api: Api,
     pub pool: Pool,
     pub retry: Retry,
+    pub circuit_breaker: CircuitBreaker,
+    pub rate_limit: RateLimit,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +93,34 @@ pub struct Retry {
     pub initial_delay: Duration,
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
+    /// Of a short request, the first included.
+    pub max_attempts: usize,
+}
+
+/// When the engine is left alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// So many failures within the window, and no success between them, open it.
+    pub failure_threshold: usize,
+    #[serde(with = "humantime_serde")]
+    pub failure_window: Duration,
+    #[serde(with = "humantime_serde")]
+    pub open_time: Duration,
+    /// After that time, at once.
+    pub half_open_calls: usize,
+    /// Successes among those that close it.
+    pub success_threshold: usize,
+}
+
+/// How many requests the engine gets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimit {
+    pub requests_per_second: NonZeroU32,
+    pub burst: NonZeroU32,
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
 }
 
 /// What is read of which containers.
@@ -350,6 +381,29 @@ impl Default for Retry {
         Self {
             initial_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
+            max_attempts: 3,
+        }
+    }
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self {
+            failure_threshold: 5,
+            failure_window: Duration::from_secs(30),
+            open_time: Duration::from_secs(2),
+            half_open_calls: 3,
+            success_threshold: 2,
+        }
+    }
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_second: const { NonZeroU32::new(100).unwrap() },
+            burst: const { NonZeroU32::new(50).unwrap() },
+            max_wait: Duration::from_secs(30),
         }
     }
 }

@@ -43,6 +43,12 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.pool.max_age", docker.pool.max_age),
         ("docker.pool.wait_timeout", docker.pool.wait_timeout),
         ("docker.retry.initial_delay", docker.retry.initial_delay),
+        (
+            "docker.circuit_breaker.failure_window",
+            docker.circuit_breaker.failure_window,
+        ),
+        ("docker.circuit_breaker.open_time", docker.circuit_breaker.open_time),
+        ("docker.rate_limit.max_wait", docker.rate_limit.max_wait),
         ("capture.rotation.interval", config.capture.rotation.interval),
         ("capture.rotation.idle_interval", config.capture.rotation.idle_interval),
         ("capture.silence.probe_after", config.capture.silence.probe_after),
@@ -67,6 +73,31 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         docker.retry.initial_delay <= docker.retry.max_delay,
         "docker.retry.initial_delay",
         "must not be longer than docker.retry.max_delay",
+    );
+    for (key, value, most) in [
+        ("docker.retry.max_attempts", docker.retry.max_attempts, 100),
+        (
+            "docker.circuit_breaker.failure_threshold",
+            docker.circuit_breaker.failure_threshold,
+            1000,
+        ),
+        (
+            "docker.circuit_breaker.half_open_calls",
+            docker.circuit_breaker.half_open_calls,
+            1000,
+        ),
+        (
+            "docker.circuit_breaker.success_threshold",
+            docker.circuit_breaker.success_threshold,
+            1000,
+        ),
+    ] {
+        require((1..=most).contains(&value), key, &format!("must be from 1 to {most}"));
+    }
+    require(
+        docker.rate_limit.requests_per_second.get() <= 1_000_000,
+        "docker.rate_limit.requests_per_second",
+        "must be at most 1000000",
     );
     let capture = &config.capture;
     for (key, selectors) in [

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub active: IntGauge,
     pub connections: IntGaugeVec,
     pub utilization: Gauge,
+    pub breaker_state: IntGaugeVec,
+    pub recoveries: IntCounter,
 }
 
 impl Metrics {
@@ -92,6 +94,17 @@ impl Metrics {
                 registry,
                 "docker_pool_utilization_ratio",
                 "Connections for short requests that are in use, of docker.pool.max_size.",
+            )?,
+            breaker_state: gauges(
+                registry,
+                "docker_circuit_breaker_state",
+                "Whether the engine is asked: 1 for the state that the circuit breaker is in.",
+                &["state"],
+            )?,
+            recoveries: counter(
+                registry,
+                "docker_recovery_operations_total",
+                "Times that the engine answered again after the circuit breaker was open.",
             )?,
         })
     }

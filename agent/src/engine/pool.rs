@@ -91,8 +91,7 @@ impl Pool {
         match object {
             Ok(object) => Ok(Lease(Some(object))),
             Err(PoolError::Backend(error)) => Err(error),
-            Err(_) => Err(EngineError::Timeout {
-                step: "waiting for a free connection",
+            Err(_) => Err(EngineError::NoneFree {
                 limit: self.size.wait_timeout,
             }),
         }
@@ -138,6 +137,15 @@ fn count(n: usize) -> i64 {
 
 /// A connection on loan. What comes back unfit for another request is closed there and then.
 pub struct Lease(Option<Object<Manager>>);
+
+impl Lease {
+    /// Whether it has served before.
+    pub fn is_reused(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|object| Object::metrics(object).recycle_count > 0)
+    }
+}
 
 const LENT: &str = "a lease holds its connection until it is dropped";
 
