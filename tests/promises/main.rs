@@ -10,6 +10,7 @@ mod fds;
 mod floor;
 mod growth;
 mod labels;
+mod hurt_engine;
 mod leaks;
 mod metrics;
 mod multiline;

@@ -68,14 +68,17 @@ pub fn client(config: &Config, register: &Register, registry: &Registry) -> Resu
         },
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
-    let (breaker, rate) = (&docker.circuit_breaker, &docker.rate_limit);
+    let (breaker, rate, health) = (&docker.circuit_breaker, &docker.rate_limit, &docker.health);
     let options = engine::Options {
         size: engine::Size {
+            min_size: docker.pool.min_size,
             max_size: docker.pool.max_size,
             max_idle: docker.pool.max_idle,
             idle_timeout: docker.pool.idle_timeout,
             max_age: docker.pool.max_age,
             wait_timeout: docker.pool.wait_timeout,
+            target_utilization: docker.pool.target_utilization,
+            growth_factor: docker.pool.growth_factor,
         },
         retry: retry(config),
         thresholds: engine::Thresholds {
@@ -89,6 +92,19 @@ pub fn client(config: &Config, register: &Register, registry: &Registry) -> Resu
             requests_per_second: rate.requests_per_second,
             burst: rate.burst,
             max_wait: rate.max_wait,
+        },
+        checks: engine::Checks {
+            interval: health.interval,
+            timeout: health.timeout,
+            unhealthy_after: health.unhealthy_after,
+        },
+        signs: engine::Signs {
+            ping_weight: health.weights.ping,
+            list_weight: health.weights.list,
+            events_weight: health.weights.events,
+            unhealthy_after: health.unhealthy_after,
+            slow_list: health.slow_list,
+            ready_at: health.ready_at,
         },
     };
     Ok(Engine::new(opener, options))

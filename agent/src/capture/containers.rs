@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
@@ -90,7 +90,7 @@ impl Capture {
             let growing = backoff.grown();
             let pause = self.context.engine.refuses_for().unwrap_or(growing);
             debug!(?pause, "waiting for the engine");
-            sleep(pause).await;
+            let _ = timeout(pause, self.context.engine.answering_again()).await;
         }
     }
 

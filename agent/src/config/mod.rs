@@ -53,6 +53,7 @@ pub struct Docker {
     pub api: Api,
     pub pool: Pool,
     pub retry: Retry,
+    pub health: Health,
     pub circuit_breaker: CircuitBreaker,
     pub rate_limit: RateLimit,
 }
@@ -75,6 +76,7 @@ pub struct Api {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
+    pub min_size: usize,
     pub max_size: usize,
     pub max_idle: usize,
     #[serde(with = "humantime_serde")]
@@ -83,6 +85,35 @@ pub struct Pool {
     pub max_age: Duration,
     #[serde(with = "humantime_serde")]
     pub wait_timeout: Duration,
+    /// In use, of those that are there; above it some are opened ahead of need.
+    pub target_utilization: f64,
+    pub growth_factor: f64,
+}
+
+/// Whether the engine and the idle connections are well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Failures one after the other.
+    pub unhealthy_after: u32,
+    #[serde(with = "humantime_serde")]
+    pub slow_list: Duration,
+    pub weights: Weights,
+    /// The score, of 1, from which on the engine counts as well.
+    pub ready_at: f64,
+}
+
+/// What each sign of the engine's health counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Weights {
+    pub ping: f64,
+    pub list: f64,
+    pub events: f64,
 }
 
 /// The growing delay between attempts.
@@ -364,14 +395,40 @@ impl Default for Api {
     }
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            unhealthy_after: 3,
+            slow_list: Duration::from_secs(5),
+            weights: Weights::default(),
+            ready_at: 0.65,
+        }
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            ping: 5.0,
+            list: 1.0,
+            events: 4.0,
+        }
+    }
+}
+
 impl Default for Pool {
     fn default() -> Self {
         Self {
+            min_size: 1,
             max_size: 4,
             max_idle: 2,
             idle_timeout: Duration::from_secs(30),
             max_age: Duration::from_secs(300),
             wait_timeout: Duration::from_secs(10),
+            target_utilization: 0.8,
+            growth_factor: 1.5,
         }
     }
 }

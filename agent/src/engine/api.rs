@@ -1,15 +1,19 @@
 //! The endpoints that the agent uses.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Opener;
 use super::decode::{Decoder, Transfer};
 use super::error::EngineError;
 use super::events::Events;
+use super::health::{Health, Verdict};
 use super::listed::{Listed, Summary};
 use super::log_stream::LogStream;
 use super::pool::Pool;
@@ -18,6 +22,8 @@ use super::version::ApiVersion;
 use crate::record::{ContainerId, Line, Time};
 use crate::register::{Opening, Site};
 
+/// How often the pool is looked at.
+const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
 const ANSWER: usize = 64 << 20;
 
@@ -83,6 +89,42 @@ impl Engine {
         self.requests.pool()
     }
 
+    fn health(&self) -> &Arc<Health> {
+        self.requests.health()
+    }
+
+    /// How well the engine is, each time that something was heard of it.
+    pub fn verdicts(&self) -> watch::Receiver<Verdict> {
+        self.health().verdicts()
+    }
+
+    /// Keeps the pool as it shall be, for ever: closes and opens connections, and pings those that are idle.
+    pub async fn tend(self) {
+        let mut checks = JoinSet::new();
+        let mut filling = JoinSet::new();
+        let mut look = interval(TEND);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.pool().reap();
+            for check in self.pool().due() {
+                let requests = Arc::clone(&self.requests);
+                checks.spawn(async move { requests.check(check).await });
+            }
+            while checks.try_join_next().is_some() {}
+            // A connect may have to wait, and what is due meanwhile shall not.
+            if filling.try_join_next().is_some() || filling.is_empty() {
+                let requests = Arc::clone(&self.requests);
+                filling.spawn(async move { requests.fill().await });
+            }
+        }
+    }
+
+    /// Waits until the engine answers after it did not.
+    pub async fn answering_again(&self) {
+        self.health().answering_again().await;
+    }
+
     /// When a request that would be refused now would be let through; `None` where none is refused.
     pub fn refuses_for(&self) -> Option<Duration> {
         self.requests.refuses_for()
@@ -91,7 +133,13 @@ impl Engine {
     /// Asks the engine who it is and agrees on a version. To be called again after every
     /// reconnect: it can be another engine by then.
     pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
-        let answer = self.known(self.requests.short("ping", "/_ping", ANSWER).await)?;
+        let began = Instant::now();
+        let answer = self.requests.short("ping", "/_ping", ANSWER).await;
+        self.health().pinged(match &answer {
+            Ok(_) => Ok(began.elapsed()),
+            Err(_) => Err(()),
+        });
+        let answer = self.known(answer)?;
         let header = answer.headers.get("api-version");
         let version = ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))?;
         *self.version() = Some(version);
@@ -100,8 +148,13 @@ impl Engine {
 
     /// All containers, those that have ended too.
     pub async fn list(&self) -> Result<Vec<Listed>, EngineError> {
-        let listed: Vec<Summary> = self.json("list", "/containers/json?all=1").await?;
-        Ok(listed.into_iter().map(Listed::from).collect())
+        let began = Instant::now();
+        let listed: Result<Vec<Summary>, _> = self.json("list", "/containers/json?all=1").await;
+        self.health().listed(match &listed {
+            Ok(_) => Ok(began.elapsed()),
+            Err(_) => Err(()),
+        });
+        Ok(listed?.into_iter().map(Listed::from).collect())
     }
 
     /// What the engine calls itself, as in `20.10.24`.
@@ -154,7 +207,7 @@ impl Engine {
         let body = self
             .requests
             .long("events", opening, |connection| connection.stream(&path));
-        Ok(Events::new(self.known(body.await)?))
+        Ok(Events::new(self.known(body.await)?, Arc::clone(self.health())))
     }
 
     /// Opens a container's log.
@@ -215,7 +268,8 @@ impl Engine {
     /// After this it can be another engine that answers: the version is asked for again.
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
-            if error.engine_is_away() {
+            // Of one that was not asked nothing new is known.
+            if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
                 *self.version() = None;
             }
         })

@@ -193,6 +193,10 @@ impl Breaker {
         breaker
     }
 
+    pub fn is_closed(&self) -> bool {
+        matches!(self.lock().circuit.state, State::Closed { .. })
+    }
+
     /// Refuses at once what would be refused when its turn has come.
     pub fn check(&self) -> Result<(), EngineError> {
         let shared = self.lock();

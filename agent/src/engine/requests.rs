@@ -1,15 +1,16 @@
 //! A request's way to the engine: the rate limit, the circuit breaker, a connection, and once more where that helps.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::breaker::{Breaker, Thresholds, Verdict};
+use super::breaker::{Breaker, Call, Thresholds, Verdict};
 use super::connection::{Answer, Connection, Opener, message};
 use super::error::EngineError;
+use super::health::{Health, Signs};
 use super::metrics::Metrics;
-use super::pool::{Pool, Size};
+use super::pool::{Check, Checks, Pool, Size};
 use super::rate::{Queue, Rate, RateLimit};
 use super::retry::Retry;
 use crate::register::{Opening, Purpose};
@@ -21,6 +22,8 @@ pub struct Options {
     pub retry: Retry,
     pub thresholds: Thresholds,
     pub rate: Rate,
+    pub checks: Checks,
+    pub signs: Signs,
 }
 
 pub struct Requests {
@@ -29,16 +32,18 @@ pub struct Requests {
     breaker: Breaker,
     rate: RateLimit,
     retry: Retry,
+    health: Arc<Health>,
 }
 
 impl Requests {
     pub fn new(opener: Opener, options: Options) -> Self {
         let opener = Arc::new(opener);
         Self {
-            pool: Pool::new(Arc::clone(&opener), options.size),
+            pool: Pool::new(Arc::clone(&opener), options.size, options.checks),
             breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics)),
             rate: RateLimit::new(options.rate),
             retry: options.retry,
+            health: Arc::new(Health::new(options.signs)),
             opener,
         }
     }
@@ -49,6 +54,41 @@ impl Requests {
 
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Opens what the pool shall hold ahead of need. Not while the engine is in doubt: requests find out by themselves.
+    pub async fn fill(&self) {
+        if !self.breaker.is_closed() {
+            return;
+        }
+        if let Err(error) = self.pool.fill().await
+            && let Ok(call) = self.breaker.enter()
+        {
+            call.ended(Verdict::Failure, || error.to_string());
+        }
+    }
+
+    /// Pings a connection, where the engine is asked at all.
+    pub async fn check(&self, check: Check) {
+        let Ok(call) = self.breaker.enter() else { return };
+        let first = Mutex::new(Some(call));
+        check
+            .run(|heard| {
+                self.health.pinged(heard.map_err(drop));
+                // Of a ping that is late again and again the first call has ended already.
+                let call = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(call) = call.or_else(|| self.breaker.enter().ok()) {
+                    match heard {
+                        Ok(_) => self.ended(call, Verdict::Success, String::new),
+                        Err(error) => self.ended(call, Verdict::Failure, || error.to_string()),
+                    }
+                }
+            })
+            .await;
     }
 
     pub fn refuses_for(&self) -> Option<Duration> {
@@ -100,10 +140,18 @@ impl Requests {
         self.rate.pass(queue).await?;
         let call = self.breaker.enter()?;
         let result = request.await;
-        call.ended(verdict(purpose, &result), || {
+        self.ended(call, verdict(purpose, &result), || {
             result.as_ref().err().map(ToString::to_string).unwrap_or_default()
         });
         result
+    }
+
+    fn ended(&self, call: Call<'_>, verdict: Verdict, cause: impl Fn() -> String) {
+        let was_closed = self.breaker.is_closed();
+        call.ended(verdict, cause);
+        if !was_closed && self.breaker.is_closed() {
+            self.health.answers_again();
+        }
     }
 
     async fn get(&self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
