@@ -64,19 +64,19 @@ impl Drop for Isolated {
 impl Pool {
     /// The idle connections of which nothing has been heard for an interval, as far as there are places free for them.
     pub fn due(&self) -> Vec<Check> {
+        let now = Instant::now();
+        let is_due = |kept: &Kept| self.0.checks.is_due(kept, now);
         let mut due = Vec::new();
-        while let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned() {
+        while self.0.books().idle.iter().any(is_due)
+            && let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned()
+        {
             let place = Place::new(permit, self);
-            let now = Instant::now();
-            let mut books = self.0.books();
-            let Some(at) = books.idle.iter().position(|kept| self.0.checks.is_due(kept, now)) else {
-                // The place looks at the books when it goes.
-                drop(books);
-                break;
+            let kept = {
+                let mut books = self.0.books();
+                let at = books.idle.iter().position(is_due);
+                at.map(|at| books.idle.swap_remove(at))
             };
-            let kept = books.idle.swap_remove(at);
-            drop(books);
-            if kept.is_fit(self.0.size.max_age) {
+            if let Some(kept) = kept.filter(|kept| kept.is_fit(self.0.size.max_age)) {
                 due.push(Check(Lease::new(kept, place)));
             }
         }

@@ -70,7 +70,13 @@ impl Load {
     }
 }
 
+/// Less of one connection's time is no load: a ping, a list now and then.
+const NOTHING: f64 = 0.05;
+
 fn wanted(load: f64, held: usize, size: &Size) -> usize {
+    if load < NOTHING {
+        return size.min_size;
+    }
     let wanted = if load > held as f64 * size.target_utilization {
         held as f64 * size.growth_factor
     } else {
@@ -112,6 +118,10 @@ mod tests {
             (10.0, 10, 10),
         ] {
             assert_eq!(wanted(load, held, &size), expected, "{load} of {held}");
+        }
+        let size = Size { min_size: 0, ..size };
+        for (load, expected) in [(0.0, 0), (0.01, 0), (0.1, 1)] {
+            assert_eq!(wanted(load, 1, &size), expected, "{load} of one, where none need be");
         }
     }
 
