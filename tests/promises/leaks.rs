@@ -34,7 +34,9 @@ fn launch(engine: &Engine, shim: &Shim, rotation: &'static str, heal: &str) -> A
         .environment("LOG_CAPTURER_KERNEL_LEAKS_SCAN_INTERVAL", "1s")
         .environment("LOG_CAPTURER_KERNEL_LEAKS_ORPHAN_AFTER", "1s")
         .environment("LOG_CAPTURER_KERNEL_LEAKS_HALF_CLOSED_AFTER", "3s")
+        // So that an idle connection is closed while the test looks.
         .environment("LOG_CAPTURER_DOCKER_POOL_IDLE_TIMEOUT", "3s")
+        .environment("LOG_CAPTURER_DOCKER_POOL_MIN_SIZE", "0")
         .environment("LOG_CAPTURER_KERNEL_HEAL", heal)
         // A stream that was made deaf is to stay so.
         .environment("LOG_CAPTURER_CAPTURE_SILENCE_PROBE_AFTER", "1h")

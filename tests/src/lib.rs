@@ -14,6 +14,7 @@
 //! - [`preload`]: C libraries in the running agent
 //! - [`proxy`]: a hurtful one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
+//! - [`gate`]: a real engine behind a gate that misbehaves when told to
 //! - [`shim`]: faults inside the running agent
 //! - [`allocations`]: how often it allocates
 //! - [`size`]: short forms and long ones
@@ -24,6 +25,7 @@ pub mod agent;
 pub mod allocations;
 pub mod engine;
 pub mod faults;
+pub mod gate;
 pub mod ledger;
 pub mod lines;
 pub mod metrics;

@@ -10,6 +10,8 @@
 //! | `RESTARTS` | restarts of one container |
 //! | `CUT_SECONDS` | seconds behind a proxy that cuts connections |
 //! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
+//! | `HURT_SECONDS` | seconds of each fault of an engine, with the default settings |
+//! | `CROWD` | streams that come back together |
 
 /// What `LOG_CAPTURER_<NAME>` says, else the short form.
 pub fn size(name: &str, short: u32) -> u32 {

@@ -19,6 +19,8 @@ pub enum Bench {
     HotPath,
     /// The agent and its peers on the same containers in turn: processor time, memory, lateness, and every line counted
     SideBySide,
+    /// How a hurt engine is noticed and found again, and what that costs: each fault for a minute
+    Hurt,
 }
 
 /// A goal that is not met is printed as such and is no failure: a busy machine would fail on any day.
@@ -28,9 +30,13 @@ pub fn bench(what: Bench, short: bool, arguments: &[String]) -> Result<ExitCode>
         Bench::HotPath => cargo_bench("hot_path"),
         Bench::Ledger => ledger()?,
         Bench::SideBySide => side_by_side()?,
+        Bench::Hurt => hurt(short)?,
     };
     say::step("running the benchmark");
-    bench.args(short.then_some("--short")).args(arguments);
+    if !matches!(what, Bench::Hurt) {
+        bench.args(short.then_some("--short"));
+    }
+    bench.args(arguments);
     Ok(if bench.status()?.success() {
         ExitCode::SUCCESS
     } else {
@@ -78,4 +84,30 @@ fn build_line_writer() -> Result<PathBuf> {
     let binary = dir.join("release/line-writer");
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
+}
+
+/// The tests' long form: they print what they measure.
+fn hurt(short: bool) -> Result<Command> {
+    setup::ensure(&[Part::KernelHalf, Part::Engine, Part::Witnesses]);
+    say::step("building the kernel half and the agent");
+    build_ebpf(cargo::root(), None)?;
+    let agent = cargo::build_agent()?;
+    let mut bench = cargo::cargo();
+    bench
+        .args([
+            "test",
+            "--quiet",
+            "--package",
+            "integration",
+            "--test",
+            "promises",
+            "--",
+        ])
+        .args(["hurt_engine::", "--nocapture", "--test-threads=1"])
+        .env("LOG_CAPTURER_BIN", agent)
+        .env("LOG_CAPTURER_REQUIRE_ALL", "1");
+    if !short {
+        bench.env("LOG_CAPTURER_HURT_SECONDS", "60");
+    }
+    Ok(bench)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
@@ -21,16 +22,14 @@ use crate::admin::{self, Listener, Pages, Server};
 use crate::capture::{self, Capture, Checkpoints};
 use crate::config::Config;
 use crate::delivery;
-use crate::engine::Engine;
+use crate::engine::Verdict;
 use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks};
 use crate::metrics::{self};
 use crate::pace::Pace;
-use crate::readiness::Readiness;
+use crate::readiness::{Part, Readiness};
 use crate::record::Time;
 use crate::register::{OnConnect, Register};
 
-/// How often idle connections are looked at.
-const REAP: Duration = Duration::from_secs(1);
 /// How often the kernel side's messages are fetched, when they are asked for.
 const KERNEL_LOG: Duration = Duration::from_millis(100);
 
@@ -114,7 +113,8 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
         registry: registry.clone(),
     };
     background.spawn(Server::new(listener, pages).run());
-    background.spawn(reap(engine.clone()));
+    background.spawn(engine.clone().tend());
+    background.spawn(show_health(engine.verdicts(), readiness.part("engine_health")));
     let flushing = outbox.clone();
     background.spawn(async move { flushing.flush().await });
     if let (Some(kernel), true) = (&kernel, config.kernel.debug) {
@@ -183,10 +183,19 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     Ok(code)
 }
 
-async fn reap(engine: Engine) {
+async fn show_health(mut verdicts: watch::Receiver<Verdict>, part: Part) {
     loop {
-        sleep(REAP).await;
-        engine.pool().reap();
+        {
+            let verdict = verdicts.borrow_and_update();
+            if verdict.ready {
+                part.up(&verdict.detail);
+            } else {
+                part.down(&verdict.detail);
+            }
+        }
+        if verdicts.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
@@ -81,13 +81,16 @@ impl Capture {
             }
             let text = format!("{}: {error}", self.context.engine.host());
             self.readiness.down(&text);
-            if complained.as_ref() != Some(&text) {
+            // Of an open circuit breaker more need not be said than it said itself.
+            let is_news = !matches!(error, EngineError::BreakerOpen { .. }) && complained.as_ref() != Some(&text);
+            if is_news || complained.is_none() {
                 warn!(error = text, "no connection to the engine; trying again");
                 complained = Some(text);
             }
-            let pause = backoff.next().unwrap_or(self.context.retry.max_delay);
+            let growing = backoff.grown();
+            let pause = self.context.engine.refuses_for().unwrap_or(growing);
             debug!(?pause, "waiting for the engine");
-            sleep(pause).await;
+            let _ = timeout(pause, self.context.engine.answering_again()).await;
         }
     }
 

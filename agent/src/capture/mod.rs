@@ -35,11 +35,10 @@ mod unsettled;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::BackoffBuilder;
 use tokio::time::Instant;
 
 use crate::delivery::{Fields, Outbox};
-use crate::engine::{Engine, EngineError, LogStream, Since, Until};
+use crate::engine::{Delays, Engine, EngineError, LogStream, Retry, Since, Until};
 use crate::pace::Pace;
 use crate::record::{Container, ContainerId, Time};
 use crate::register::{Inode, Register, Site};
@@ -56,24 +55,6 @@ pub use slots::Slots;
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
 /// there is no kernel part to ask.
 pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
-
-/// The growing delay between attempts.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry {
-    pub initial_delay: Duration,
-    pub max_delay: Duration,
-}
-
-impl Retry {
-    pub fn backoff(&self) -> backon::ExponentialBackoff {
-        backon::ExponentialBuilder::default()
-            .with_min_delay(self.initial_delay)
-            .with_max_delay(self.max_delay)
-            .without_max_times()
-            .with_jitter()
-            .build()
-    }
-}
 
 /// How old a stream's connection gets.
 #[derive(Clone, Copy, Debug)]
@@ -111,8 +92,8 @@ impl Context {
         self.engine.logs(id, site, since, until, self.max_line_bytes).await
     }
 
-    fn backoff(&self) -> backon::ExponentialBackoff {
-        self.retry.backoff()
+    fn backoff(&self) -> Delays {
+        self.retry.delays()
     }
 
     /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that

@@ -22,7 +22,7 @@ const OFF: &str = "off";
 pub struct Options {
     multiline: Vec<(Rule, Arc<Regex>)>,
     limits: Limits,
-    rate_limit: config::RateLimit,
+    rate_limit: config::LineRate,
 }
 
 impl Options {

@@ -352,6 +352,20 @@ mod tests {
         assert!(error.starts_with("/c.yaml:4:"), "{error}");
         assert!(error.contains("docker.pool.max_idle"), "{error}");
 
+        let yaml = "docker:\n  circuit_breaker:\n    half_open_calls: 0\n  rate_limit:\n    max_wait: 0s\n";
+        let error = load(yaml, &[]).unwrap_err();
+        assert!(
+            error.contains("/c.yaml:3:5: docker.circuit_breaker.half_open_calls: must be from 1"),
+            "{error}"
+        );
+        assert!(
+            error.contains("/c.yaml:5:5: docker.rate_limit.max_wait: must be longer"),
+            "{error}"
+        );
+
+        let error = load("docker:\n  rate_limit:\n    burst: 0\n", &[]).unwrap_err();
+        assert!(error.starts_with("/c.yaml:3:"), "{error}");
+
         let yaml = "capture:\n  exclude:\n    - name: 'regex:('\n";
         let error = load(yaml, &[]).unwrap_err();
         assert!(error.starts_with("/c.yaml:2:"), "{error}");

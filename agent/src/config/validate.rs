@@ -43,6 +43,15 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         ("docker.pool.max_age", docker.pool.max_age),
         ("docker.pool.wait_timeout", docker.pool.wait_timeout),
         ("docker.retry.initial_delay", docker.retry.initial_delay),
+        (
+            "docker.circuit_breaker.failure_window",
+            docker.circuit_breaker.failure_window,
+        ),
+        ("docker.circuit_breaker.open_time", docker.circuit_breaker.open_time),
+        ("docker.health.interval", docker.health.interval),
+        ("docker.health.timeout", docker.health.timeout),
+        ("docker.health.slow_list", docker.health.slow_list),
+        ("docker.rate_limit.max_wait", docker.rate_limit.max_wait),
         ("capture.rotation.interval", config.capture.rotation.interval),
         ("capture.rotation.idle_interval", config.capture.rotation.idle_interval),
         ("capture.silence.probe_after", config.capture.silence.probe_after),
@@ -64,9 +73,66 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         "must not be more than docker.pool.max_size",
     );
     require(
+        docker.pool.min_size <= docker.pool.max_idle,
+        "docker.pool.min_size",
+        "must not be more than docker.pool.max_idle",
+    );
+    require(
+        docker.pool.target_utilization > 0.0 && docker.pool.target_utilization <= 1.0,
+        "docker.pool.target_utilization",
+        "must be above 0 and at most 1",
+    );
+    require(
+        (1.0..=10.0).contains(&docker.pool.growth_factor),
+        "docker.pool.growth_factor",
+        "must be from 1 to 10",
+    );
+    require(
+        (1..=100).contains(&docker.health.unhealthy_after),
+        "docker.health.unhealthy_after",
+        "must be from 1 to 100",
+    );
+    let weights = &docker.health.weights;
+    let weights = [weights.ping, weights.list, weights.events];
+    require(
+        weights.iter().all(|weight| (0.0..=1e6).contains(weight)) && weights.iter().sum::<f64>() > 0.0,
+        "docker.health.weights",
+        "must be from 0 to 1000000, and not all 0",
+    );
+    require(
+        (0.0..=1.0).contains(&docker.health.ready_at),
+        "docker.health.ready_at",
+        "must be from 0 to 1",
+    );
+    require(
         docker.retry.initial_delay <= docker.retry.max_delay,
         "docker.retry.initial_delay",
         "must not be longer than docker.retry.max_delay",
+    );
+    for (key, value, most) in [
+        ("docker.retry.max_attempts", docker.retry.max_attempts, 100),
+        (
+            "docker.circuit_breaker.failure_threshold",
+            docker.circuit_breaker.failure_threshold,
+            1000,
+        ),
+        (
+            "docker.circuit_breaker.half_open_calls",
+            docker.circuit_breaker.half_open_calls,
+            1000,
+        ),
+        (
+            "docker.circuit_breaker.success_threshold",
+            docker.circuit_breaker.success_threshold,
+            1000,
+        ),
+    ] {
+        require((1..=most).contains(&value), key, &format!("must be from 1 to {most}"));
+    }
+    require(
+        docker.rate_limit.requests_per_second.get() <= 1_000_000,
+        "docker.rate_limit.requests_per_second",
+        "must be at most 1000000",
     );
     let capture = &config.capture;
     for (key, selectors) in [

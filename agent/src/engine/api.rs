@@ -1,65 +1,38 @@
-//! The endpoints that the agent uses, and the version that it speaks.
+//! The endpoints that the agent uses.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Opener;
 use super::decode::{Decoder, Transfer};
 use super::error::EngineError;
 use super::events::Events;
+use super::health::{Health, Verdict};
+use super::listed::{Listed, Summary};
 use super::log_stream::LogStream;
-use super::pool::{Pool, Size};
-use crate::record::{Container, ContainerId, Line, Time};
+use super::pool::Pool;
+use super::requests::{Options, Requests};
+use super::version::ApiVersion;
+use crate::record::{ContainerId, Line, Time};
 use crate::register::{Opening, Site};
 
-/// The oldest API version that is spoken: the least that today's engines accept.
-const OLDEST: ApiVersion = ApiVersion(1, 40);
-/// The newest one that was read up on. A newer engine still serves it.
-const NEWEST: ApiVersion = ApiVersion(1, 55);
+/// How often the pool is looked at.
+const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
 const ANSWER: usize = 64 << 20;
-
-/// A version of the Engine API, as in `/v1.41/containers/json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApiVersion(u16, u16);
-
-impl fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
-    }
-}
-
-impl ApiVersion {
-    fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.trim().split_once('.')?;
-        Some(Self(major.parse().ok()?, minor.parse().ok()?))
-    }
-
-    /// What both sides speak, or why there is no such version.
-    fn negotiate(engine: Option<&str>) -> Result<Self, EngineError> {
-        let told = engine.ok_or_else(|| {
-            EngineError::NoEngine("it answers /_ping without an Api-Version: not a container engine".to_owned())
-        })?;
-        let version = Self::parse(told)
-            .ok_or_else(|| EngineError::NoEngine(format!("its Api-Version {told:?} is not a version")))?;
-        if version < OLDEST {
-            return Err(EngineError::NoEngine(format!(
-                "its API {version} is older than {OLDEST}, the oldest that is supported"
-            )));
-        }
-        Ok(version.min(NEWEST))
-    }
-}
+/// Most that one record of a log may take: the engine's are parts of 16 KiB.
+const RECORD: usize = 1 << 20;
 
 /// The Docker Engine API, through the pool.
 #[derive(Clone)]
 pub struct Engine {
-    pool: Pool,
-    opener: Arc<Opener>,
+    requests: Arc<Requests>,
     version: Arc<Mutex<Option<ApiVersion>>>,
 }
 
@@ -102,42 +75,88 @@ impl Since {
 }
 
 impl Engine {
-    pub fn new(opener: Opener, size: Size) -> Self {
-        let opener = Arc::new(opener);
+    pub fn new(opener: Opener, options: Options) -> Self {
         Self {
-            pool: Pool::new(Arc::clone(&opener), size),
-            opener,
+            requests: Arc::new(Requests::new(opener, options)),
             version: Arc::default(),
         }
     }
 
     /// As in `unix:///var/run/docker.sock`.
     pub fn host(&self) -> String {
-        self.opener.host()
+        self.requests.host()
     }
 
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        self.requests.pool()
+    }
+
+    fn health(&self) -> &Arc<Health> {
+        self.requests.health()
+    }
+
+    /// How well the engine is, each time that something was heard of it.
+    pub fn verdicts(&self) -> watch::Receiver<Verdict> {
+        self.health().verdicts()
+    }
+
+    /// Keeps the pool as it shall be, for ever: closes and opens connections, and pings those that are idle.
+    pub async fn tend(self) {
+        let mut checks = JoinSet::new();
+        let mut filling = JoinSet::new();
+        let mut look = interval(TEND);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.pool().reap();
+            for check in self.pool().due() {
+                let requests = Arc::clone(&self.requests);
+                checks.spawn(async move { requests.check(check).await });
+            }
+            while checks.try_join_next().is_some() {}
+            // A connect may have to wait, and what is due meanwhile shall not.
+            if filling.try_join_next().is_some() || filling.is_empty() {
+                let requests = Arc::clone(&self.requests);
+                filling.spawn(async move { requests.fill().await });
+            }
+        }
+    }
+
+    /// Waits until the engine answers after it did not.
+    pub async fn answering_again(&self) {
+        self.health().answering_again().await;
+    }
+
+    /// When a request that would be refused now would be let through; `None` where none is refused.
+    pub fn refuses_for(&self) -> Option<Duration> {
+        self.requests.refuses_for()
     }
 
     /// Asks the engine who it is and agrees on a version. To be called again after every
     /// reconnect: it can be another engine by then.
     pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
-        let version = self
-            .counted("ping", async {
-                let answer = self.retried("ping", "/_ping").await?;
-                let header = answer.headers.get("api-version");
-                ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))
-            })
-            .await?;
+        let began = Instant::now();
+        let answer = self.requests.short("ping", "/_ping", ANSWER).await;
+        self.health().pinged(match &answer {
+            Ok(_) => Ok(began.elapsed()),
+            Err(_) => Err(()),
+        });
+        let answer = self.known(answer)?;
+        let header = answer.headers.get("api-version");
+        let version = ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))?;
         *self.version() = Some(version);
         Ok(version)
     }
 
     /// All containers, those that have ended too.
     pub async fn list(&self) -> Result<Vec<Listed>, EngineError> {
-        let listed: Vec<Summary> = self.json("list", "/containers/json?all=1").await?;
-        Ok(listed.into_iter().map(Listed::from).collect())
+        let began = Instant::now();
+        let listed: Result<Vec<Summary>, _> = self.json("list", "/containers/json?all=1").await;
+        self.health().listed(match &listed {
+            Ok(_) => Ok(began.elapsed()),
+            Err(_) => Err(()),
+        });
+        Ok(listed?.into_iter().map(Listed::from).collect())
     }
 
     /// What the engine calls itself, as in `20.10.24`.
@@ -183,12 +202,14 @@ impl Engine {
         if let Some(since) = since {
             path += &format!("&since={}", since.as_since());
         }
-        let connection = self.opener.open(Opening {
+        let opening = Opening {
             site: Site::Events,
             container: None,
-        });
-        let body = self.counted("events", async { connection.await?.stream(&path).await });
-        Ok(Events::new(body.await?))
+        };
+        let body = self
+            .requests
+            .long("events", opening, |connection| connection.stream(&path));
+        Ok(Events::new(self.known(body.await)?, Arc::clone(self.health())))
     }
 
     /// Opens a container's log.
@@ -207,15 +228,12 @@ impl Engine {
                 since.query()
             ))
             .await?;
-        let body = self.counted("logs", async {
-            let opened = self.opener.open(Opening {
-                site,
-                container: Some(container.clone()),
-            });
-            let opened = opened.await?;
-            opened.raw(&path).await
-        });
-        Ok(LogStream::new(body.await?, max_line_bytes))
+        let opening = Opening {
+            site,
+            container: Some(container.clone()),
+        };
+        let body = self.requests.long("logs", opening, |connection| connection.raw(&path));
+        Ok(LogStream::new(self.known(body.await)?, max_line_bytes))
     }
 
     /// The time of the last record of a container's log; `None` where there is no record, or none that can be read. Over
@@ -223,7 +241,7 @@ impl Engine {
     pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
         let path = self.path(&path).await?;
-        let answer = self.counted("probe", self.retried("probe", &path)).await?;
+        let answer = self.known(self.requests.short("probe", &path, RECORD).await)?;
         // The record can be a part of a long line: its text does not matter.
         let mut decoder = Decoder::new(Transfer::UntilClose, 0);
         let mut newest = None;
@@ -245,139 +263,21 @@ impl Engine {
 
     async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
         let path = self.path(path).await?;
-        let answer = self.counted(endpoint, self.retried(endpoint, &path)).await?;
+        let answer = self.known(self.requests.short(endpoint, &path, ANSWER).await)?;
         serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
     }
 
-    /// A request that can be repeated: an idle connection may be closed by the peer just as
-    /// it is taken (hyper#3553), so one failure before any answer is tried again, on another.
-    async fn retried(&self, endpoint: &'static str, path: &str) -> Result<super::connection::Answer, EngineError> {
-        let answer = match self.pool.lease().await?.get(endpoint, path, ANSWER).await {
-            Err(EngineError::Closed) => self.pool.lease().await?.get(endpoint, path, ANSWER).await?,
-            answer => answer?,
-        };
-        if answer.status != 200 {
-            return Err(EngineError::Status {
-                status: answer.status,
-                message: super::connection::message(&answer.body),
-            });
-        }
-        Ok(answer)
-    }
-
-    /// Counts a request's outcome and its time.
-    async fn counted<T>(
-        &self,
-        endpoint: &'static str,
-        request: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let began = Instant::now();
-        let result = request.await;
-        let metrics = &self.opener.metrics;
-        let status = match &result {
-            Ok(_) => Some(200),
-            Err(error) => error.status(),
-        };
-        if let Some(status) = status {
-            let status = status.to_string();
-            metrics.requests.with_label_values(&[endpoint, &status]).inc();
-        }
-        match &result {
-            Ok(_) => {
-                let seconds = began.elapsed().as_secs_f64();
-                let operation = metrics.operation_seconds.with_label_values(&[endpoint]);
-                operation.observe(seconds);
+    /// After this it can be another engine that answers: the version is asked for again.
+    fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        result.inspect_err(|error| {
+            // Of one that was not asked nothing new is known.
+            if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
+                *self.version() = None;
             }
-            Err(error) => {
-                let reason = error.reason();
-                metrics.errors.with_label_values(&[endpoint, reason]).inc();
-                if error.engine_is_away() {
-                    *self.version() = None;
-                }
-            }
-        }
-        result
+        })
     }
 
     fn version(&self) -> std::sync::MutexGuard<'_, Option<ApiVersion>> {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is used of an entry of `/containers/json`. Our own, because a model that knows every
-/// field refuses the engines that fill one of them otherwise.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Summary {
-    id: String,
-    #[serde(default)]
-    names: Option<Vec<String>>,
-    #[serde(default)]
-    image: String,
-    #[serde(default)]
-    labels: Option<std::collections::BTreeMap<String, String>>,
-    #[serde(default)]
-    state: String,
-    /// Seconds since 1970-01-01T00:00:00Z.
-    #[serde(default)]
-    created: i64,
-}
-
-/// A container, and whether its log can get more lines before its next start.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    pub container: Container,
-    pub running: bool,
-    /// To the second.
-    pub created: Time,
-}
-
-impl From<Summary> for Listed {
-    fn from(summary: Summary) -> Self {
-        let running = ["running", "paused", "restarting"].contains(&summary.state.as_str());
-        let names = summary.names.unwrap_or_default();
-        // A link's alias is /other/name; the container's own name has one slash.
-        let own = names.iter().find(|name| name.matches('/').count() <= 1);
-        let name = own.or(names.first()).map_or("", |name| name.trim_start_matches('/'));
-        let container = Container {
-            id: ContainerId::new(&summary.id),
-            name: name.to_owned(),
-            image: summary.image,
-            labels: summary.labels.unwrap_or_default(),
-        };
-        Listed {
-            container,
-            running,
-            created: Time(summary.created.saturating_mul(1_000_000_000)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_negotiated() {
-        let negotiate = |text| ApiVersion::negotiate(text).map(|v| v.to_string());
-        assert_eq!(negotiate(Some("1.41")).unwrap(), "1.41");
-        assert_eq!(negotiate(Some("1.99")).unwrap(), NEWEST.to_string());
-        assert_eq!(negotiate(Some("2.0")).unwrap(), NEWEST.to_string());
-        for refused in [Some("1.39"), Some("one"), None] {
-            assert!(negotiate(refused).is_err(), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn a_summary_is_read_leniently() {
-        let text = r#"[{"Id":"ab","Names":["/x/alias","/web"],"Image":"nginx","Labels":null,"New":1,
-                        "State":"running"}, {"Id":"cd","State":"exited"}]"#;
-        let all: Vec<Summary> = serde_json::from_str(text).unwrap();
-        let all: Vec<Listed> = all.into_iter().map(Listed::from).collect();
-        assert_eq!(all[0].container.name, "web");
-        assert_eq!(all[0].container.image, "nginx");
-        assert!(all[0].running);
-        assert_eq!(all[1].container.name, "");
-        assert!(!all[1].running);
     }
 }

@@ -34,6 +34,9 @@ const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));
 /// Longest error text of the engine that is read.
 const ERROR_BODY: usize = 64 * 1024;
 
+/// Largest head of an answer; hyper would take six times as much from a peer that never comes to its end.
+const HEAD: usize = 64 * 1024;
+
 /// How long to wait for the engine to accept, when too many wait for it already.
 const BACKLOG_FULL: Duration = Duration::from_millis(10);
 
@@ -69,7 +72,8 @@ impl Opener {
         })?;
         let opened = socket.opened();
         // No bytes are exchanged here: HTTP/1 has no handshake.
-        let (sender, driver) = http1::Builder::new().handshake(socket).await?;
+        let mut http = http1::Builder::new();
+        let (sender, driver) = http.max_buf_size(HEAD).handshake(socket).await?;
         Ok(Connection {
             sender,
             driver: Mutex::new(Some(driver)),

@@ -27,6 +27,14 @@ pub enum EngineError {
     /// The step that ran out of time.
     #[error("{step} took longer than {limit:?}")]
     Timeout { step: &'static str, limit: Duration },
+    /// All connections for short requests are in use.
+    #[error("no connection became free within {limit:?}")]
+    NoneFree { limit: Duration },
+    #[error("more requests wait than the rate limit lets through within {max_wait:?}")]
+    RateLimited { max_wait: Duration },
+    /// Not asked at all.
+    #[error("the circuit breaker is open: {cause}")]
+    BreakerOpen { retry_in: Duration, cause: String },
     #[error("the peer does not speak HTTP as an engine does: {}", chain(.0))]
     Http(#[from] hyper::Error),
     #[error("the engine closed the connection")]
@@ -74,7 +82,24 @@ impl EngineError {
     pub fn engine_is_away(&self) -> bool {
         matches!(
             self,
-            EngineError::Connect(_) | EngineError::Timeout { .. } | EngineError::Closed
+            EngineError::Connect(_)
+                | EngineError::Timeout { .. }
+                | EngineError::Closed
+                | EngineError::BreakerOpen { .. }
+        )
+    }
+
+    /// Whether a request that can be repeated has a better chance soon: no answer has come, or one that says that the
+    /// engine cannot serve anybody just now. A timeout has cost enough already.
+    pub fn may_pass_soon(&self) -> bool {
+        matches!(
+            self,
+            EngineError::Connect(_)
+                | EngineError::Closed
+                | EngineError::Status {
+                    status: 500 | 502..=504,
+                    ..
+                }
         )
     }
 
@@ -83,6 +108,9 @@ impl EngineError {
         match self {
             EngineError::Connect(_) => "connect",
             EngineError::Timeout { .. } => "timeout",
+            EngineError::NoneFree { .. } => "pool_full",
+            EngineError::RateLimited { .. } => "rate_limit",
+            EngineError::BreakerOpen { .. } => "breaker_open",
             EngineError::Http(_) | EngineError::NoEngine(_) => "protocol",
             EngineError::Closed | EngineError::Cut => "closed",
             EngineError::Status { .. } => "status",

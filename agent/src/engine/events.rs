@@ -1,12 +1,14 @@
 //! The engine's event stream: one JSON object a line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tracing::warn;
 
 use super::connection::StreamBody;
 use super::error::EngineError;
+use super::health::Health;
 use crate::record::{Container, ContainerId, Time};
 
 /// Longest event that is read. Labels make them long.
@@ -37,12 +39,21 @@ pub struct Events {
     buffer: Vec<u8>,
     /// The present event is longer than is read.
     overlong: bool,
+    health: Arc<Health>,
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.health.follows_events(false);
+    }
 }
 
 impl Events {
-    pub fn new(body: StreamBody) -> Self {
+    pub fn new(body: StreamBody, health: Arc<Health>) -> Self {
+        health.follows_events(true);
         Self {
             body,
+            health,
             buffer: Vec::new(),
             overlong: false,
         }

@@ -25,6 +25,11 @@ pub struct Metrics {
     pub active: IntGauge,
     pub connections: IntGaugeVec,
     pub utilization: Gauge,
+    pub breaker_state: IntGaugeVec,
+    pub recoveries: IntCounter,
+    pub pool_operations: IntCounterVec,
+    pub health_seconds: Histogram,
+    pub health_failures: IntCounter,
 }
 
 impl Metrics {
@@ -92,6 +97,36 @@ impl Metrics {
                 registry,
                 "docker_pool_utilization_ratio",
                 "Connections for short requests that are in use, of docker.pool.max_size.",
+            )?,
+            breaker_state: gauges(
+                registry,
+                "docker_circuit_breaker_state",
+                "Whether the engine is asked: 1 for the state that the circuit breaker is in.",
+                &["state"],
+            )?,
+            recoveries: counter(
+                registry,
+                "docker_recovery_operations_total",
+                "Times that the engine answered again after the circuit breaker was open, or an unhealthy connection did.",
+            )?,
+            pool_operations: counters(
+                registry,
+                "docker_pool_operations_total",
+                "What the pool did: wait (for a place), open, reuse, recycle (kept for the next request), close.",
+                &["operation"],
+            )?,
+            health_seconds: histogram(
+                registry,
+                HistogramOpts::new(
+                    "docker_health_check_duration_seconds",
+                    "Time that a ping over an idle connection took, or was waited for.",
+                )
+                .buckets(LATENCY.to_vec()),
+            )?,
+            health_failures: counter(
+                registry,
+                "docker_health_check_failures_total",
+                "Pings over idle connections that failed; one that is late fails once for each docker.health.timeout.",
             )?,
         })
     }

@@ -4,30 +4,47 @@
 //! |---|---|
 //! | `socket` | a connected socket, in the register while it is open |
 //! | `connection` | HTTP/1.1 over it; one owner, no task behind it |
-//! | `pool` | keep-alive connections for short requests |
-//! | `api` | the endpoints, and the version |
+//! | `pool` | keep-alive connections for short requests, and whether they are well |
+//! | `breaker`, `rate`, `retry` | whether the engine is asked, how often, and when again |
+//! | `health` | how well the engine is, from several signs |
+//! | `requests` | a request's way through all of these |
+//! | `api`, `listed`, `version` | the endpoints |
 //! | `events` | the event stream |
 //! | `log_stream` | a container's log, followed |
 //! | `decode` | its bytes to lines: `chunked`, then `frame`, then `lines`; all pure |
 
 mod api;
+mod breaker;
 pub mod chunked;
 mod connection;
 pub mod decode;
 mod error;
 mod events;
 pub mod frame;
+mod health;
 mod lines;
+mod listed;
 mod log_stream;
 mod metrics;
 mod pool;
+mod rate;
+mod requests;
+mod retry;
 mod socket;
 mod timestamp;
+mod version;
 
-pub use api::{ApiVersion, Engine, Listed, Since, Until};
+pub use api::{Engine, Since, Until};
+pub use breaker::Thresholds;
 pub use connection::{Limits, Opener};
 pub use error::{DecodeError, EngineError};
 pub use events::{Action, Event, Events};
+pub use health::{Signs, Verdict};
+pub use listed::Listed;
 pub use log_stream::{LogStream, Progress};
 pub use metrics::Metrics;
-pub use pool::Size;
+pub use pool::{Checks, Size};
+pub use rate::Rate;
+pub use requests::Options;
+pub use retry::{Delays, Retry};
+pub use version::ApiVersion;

@@ -32,7 +32,7 @@ use super::metrics::Series;
 use super::slots::Slot;
 use super::{Context, Life};
 use crate::delivery::Tail;
-use crate::engine::{DecodeError, EngineError};
+use crate::engine::{DecodeError, Delays, EngineError};
 use crate::record::Container;
 
 /// How often the lag of a container that waits for a slot is shown anew.
@@ -46,7 +46,7 @@ pub struct Follower {
     life: watch::Receiver<Life>,
     container: Arc<Container>,
     captured: Captured,
-    backoff: backon::ExponentialBackoff,
+    backoff: Delays,
     /// What was last said of a failure, so that it is said once.
     complained: Option<String>,
     /// The start up to which the log was read to its end.
@@ -209,7 +209,7 @@ impl Follower {
     }
 
     fn next_pause(&mut self) -> Duration {
-        self.backoff.next().unwrap_or(self.context.retry.max_delay)
+        self.backoff.grown()
     }
 
     /// Waits until the container is removed.

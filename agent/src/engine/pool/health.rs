@@ -1,0 +1,152 @@
+//! Pings over idle connections.
+//!
+//! HTTP/1.1 answers in order, so a connection whose ping is not answered can serve nobody else: it is isolated by that
+//! alone. The one ping is waited for, and counts as failed once for each timeout that goes by. When it has failed often
+//! enough the connection is unhealthy; it still has as long again to recover, then it is closed, and another replaces it.
+//! Where the ping is answered with an error, the connection goes back and is pinged again, but lent only while healthy,
+//! and is closed in the end like the others.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+
+use super::kept::Kept;
+use super::{Lease, Place, Pool};
+use crate::engine::error::EngineError;
+
+/// A ping's answer is "OK".
+const ANSWER: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub unhealthy_after: u32,
+}
+
+impl Checks {
+    pub fn is_healthy(&self, kept: &Kept) -> bool {
+        kept.failures < self.unhealthy_after
+    }
+
+    fn is_due(&self, kept: &Kept, now: Instant) -> bool {
+        let after = if kept.failures == 0 {
+            self.interval
+        } else {
+            self.timeout
+        };
+        kept.checked.is_none_or(|at| now - at >= after)
+    }
+}
+
+/// A connection taken out of the pool for a ping.
+pub struct Check(Lease);
+
+/// One connection less that is of use, for as long as it lives.
+struct Isolated(Pool);
+
+impl Isolated {
+    fn new(pool: &Pool) -> Self {
+        pool.0.books().isolated += 1;
+        Self(pool.clone())
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        self.0.0.books().isolated -= 1;
+    }
+}
+
+impl Pool {
+    /// The idle connections of which nothing has been heard for an interval, as far as there are places free for them.
+    pub fn due(&self) -> Vec<Check> {
+        let now = Instant::now();
+        let is_due = |kept: &Kept| self.0.checks.is_due(kept, now);
+        let mut due = Vec::new();
+        while self.0.books().idle.iter().any(is_due)
+            && let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned()
+        {
+            let place = Place::new(permit, self);
+            let kept = {
+                let mut books = self.0.books();
+                let at = books.idle.iter().position(is_due);
+                at.map(|at| books.idle.swap_remove(at))
+            };
+            if let Some(kept) = kept.filter(|kept| kept.is_fit(self.0.size.max_age)) {
+                due.push(Check(Lease::new(kept, place)));
+            }
+        }
+        due
+    }
+}
+
+impl Check {
+    /// Pings; `heard` is told of each success and each failure.
+    pub async fn run(self, heard: impl Fn(Result<Duration, &EngineError>)) {
+        let Check(mut lease) = self;
+        let pool = lease.place.pool.clone();
+        let checks = pool.0.checks;
+        let metrics = &pool.0.opener.metrics;
+        let was_unhealthy = !checks.is_healthy(lease.kept());
+        let mut failures = lease.kept().failures;
+        let mut isolated = None;
+        let is_well = {
+            let began = Instant::now();
+            let _timed = metrics.health_seconds.start_timer();
+            let mut ping = pin!(lease.get("ping", "/_ping", ANSWER));
+            let mut late = 0;
+            loop {
+                let answered = timeout(checks.timeout, ping.as_mut()).await;
+                let is_last = answered.is_ok() || late + 1 == 2 * checks.unhealthy_after;
+                let error = match answered {
+                    Ok(Ok(answer)) if answer.status == 200 => {
+                        heard(Ok(began.elapsed()));
+                        break true;
+                    }
+                    Ok(Ok(answer)) => EngineError::Status {
+                        status: answer.status,
+                        message: "to a ping".to_owned(),
+                    },
+                    Ok(Err(error)) => error,
+                    Err(_) => {
+                        late += 1;
+                        EngineError::Timeout {
+                            step: "a ping",
+                            limit: checks.timeout * late,
+                        }
+                    }
+                };
+                failures += 1;
+                metrics.health_failures.inc();
+                heard(Err(&error));
+                if failures == checks.unhealthy_after {
+                    warn!(%error, failures, "a connection to the engine is unhealthy");
+                }
+                if is_last {
+                    break false;
+                }
+                if failures >= checks.unhealthy_after && isolated.is_none() {
+                    isolated = Some(Isolated::new(&pool));
+                }
+            }
+        };
+        if is_well {
+            failures = 0;
+            if was_unhealthy || isolated.is_some() {
+                info!("a connection to the engine is healthy again");
+                metrics.recoveries.inc();
+            }
+        }
+        // It has had as long again to recover.
+        if failures < 2 * checks.unhealthy_after {
+            lease.kept_mut().failures = failures;
+            lease.put_back(Some(Instant::now()));
+        } else {
+            lease.close();
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Keep-alive connections for short requests.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `kept` | a connection with what the pool knows of it; counted while it lives |
+//! | `scale` | how many there shall be; pure |
+//! | `health` | pings over idle connections |
+//!
+//! A place (a permit of a fair semaphore) is held by whoever uses a connection: a request, a ping, or the opening of one
+//! ahead of need. An idle connection holds none, and a new one is opened only where none is idle. So there are never
+//! more connections than places, and a task that is cancelled, wherever it waits, gives its place back by its drop.
+//!
+//! Log streams and the event stream are not here. They hold a connection for as long as they live and have budgets of
+//! their own, so short requests cannot starve behind them.
+
+mod health;
+mod kept;
+mod scale;
+#[cfg(test)]
+mod tests;
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use self::kept::Kept;
+use self::scale::Load;
+use super::connection::{Connection, Opener};
+use super::error::EngineError;
+use crate::register::{Opening, Site};
+
+pub use health::{Check, Checks};
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections that are there also when nobody asks anything.
+    pub min_size: usize,
+    pub max_size: usize,
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    pub max_age: Duration,
+    pub wait_timeout: Duration,
+    /// In use, of those that are there; above it some are opened ahead of need.
+    pub target_utilization: f64,
+    pub growth_factor: f64,
+}
+
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    opener: Arc<Opener>,
+    size: Size,
+    checks: Checks,
+    places: Arc<Semaphore>,
+    books: Mutex<Books>,
+}
+
+struct Books {
+    /// Unhealthy ones among them.
+    idle: Vec<Kept>,
+    load: Load,
+    /// Unhealthy, and their ping is still waited for: in use, and not of use.
+    isolated: usize,
+    closed: bool,
+}
+
+impl Pool {
+    pub fn new(opener: Arc<Opener>, size: Size, checks: Checks) -> Self {
+        Self(Arc::new(Shared {
+            opener,
+            size,
+            checks,
+            places: Arc::new(Semaphore::new(size.max_size)),
+            books: Mutex::new(Books {
+                idle: Vec::new(),
+                load: Load::new(Instant::now()),
+                isolated: 0,
+                closed: false,
+            }),
+        }))
+    }
+
+    /// A connection that is ready for a request: an idle one, or a new one.
+    pub async fn lease(&self) -> Result<Lease, EngineError> {
+        // Observes when dropped, so also for one who gives up.
+        let _waited = self.0.opener.metrics.pool_wait_seconds.start_timer();
+        let place = self.place().await?;
+        let taken = self.0.books().take(&self.0);
+        let (kept, is_reused) = match taken {
+            Some(kept) => {
+                self.0.count("reuse");
+                (kept, true)
+            }
+            None => (self.open().await?, false),
+        };
+        Ok(Lease {
+            kept: Some(kept),
+            is_reused,
+            place,
+        })
+    }
+
+    async fn place(&self) -> Result<Place, EngineError> {
+        let shared = &self.0;
+        let free = Arc::clone(&shared.places).try_acquire_owned();
+        let permit = match free {
+            Ok(permit) => permit,
+            Err(_) => {
+                shared.count("wait");
+                let limit = shared.size.wait_timeout;
+                let waited = timeout(limit, Arc::clone(&shared.places).acquire_owned()).await;
+                let permit = waited.map_err(|_| EngineError::NoneFree { limit })?;
+                permit.map_err(|_| EngineError::Closed)?
+            }
+        };
+        Ok(Place::new(permit, self))
+    }
+
+    async fn open(&self) -> Result<Kept, EngineError> {
+        let opening = Opening {
+            site: Site::Pool,
+            container: None,
+        };
+        let connection = self.0.opener.open(opening).await?;
+        Ok(Kept::new(connection, Arc::clone(&self.0.opener.metrics)))
+    }
+
+    /// Closes what is idle and is not needed, is too old, or was closed by the peer. The engine's side has no idle
+    /// timeout: the client must reap.
+    pub fn reap(&self) {
+        let shared = &self.0;
+        let mut books = shared.books();
+        let now = Instant::now();
+        let held = books.held();
+        let wanted = books.load.look(held, &shared.size, now);
+        let mut surplus = held.saturating_sub(wanted);
+        // Those that were used least recently go first.
+        books.idle.sort_by_key(|kept| kept.since);
+        books.idle.retain(|kept| {
+            let idle_too_long = now - kept.since >= shared.size.idle_timeout;
+            let goes = !kept.is_fit(shared.size.max_age) || (idle_too_long && surplus > 0);
+            surplus -= usize::from(goes && surplus > 0);
+            !goes
+        });
+    }
+
+    /// Opens what shall be there ahead of need, one at a time.
+    pub async fn fill(&self) -> Result<(), EngineError> {
+        loop {
+            let place = {
+                let books = self.0.books();
+                let lacks = books.held() < books.load.wanted() && books.idle.len() < self.0.size.max_idle;
+                let free = Arc::clone(&self.0.places).try_acquire_owned();
+                match free {
+                    Ok(permit) if lacks && !books.closed => permit,
+                    _ => return Ok(()),
+                }
+            };
+            let place = Place::new(place, self);
+            Lease::new(self.open().await?, place).put_back(None);
+        }
+    }
+
+    /// Closes every idle connection and serves no further one.
+    pub fn close(&self) {
+        self.0.places.close();
+        let mut books = self.0.books();
+        books.closed = true;
+        books.idle.clear();
+    }
+
+    /// Brings the gauges up to date.
+    pub fn observe(&self) {
+        let shared = &self.0;
+        let books = shared.books();
+        let unhealthy_idle = books.idle.iter().filter(|kept| !shared.checks.is_healthy(kept)).count();
+        let idle = books.idle.len() - unhealthy_idle;
+        let unhealthy = unhealthy_idle + books.isolated;
+        let used = books.load.in_use();
+        drop(books);
+        // Streams too: whatever is open and in nobody's way.
+        let active = shared.opener.register.count().saturating_sub(idle + unhealthy);
+        let metrics = &shared.opener.metrics;
+        metrics.idle.set(count(idle));
+        metrics.active.set(count(active));
+        for (state, number) in [("idle", idle), ("active", active), ("unhealthy", unhealthy)] {
+            metrics.connections.with_label_values(&[state]).set(count(number));
+        }
+        metrics.utilization.set(used as f64 / shared.size.max_size as f64);
+    }
+}
+
+impl Shared {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps it for the next request, or closes it.
+    fn put_back(&self, kept: Kept) {
+        if !kept.is_fit(self.size.max_age) {
+            return;
+        }
+        let mut books = self.books();
+        if !books.closed && books.idle.len() < self.size.max_idle {
+            books.idle.push(kept);
+            self.count("recycle");
+        }
+    }
+
+    fn count(&self, operation: &str) {
+        self.opener
+            .metrics
+            .pool_operations
+            .with_label_values(&[operation])
+            .inc();
+    }
+}
+
+impl Books {
+    fn held(&self) -> usize {
+        self.idle.len() + self.load.in_use()
+    }
+
+    /// The healthy connection that was used least. What is found unfit on the way is closed, and where only unhealthy
+    /// ones are left one of them makes room for the new one.
+    fn take(&mut self, shared: &Shared) -> Option<Kept> {
+        loop {
+            let idle = self.idle.iter().enumerate();
+            let healthy = idle.filter(|(_, kept)| shared.checks.is_healthy(kept));
+            let Some((at, _)) = healthy.min_by_key(|(_, kept)| (kept.failures, kept.uses)) else {
+                // This request's place is counted already.
+                if self.held() > shared.size.max_size {
+                    self.idle.pop();
+                }
+                return None;
+            };
+            let kept = self.idle.swap_remove(at);
+            if kept.is_fit(shared.size.max_age) {
+                return Some(kept);
+            }
+        }
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The right to use one connection.
+struct Place {
+    pool: Pool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, pool: &Pool) -> Self {
+        pool.0.books().load.begins(Instant::now());
+        Self {
+            pool: pool.clone(),
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Before the permit goes: who gets it next finds the books right.
+        self.pool.0.books().load.ends(Instant::now());
+    }
+}
+
+/// A connection on loan. What comes back unfit for another request is closed there and then.
+pub struct Lease {
+    kept: Option<Kept>,
+    is_reused: bool,
+    // Dropped last: the connection is idle, or closed, before another takes its place.
+    place: Place,
+}
+
+impl Lease {
+    fn new(kept: Kept, place: Place) -> Self {
+        Self {
+            kept: Some(kept),
+            is_reused: true,
+            place,
+        }
+    }
+
+    /// It was not used, or for a ping only: what is not needed grows old in spite of that.
+    fn put_back(mut self, checked: Option<Instant>) {
+        if let Some(mut kept) = self.kept.take() {
+            kept.checked = checked;
+            self.place.pool.0.put_back(kept);
+        }
+    }
+
+    fn close(mut self) {
+        self.kept = None;
+    }
+
+    fn kept(&self) -> &Kept {
+        self.kept.as_ref().expect(LENT)
+    }
+
+    fn kept_mut(&mut self) -> &mut Kept {
+        self.kept.as_mut().expect(LENT)
+    }
+
+    /// Whether it was idle, so that the peer may have closed it meanwhile.
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+}
+
+const LENT: &str = "a lease holds its connection until it is dropped";
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.kept().connection
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.kept_mut().connection
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(mut kept) = self.kept.take() {
+            kept.uses += 1;
+            kept.since = Instant::now();
+            kept.checked = Some(kept.since);
+            self.place.pool.0.put_back(kept);
+        }
+    }
+}

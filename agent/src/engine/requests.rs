@@ -1,0 +1,260 @@
+//! A request's way to the engine: the rate limit, the circuit breaker, a connection, and once more where that helps.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::breaker::{Breaker, Call, Thresholds, Verdict};
+use super::connection::{Answer, Connection, Opener, message};
+use super::error::EngineError;
+use super::health::{Health, Signs};
+use super::metrics::Metrics;
+use super::pool::{Check, Checks, Pool, Size};
+use super::rate::{Queue, Rate, RateLimit};
+use super::retry::Retry;
+use crate::register::{Opening, Purpose};
+
+/// Everything that bounds what the engine is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub size: Size,
+    pub retry: Retry,
+    pub thresholds: Thresholds,
+    pub rate: Rate,
+    pub checks: Checks,
+    pub signs: Signs,
+}
+
+pub struct Requests {
+    pool: Pool,
+    opener: Arc<Opener>,
+    breaker: Breaker,
+    rate: RateLimit,
+    retry: Retry,
+    health: Arc<Health>,
+}
+
+impl Requests {
+    pub fn new(opener: Opener, options: Options) -> Self {
+        let opener = Arc::new(opener);
+        Self {
+            pool: Pool::new(Arc::clone(&opener), options.size, options.checks),
+            breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics)),
+            rate: RateLimit::new(options.rate),
+            retry: options.retry,
+            health: Arc::new(Health::new(options.signs)),
+            opener,
+        }
+    }
+
+    pub fn host(&self) -> String {
+        self.opener.host()
+    }
+
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Opens what the pool shall hold ahead of need. Not while the engine is in doubt: requests find out by themselves.
+    pub async fn fill(&self) {
+        if !self.breaker.is_closed() {
+            return;
+        }
+        if let Err(error) = self.pool.fill().await
+            && let Ok(call) = self.breaker.enter()
+        {
+            call.ended(Verdict::Failure, || error.to_string());
+        }
+    }
+
+    /// Pings a connection, where the engine is asked at all.
+    pub async fn check(&self, check: Check) {
+        let Ok(call) = self.breaker.enter() else { return };
+        let first = Mutex::new(Some(call));
+        check
+            .run(|heard| {
+                self.health.pinged(heard.map_err(drop));
+                // Of a ping that is late again and again the first call has ended already.
+                let call = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(call) = call.or_else(|| self.breaker.enter().ok()) {
+                    match heard {
+                        Ok(_) => self.ended(call, Verdict::Success, String::new),
+                        Err(error) => self.ended(call, Verdict::Failure, || error.to_string()),
+                    }
+                }
+            })
+            .await;
+    }
+
+    pub fn refuses_for(&self) -> Option<Duration> {
+        match self.breaker.check() {
+            Err(EngineError::BreakerOpen { retry_in, .. }) => Some(retry_in),
+            _ => None,
+        }
+    }
+
+    /// A short request, of which the whole answer is read. They all only ask, so each can be repeated.
+    pub async fn short(&self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
+        let mut delays = self.retry.delays();
+        self.counted(endpoint, async {
+            for _ in 1..self.retry.max_attempts {
+                match self.attempt(Purpose::Control, self.get(endpoint, path, limit)).await {
+                    Err(error) if error.may_pass_soon() => sleep(delays.grown()).await,
+                    result => return result,
+                }
+            }
+            self.attempt(Purpose::Control, self.get(endpoint, path, limit)).await
+        })
+        .await
+    }
+
+    /// A request whose answer goes on, over a connection of its own. Not repeated here: who follows knows from where.
+    pub async fn long<T, F: Future<Output = Result<T, EngineError>>>(
+        &self,
+        endpoint: &'static str,
+        opening: Opening,
+        ask: impl FnOnce(Connection) -> F,
+    ) -> Result<T, EngineError> {
+        let purpose = opening.site.purpose();
+        let request = async { ask(self.opener.open(opening).await?).await };
+        self.counted(endpoint, self.attempt(purpose, request)).await
+    }
+
+    /// One attempt: when the rate allows it, and only while the engine is asked at all.
+    async fn attempt<T>(
+        &self,
+        purpose: Purpose,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        self.breaker.check()?;
+        let queue = if purpose == Purpose::Logs {
+            Queue::Streams
+        } else {
+            Queue::Control
+        };
+        self.rate.pass(queue).await?;
+        let call = self.breaker.enter()?;
+        let result = request.await;
+        self.ended(call, verdict(purpose, &result), || {
+            result.as_ref().err().map(ToString::to_string).unwrap_or_default()
+        });
+        result
+    }
+
+    fn ended(&self, call: Call<'_>, verdict: Verdict, cause: impl Fn() -> String) {
+        let was_closed = self.breaker.is_closed();
+        call.ended(verdict, cause);
+        if !was_closed && self.breaker.is_closed() {
+            self.health.answers_again();
+        }
+    }
+
+    async fn get(&self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
+        let answer = loop {
+            let mut lease = self.pool.lease().await?;
+            match lease.get(endpoint, path, limit).await {
+                // An idle connection may be closed by the peer just as it is taken (hyper#3553): that says nothing of
+                // the engine, and another one is taken.
+                Err(EngineError::Closed) if lease.is_reused() => {}
+                answer => break answer?,
+            }
+        };
+        if answer.status != 200 {
+            return Err(EngineError::Status {
+                status: answer.status,
+                message: message(&answer.body),
+            });
+        }
+        Ok(answer)
+    }
+
+    /// Counts a request's outcome and its time.
+    async fn counted<T>(
+        &self,
+        endpoint: &'static str,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let began = Instant::now();
+        let result = request.await;
+        let metrics: &Metrics = &self.opener.metrics;
+        let status = match &result {
+            Ok(_) => Some(200),
+            Err(error) => error.status(),
+        };
+        if let Some(status) = status {
+            let status = status.to_string();
+            metrics.requests.with_label_values(&[endpoint, &status]).inc();
+        }
+        match &result {
+            Ok(_) => {
+                let seconds = began.elapsed().as_secs_f64();
+                let operation = metrics.operation_seconds.with_label_values(&[endpoint]);
+                operation.observe(seconds);
+            }
+            Err(error) => {
+                let reason = error.reason();
+                metrics.errors.with_label_values(&[endpoint, reason]).inc();
+            }
+        }
+        result
+    }
+}
+
+/// What a request's outcome says of the engine as a whole. One container's log can be broken, or take for ever, on an
+/// engine that serves all others: of a log only a connection that cannot be opened counts against the engine.
+fn verdict<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Verdict {
+    match result {
+        Ok(_) => Verdict::Success,
+        Err(EngineError::Connect(_)) => Verdict::Failure,
+        // It answers. 501 is of a log driver that cannot be read.
+        Err(EngineError::Status {
+            status: ..=499 | 501, ..
+        }) => Verdict::Success,
+        Err(_) if purpose == Purpose::Logs => Verdict::Nothing,
+        Err(
+            EngineError::Status { .. }
+            | EngineError::Timeout { .. }
+            | EngineError::Closed
+            | EngineError::Cut
+            | EngineError::Http(_)
+            | EngineError::Read(_),
+        ) => Verdict::Failure,
+        Err(_) => Verdict::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_broken_log_says_nothing_of_the_engine() {
+        let status = |status| {
+            Err::<(), _>(EngineError::Status {
+                status,
+                message: String::new(),
+            })
+        };
+        for purpose in [Purpose::Control, Purpose::Events, Purpose::Logs] {
+            let connect = Err::<(), _>(EngineError::Connect(std::io::ErrorKind::NotFound.into()));
+            assert_eq!(verdict(purpose, &connect), Verdict::Failure);
+            assert_eq!(verdict(purpose, &Ok(())), Verdict::Success);
+            assert_eq!(verdict(purpose, &status(404)), Verdict::Success);
+            assert_eq!(verdict(purpose, &status(501)), Verdict::Success);
+            let of_all = if purpose == Purpose::Logs {
+                Verdict::Nothing
+            } else {
+                Verdict::Failure
+            };
+            assert_eq!(verdict(purpose, &status(500)), of_all);
+            assert_eq!(verdict(purpose, &Err::<(), _>(EngineError::Closed)), of_all);
+            let busy = EngineError::NoneFree { limit: Duration::ZERO };
+            assert_eq!(verdict(purpose, &Err::<(), _>(busy)), Verdict::Nothing);
+        }
+    }
+}
