@@ -26,8 +26,7 @@ pub enum RefusalKind {
 
 const EPERM: i32 = 1;
 
-const RIGHTS: &str =
-    "grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH (and CAP_SYS_ADMIN where tracefs is not mounted)";
+const RIGHTS: &str = "grant CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH (and CAP_SYS_ADMIN where tracefs is not mounted, or kernel.perf_event_paranoid is above 2)";
 const KERNEL: &str = "this needs Linux 5.12 or later with CONFIG_DEBUG_INFO_BTF and CONFIG_FTRACE_SYSCALLS";
 
 impl Refusal {
