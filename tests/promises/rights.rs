@@ -139,7 +139,7 @@ fn doctor_names_the_rights_that_are_missing() {
         assert!(said.contains(right), "{right:?} is not in:\n{said}");
     }
     assert!(
-        said.contains("not watched: ") && said.contains("grant CAP_BPF, CAP_PERFMON"),
+        said.contains("not watched") && said.contains("grant CAP_BPF, CAP_PERFMON"),
         "{said}"
     );
 }

@@ -3,7 +3,7 @@
  * In the directory named by LEAK_SHIM the test writes
  *   keep: the inode of a connection whose next close() is said to have worked, and is not made;
  *   deaf: the inode of a connection of which epoll tells nothing any more;
- *   lose: anything, for a close that no tracepoint of system calls sees.
+ *   lose: anything, for a close that the kernel half does not see.
  * The file goes away when the fault is made. And for as long as it is there,
  *   leak: kinds of descriptors, as in "eventfd pipe", of which some more are opened all the time; then they are closed;
  *   crowd: the path of a socket, to which there are CROWD connections; then they are closed.
@@ -123,7 +123,7 @@ static void crowd(void)
 	}
 }
 
-/* As a 32-bit program closes: tracepoints of system calls leave those calls out. The number is so high that no other file
+/* As a 32-bit program closes, by another entry than the one that is watched. The number is so high that no other file
  * gets it, which would put the account right again. */
 static void lose(void)
 {

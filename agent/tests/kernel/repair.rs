@@ -1,7 +1,7 @@
 //! An event that is lost: seen by the witnesses, spelled out, and put right from the process's table.
 //!
-//! Tracepoints of system calls do not see the calls of 32-bit programs (`arch_trace_is_compat_syscall`), and a 64-bit one may
-//! make them, too. Tier `fentry` does not see them either: they have functions of their own (`__ia32_sys_close`).
+//! The calls of 32-bit programs go by other entries than those that are watched: tracepoints of system calls leave them out
+//! (`arch_trace_is_compat_syscall`), and `__x64_sys_close` is not called. A 64-bit program may make them, too.
 #![cfg(target_arch = "x86_64")]
 
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, RawFd};
