@@ -44,13 +44,20 @@ impl Positions {
     pub fn publish(&self, container: &ContainerId, position: &Position, waiting: impl Iterator<Item = Seen>) {
         let mut inner = self.lock();
         inner.changed = true;
-        let mut position = position.clone();
-        position.unsettled.wait(waiting);
         match inner.all.get_mut(container) {
-            Some(known) => *known = Arc::new(position),
+            Some(known) => match Arc::get_mut(known) {
+                Some(known) => known.clone_from(position),
+                None => *known = Arc::new(position.clone()),
+            },
             None => {
-                inner.all.insert(container.clone(), Arc::new(position));
+                inner.all.insert(container.clone(), Arc::new(position.clone()));
             }
+        }
+        let mut waiting = waiting.peekable();
+        if waiting.peek().is_some()
+            && let Some(known) = inner.all.get_mut(container)
+        {
+            Arc::make_mut(known).unsettled.wait(waiting);
         }
     }
 
