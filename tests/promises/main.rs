@@ -20,6 +20,7 @@ mod repair;
 mod restart;
 mod rights;
 mod rotation;
+mod scale;
 mod short_lived;
 mod shutdown;
 mod silence;
