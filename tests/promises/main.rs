@@ -12,6 +12,7 @@ mod growth;
 mod hurt_engine;
 mod labels;
 mod leaks;
+mod memory;
 mod metrics;
 mod multiline;
 mod namespaces;

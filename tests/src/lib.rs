@@ -12,6 +12,7 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
+//! - [`crowd`]: an engine with very many containers
 //! - [`proxy`]: a hurtful one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
@@ -23,6 +24,7 @@
 pub mod admin;
 pub mod agent;
 pub mod allocations;
+pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod gate;
