@@ -59,7 +59,7 @@ fn connections_that_are_cut_wherever_it_hurts_cost_no_line() {
     let engine = Engine::start();
     let proxy = Proxy::random(engine.socket(), seed());
     let mut agent = launch(&proxy);
-    let seconds = size("CUT_SECONDS", 8) as usize;
+    let seconds = size("CUT_SECONDS", 7) as usize;
     let writers = [
         Writer::new("short", Kind::Short, seconds * 500).pace(50, 0.1),
         Writer::new("mixed", Kind::Mixed, seconds * 200).pace(20, 0.1),

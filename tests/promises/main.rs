@@ -16,6 +16,7 @@ mod memory;
 mod metrics;
 mod multiline;
 mod namespaces;
+mod podman;
 mod record;
 mod repair;
 mod restart;

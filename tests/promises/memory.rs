@@ -108,7 +108,7 @@ fn a_fifo_that_nobody_reads_for_a_while_costs_no_line_and_no_memory() {
     agent.wait_ready();
     let writer = Writer::new("north", Kind::Short, 60_000).pace(5_000, 0.05);
     writer.start(&engine);
-    let deaf_until = Instant::now() + SECOND * size("DEAF_SECONDS", 4);
+    let deaf_until = Instant::now() + SECOND * size("DEAF_SECONDS", 3);
     let most = most_allocated(&agent, 600 * SECOND, || Instant::now() > deaf_until);
     println!("{} MiB allocated at most while nobody reads", mib(most));
     assert!(mib(most) < 32, "{} MiB allocated while nobody reads", mib(most));

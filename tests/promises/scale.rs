@@ -34,7 +34,7 @@ fn rotation_every_second_under_ten_thousand_lines_a_second() {
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket()).rotation("1s").start();
     agent.wait_ready();
-    let seconds = size("RATE_SECONDS", 8) as usize;
+    let seconds = size("RATE_SECONDS", 6) as usize;
     // The pauses are longer than they say: about 10,000 lines a second of them all.
     let writers =
         ["north", "east", "south", "west"].map(|name| Writer::new(name, Kind::Mixed, seconds * 2_500).pace(300, 0.1));
@@ -58,14 +58,14 @@ fn rotation_every_second_under_ten_thousand_lines_a_second() {
 #[test]
 fn more_busy_containers_than_slots_lose_no_line_and_none_starves() {
     needs!(requirements::engine());
-    let (containers, slots) = (size("CONTAINERS", 18), size("SLOTS", 7));
+    let (containers, slots) = (size("CONTAINERS", 14), size("SLOTS", 6));
     let engine = Engine::start();
     let mut agent = Launch::on(engine.socket())
         .rotation("2s")
         .environment("LOG_CAPTURER_CAPTURE_STREAMS_MAX_CONCURRENT", slots.to_string())
         .start();
     agent.wait_ready();
-    let ticks = 10 * size("BUSY_SECONDS", 6) as usize;
+    let ticks = 10 * size("BUSY_SECONDS", 5) as usize;
     let writers: Vec<_> = (0..containers)
         .map(|number| Writer::new(format!("busy-{number:03}"), Kind::Mixed, 5 * ticks).pace(5, 0.1))
         .collect();
@@ -129,7 +129,7 @@ fn rotation_in_the_middle_of_a_long_line_keeps_it_whole() {
                     printf "%d ", n > "{to}"
                     for (l = 1; l <= 3; l++) {{
                         piece = substr("abc", l, 1); while (length(piece) < {PIECE}) piece = piece piece
-                        printf "%s", substr(piece, 1, {PIECE}) > "{to}"; fflush(); system("sleep 1.2")
+                        printf "%s", substr(piece, 1, {PIECE}) > "{to}"; fflush(); system("sleep 1.1")
                     }}
                     printf "\n" > "{to}"; fflush()
                 }}

@@ -13,6 +13,7 @@
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
 //! - [`crowd`]: an engine with very many containers
+//! - [`podman`]: another engine
 //! - [`proxy`]: a hurtful one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
@@ -31,6 +32,7 @@ pub mod gate;
 pub mod ledger;
 pub mod lines;
 pub mod metrics;
+pub mod podman;
 pub mod preload;
 pub mod proxy;
 pub mod requirements;
