@@ -20,6 +20,7 @@ fn launch(proxy: &Proxy) -> Agent {
     let agent = Launch::on(proxy.path())
         .rotation("1s")
         .kernel("required")
+        .environment("LOG_CAPTURER_CAPTURE_ROTATION_IDLE_INTERVAL", "1s")
         .environment("LOG_CAPTURER_DOCKER_RETRY_MAX_DELAY", "500ms")
         .start();
     agent.wait_ready();
@@ -58,7 +59,7 @@ fn connections_that_are_cut_wherever_it_hurts_cost_no_line() {
     let engine = Engine::start();
     let proxy = Proxy::random(engine.socket(), seed());
     let mut agent = launch(&proxy);
-    let seconds = size("CUT_SECONDS", 8) as usize;
+    let seconds = size("CUT_SECONDS", 7) as usize;
     let writers = [
         Writer::new("short", Kind::Short, seconds * 500).pace(50, 0.1),
         Writer::new("mixed", Kind::Mixed, seconds * 200).pace(20, 0.1),
@@ -86,7 +87,7 @@ fn plan(fault: Fault, after: usize) -> Plan {
 /// To the log streams, in the order of their opening.
 fn script(engine: &Engine, plans: Vec<Plan>) -> Proxy {
     let streams = AtomicUsize::new(0);
-    Proxy::start(engine.socket(), seed(), move |request, _| {
+    Proxy::start(engine.socket(), seed(), move |request, _, _| {
         let is_log = request.contains("/logs");
         let number = is_log.then(|| streams.fetch_add(1, Ordering::SeqCst))?;
         plans.get(number).copied()

@@ -90,6 +90,8 @@ impl Drop for Peer {
 pub enum Logs {
     /// Frames of an unknown type, with random bytes for a length.
     GarbageFrames,
+    /// A line of so many MiB in the engine's parts, without a line feed up to its end; then another line.
+    HugeLine(usize),
     /// A frame that announces 4 GiB, and much of it.
     EndlessFrame,
     /// A chunk's size that is no number.
@@ -124,11 +126,7 @@ impl BadEngine {
 fn serve(mut stream: UnixStream, logs: Logs, logs_asked: &AtomicUsize) -> io::Result<()> {
     let mut requests = BufReader::new(stream.try_clone()?);
     while let Some((method, path)) = request(&mut requests)? {
-        let path = path.split('?').next().unwrap_or_default();
-        let (_, call) = path
-            .split_once("/v1.")
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .unwrap_or(("", &path[1..]));
+        let call = call(&path);
         if call == "events" {
             stream.write_all(CHUNKED_HEAD)?;
             return until_closed(&stream);
@@ -137,21 +135,32 @@ fn serve(mut stream: UnixStream, logs: Logs, logs_asked: &AtomicUsize) -> io::Re
             logs_asked.fetch_add(1, Ordering::SeqCst);
             return bad_logs(stream, logs);
         }
-        let body = answer(call);
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )?;
-        if method != "HEAD" {
-            stream.write_all(body.as_bytes())?;
-        }
+        respond(&mut stream, &method, &answer(call))?;
+    }
+    Ok(())
+}
+
+/// A path without its version and its query.
+pub(crate) fn call(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or_default();
+    let versioned = path.split_once("/v1.").and_then(|(_, rest)| rest.split_once('/'));
+    versioned.map_or(&path[1..], |(_, call)| call)
+}
+
+pub(crate) fn respond(stream: &mut UnixStream, method: &str, body: &str) -> io::Result<()> {
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )?;
+    if method != "HEAD" {
+        stream.write_all(body.as_bytes())?;
     }
     Ok(())
 }
 
 /// Method and path of the next request; those that are sent here have no body.
-fn request(requests: &mut impl BufRead) -> io::Result<Option<(String, String)>> {
+pub(crate) fn request(requests: &mut impl BufRead) -> io::Result<Option<(String, String)>> {
     let mut first = String::new();
     if requests.read_line(&mut first)? == 0 {
         return Ok(None);
@@ -183,7 +192,7 @@ fn answer(call: &str) -> String {
     .to_string()
 }
 
-const CHUNKED_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const CHUNKED_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 fn bad_logs(mut stream: UnixStream, logs: Logs) -> io::Result<()> {
     match logs {
@@ -205,6 +214,15 @@ fn bad_logs(mut stream: UnixStream, logs: Logs) -> io::Result<()> {
                 chunk(&mut stream, &part)?;
             }
         }
+        Logs::HugeLine(mib) => {
+            stream.write_all(CHUNKED_HEAD)?;
+            let part = frame(&[b'x'; 16 * 1024]);
+            for _ in 0..mib * 64 {
+                chunk(&mut stream, &part)?;
+            }
+            chunk(&mut stream, &frame(b"its end\n"))?;
+            chunk(&mut stream, &frame(b"another line\n"))?;
+        }
         Logs::GarbageChunks => {
             stream.write_all(CHUNKED_HEAD)?;
             stream.write_all(b"not a size\r\n\x00\x01\x02\r\n")?;
@@ -225,14 +243,21 @@ fn bad_logs(mut stream: UnixStream, logs: Logs) -> io::Result<()> {
     until_closed(&stream)
 }
 
-fn chunk(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
+/// A message to standard output, with its time.
+pub(crate) fn frame(text: &[u8]) -> Vec<u8> {
+    let payload = [b"2026-11-20T15:04:58.662848374Z ", text].concat();
+    let length = u32::try_from(payload.len()).expect("a short text").to_be_bytes();
+    [&[1, 0, 0, 0], &length[..], &payload].concat()
+}
+
+pub(crate) fn chunk(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
     write!(stream, "{:x}\r\n", bytes.len())?;
     stream.write_all(bytes)?;
     stream.write_all(b"\r\n")
 }
 
 /// Takes what the agent says, and answers nothing, until the agent hangs up.
-fn until_closed(mut stream: &UnixStream) -> io::Result<()> {
+pub(crate) fn until_closed(mut stream: &UnixStream) -> io::Result<()> {
     let mut ignored = [0; 1024];
     while stream.read(&mut ignored)? > 0 {}
     Ok(())

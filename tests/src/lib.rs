@@ -12,6 +12,8 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
+//! - [`crowd`]: an engine with very many containers
+//! - [`podman`]: another engine
 //! - [`proxy`]: a hurtful one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
@@ -23,12 +25,14 @@
 pub mod admin;
 pub mod agent;
 pub mod allocations;
+pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod gate;
 pub mod ledger;
 pub mod lines;
 pub mod metrics;
+pub mod podman;
 pub mod preload;
 pub mod proxy;
 pub mod requirements;

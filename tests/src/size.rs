@@ -9,6 +9,9 @@
 //! | `SHORT_LIVED` | containers that live a moment |
 //! | `RESTARTS` | restarts of one container |
 //! | `CUT_SECONDS` | seconds behind a proxy that cuts connections |
+//! | `RATE_SECONDS` | seconds under rotation and 10,000 lines a second |
+//! | `CONTAINERS`, `SLOTS`, `BUSY_SECONDS` | busy containers, slots for them, and for how long |
+//! | `DEAF_SECONDS` | seconds for which nobody reads a FIFO |
 //! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
 //! | `HURT_SECONDS` | seconds of each fault of an engine, with the default settings |
 //! | `CROWD` | streams that come back together |

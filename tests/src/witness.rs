@@ -165,11 +165,17 @@ pub fn cpu_share(pid: u32, window: Duration) -> f64 {
 
 /// Resident memory, in bytes.
 pub fn resident(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// Resident memory that is no file's, in bytes: what the process has allocated.
+pub fn allocated(pid: u32) -> u64 {
+    memory(pid, "RssAnon:")
+}
+
+fn memory(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("VmRSS");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
     kib * 1024
 }

@@ -12,7 +12,13 @@ use crate::vm::Machine;
 use crate::{cargo, say};
 
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
-    setup::ensure(&[Part::KernelHalf, Part::Engine, Part::Witnesses, Part::Emulator]);
+    setup::ensure(&[
+        Part::KernelHalf,
+        Part::Engine,
+        Part::Podman,
+        Part::Witnesses,
+        Part::Emulator,
+    ]);
     let mut account = Account::default();
     say::step("building the kernel half");
     if let Err(error) = build_ebpf(cargo::root(), None) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 pub const IMAGE: &str = "busybox:test";
 
 /// Packs busybox, with a link for each of its applets, into a tar that `docker import` takes.
-pub(crate) fn tar(dir: &Path) -> Result<PathBuf> {
+pub fn tar(dir: &Path) -> Result<PathBuf> {
     let busybox = crate::tools::find("busybox").context("no busybox on this machine (Debian: busybox-static)")?;
     let root = dir.join("busybox");
     let bin = root.join("bin");

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use busybox::IMAGE;
+pub use busybox::{IMAGE, tar as busybox_tar};
 use daemon::Daemon;
 pub use ping::ping;
 pub use tools::find as find_tool;

@@ -65,15 +65,15 @@ pub struct Plan {
     pub after: usize,
 }
 
-/// What is to be done to a connection with this request line, if anything.
-type Planner = dyn Fn(&str, &mut Rng) -> Option<Plan> + Send + Sync;
+/// How often each fault was done.
+type Done = BTreeMap<Fault, usize>;
 
 #[derive(Default)]
 struct State {
     calm: AtomicBool,
     accepted: AtomicU64,
     open: AtomicUsize,
-    done: Mutex<BTreeMap<Fault, usize>>,
+    done: Mutex<Done>,
 }
 
 impl State {
@@ -81,7 +81,7 @@ impl State {
         *self.done().entry(fault).or_default() += 1;
     }
 
-    fn done(&self) -> MutexGuard<'_, BTreeMap<Fault, usize>> {
+    fn done(&self) -> MutexGuard<'_, Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,20 +92,23 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// `plan` says what is to be done to a connection with this request line, if anything.
     pub fn start(
         engine: &Path,
         seed: u64,
-        plan: impl Fn(&str, &mut Rng) -> Option<Plan> + Send + Sync + 'static,
+        plan: impl Fn(&str, &mut Rng, &Done) -> Option<Plan> + Send + Sync + 'static,
     ) -> Self {
         let state = Arc::new(State::default());
         let (shared, engine) = (Arc::clone(&state), engine.to_owned());
-        let plan: Box<Planner> = Box::new(plan);
         let peer = Peer::start(move |client| {
             shared.open.fetch_add(1, Ordering::SeqCst);
             let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
             let mut random = Rng::with_seed(seed.wrapping_add(number));
-            let served = UnixStream::connect(&engine)
-                .and_then(|engine| serve(&client, &engine, &shared, |request| plan(request, &mut random)));
+            let served = UnixStream::connect(&engine).and_then(|engine| {
+                serve(&client, &engine, &shared, |request| {
+                    plan(request, &mut random, &shared.done())
+                })
+            });
             drop(client);
             shared.open.fetch_sub(1, Ordering::SeqCst);
             served
@@ -115,16 +118,21 @@ impl Proxy {
 
     /// Every passing fault, to log streams mostly.
     pub fn random(engine: &Path, seed: u64) -> Self {
-        let streams = AtomicUsize::new(0);
-        let mut faults = Fault::PASSING;
-        Rng::with_seed(seed).shuffle(&mut faults);
-        Self::start(engine, seed, move |request, random| {
+        Self::start(engine, seed, |request, random, done| {
             if request.contains("/logs") {
-                let fault = faults[streams.fetch_add(1, Ordering::SeqCst) % faults.len()];
+                let mut faults = Fault::PASSING;
+                random.shuffle(&mut faults);
+                // Some find their place less often.
+                if random.bool() {
+                    faults.sort_by_key(|fault| done.get(fault).copied());
+                }
                 // While the stream still repeats what is known, or behind that.
                 let most = if random.bool() { 3_000 } else { 100_000 };
                 let after = random.usize(..most);
-                return Some(Plan { fault, after });
+                return Some(Plan {
+                    fault: faults[0],
+                    after,
+                });
             }
             let fault = random.choice([Fault::CutAnywhere, Fault::Stall, Fault::Trickle])?;
             let after = random.usize(..2_000);
@@ -147,7 +155,7 @@ impl Proxy {
     }
 
     /// How often each fault was done.
-    pub fn done(&self) -> BTreeMap<Fault, usize> {
+    pub fn done(&self) -> Done {
         self.state.done().clone()
     }
 }

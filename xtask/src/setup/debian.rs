@@ -46,6 +46,8 @@ pub const EBPF_COMPILER: &[Package] = &[
 /// A machine often has the `docker` client alone: the engine is what counts.
 pub const ENGINE: &[Package] = &[program("docker.io", "dockerd"), package("busybox-static")];
 
+pub const PODMAN: &[Package] = &[program("podman", "podman")];
+
 pub const WITNESSES: &[Package] = &[
     program("iproute2", "ss"),
     program("strace", "strace"),

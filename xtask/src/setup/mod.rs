@@ -17,6 +17,8 @@ pub enum Part {
     KernelHalf,
     /// A Docker Engine to start where the machine has none, and what its image is made of.
     Engine,
+    /// Another engine, for the tests.
+    Podman,
     /// What the tests hold the agent's own figures against.
     Witnesses,
     /// A virtual machine, and a kernel to run in it.
@@ -29,9 +31,10 @@ pub enum Part {
     Peers,
 }
 
-const ALL: [Part; 7] = [
+const ALL: [Part; 8] = [
     Part::KernelHalf,
     Part::Engine,
+    Part::Podman,
     Part::Witnesses,
     Part::Emulator,
     Part::Fuzzer,
@@ -44,6 +47,7 @@ impl Part {
         match self {
             Self::KernelHalf => "the compiler for the kernel half",
             Self::Engine => "a Docker Engine, and a busybox to make its image of",
+            Self::Podman => "another engine, for the tests",
             Self::Witnesses => "the tests' independent witnesses",
             Self::Emulator => "a virtual machine, and a kernel to run in it",
             Self::Fuzzer => "the fuzzer",
@@ -58,6 +62,7 @@ impl Part {
             Self::KernelHalf if tools::nightly_builds_core() && tools::BPF_LINKER.is_there() => &[],
             Self::KernelHalf => debian::EBPF_COMPILER,
             Self::Engine => debian::ENGINE,
+            Self::Podman => debian::PODMAN,
             Self::Witnesses => debian::WITNESSES,
             Self::Emulator => debian::EMULATOR,
             Self::Fuzzer => debian::FUZZER,
@@ -70,7 +75,7 @@ impl Part {
         match self {
             Self::KernelHalf => &[tools::BPF_LINKER],
             Self::Licences => &[tools::CARGO_DENY],
-            Self::Engine | Self::Witnesses | Self::Emulator | Self::Fuzzer | Self::Peers => &[],
+            Self::Engine | Self::Podman | Self::Witnesses | Self::Emulator | Self::Fuzzer | Self::Peers => &[],
         }
     }
 
