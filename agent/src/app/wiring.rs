@@ -101,46 +101,7 @@ pub fn client(config: &Config, register: &Register, registry: &Registry) -> Resu
         },
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
-    let (breaker, rate, health) = (&docker.circuit_breaker, &docker.rate_limit, &docker.health);
-    let options = engine::Options {
-        size: engine::Size {
-            min_size: docker.pool.min_size,
-            max_size: docker.pool.max_size,
-            max_idle: docker.pool.max_idle,
-            idle_timeout: docker.pool.idle_timeout,
-            max_age: docker.pool.max_age,
-            wait_timeout: docker.pool.wait_timeout,
-            target_utilization: docker.pool.target_utilization,
-            growth_factor: docker.pool.growth_factor,
-        },
-        retry: retry(config),
-        thresholds: engine::Thresholds {
-            failure_threshold: breaker.failure_threshold,
-            failure_window: breaker.failure_window,
-            open_time: breaker.open_time,
-            half_open_calls: breaker.half_open_calls,
-            success_threshold: breaker.success_threshold,
-        },
-        rate: engine::Rate {
-            requests_per_second: rate.requests_per_second,
-            burst: rate.burst,
-            max_wait: rate.max_wait,
-        },
-        checks: engine::Checks {
-            interval: health.interval,
-            timeout: health.timeout,
-            unhealthy_after: health.unhealthy_after,
-        },
-        signs: engine::Signs {
-            ping_weight: health.weights.ping,
-            list_weight: health.weights.list,
-            events_weight: health.weights.events,
-            unhealthy_after: health.unhealthy_after,
-            slow_list: health.slow_list,
-            ready_at: health.ready_at,
-        },
-    };
-    Ok(Engine::new(opener, options))
+    Ok(Engine::new(opener, engine::Options::from(docker)))
 }
 
 /// The folder for positions, if there shall be one.
@@ -238,17 +199,8 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
             probe_after: capture.silence.probe_after,
             max_interval: capture.silence.max_interval,
         }),
-        retry: retry(config),
+        retry: engine::Options::from(&config.docker).retry,
     })
-}
-
-fn retry(config: &Config) -> engine::Retry {
-    let retry = &config.docker.retry;
-    engine::Retry {
-        initial_delay: retry.initial_delay,
-        max_delay: retry.max_delay,
-        max_attempts: retry.max_attempts,
-    }
 }
 
 pub fn watch_options(config: &Config) -> WatchOptions {

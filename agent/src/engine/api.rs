@@ -16,18 +16,17 @@ use super::events::Events;
 use super::health::{Health, Verdict};
 use super::listed::{Listed, Summary};
 use super::log_stream::LogStream;
+use super::options::Options;
 use super::pool::Pool;
-use super::requests::{Options, Requests};
+use super::requests::Requests;
 use super::version::ApiVersion;
 use crate::record::{ContainerId, Line, Time};
-use crate::register::{Opening, Site};
+use crate::register::{Opening, Purpose, Site};
 
 /// How often the pool is looked at.
 const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
 const ANSWER: usize = 64 << 20;
-/// Most that one record of a log may take: the engine's are parts of 16 KiB.
-const RECORD: usize = 1 << 20;
 
 /// The Docker Engine API, through the pool.
 #[derive(Clone)]
@@ -136,7 +135,7 @@ impl Engine {
     /// reconnect: it can be another engine by then.
     pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
         let began = Instant::now();
-        let answer = self.requests.short("ping", "/_ping", ANSWER).await;
+        let answer = self.requests.short(Purpose::Control, "ping", "/_ping", ANSWER).await;
         self.health().pinged(match &answer {
             Ok(_) => Ok(began.elapsed()),
             Err(_) => Err(()),
@@ -241,7 +240,7 @@ impl Engine {
     pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
         let path = self.path(&path).await?;
-        let answer = self.known(self.requests.short("probe", &path, RECORD).await)?;
+        let answer = self.known(self.requests.short(Purpose::Logs, "probe", &path, ANSWER).await)?;
         // The record can be a part of a long line: its text does not matter.
         let mut decoder = Decoder::new(Transfer::UntilClose, 0);
         let mut newest = None;
@@ -263,7 +262,7 @@ impl Engine {
 
     async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
         let path = self.path(path).await?;
-        let answer = self.known(self.requests.short(endpoint, &path, ANSWER).await)?;
+        let answer = self.known(self.requests.short(Purpose::Control, endpoint, &path, ANSWER).await)?;
         serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
     }
 

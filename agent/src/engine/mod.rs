@@ -7,6 +7,7 @@
 //! | `pool` | keep-alive connections for short requests, and whether they are well |
 //! | `breaker`, `rate`, `retry` | whether the engine is asked, how often, and when again |
 //! | `health` | how well the engine is, from several signs |
+//! | `options` | the bounds of all these, from the configuration |
 //! | `requests` | a request's way through all of these |
 //! | `api`, `listed`, `version` | the endpoints |
 //! | `events` | the event stream |
@@ -26,6 +27,7 @@ mod lines;
 mod listed;
 mod log_stream;
 mod metrics;
+mod options;
 mod pool;
 mod rate;
 mod requests;
@@ -43,8 +45,8 @@ pub use health::{Signs, Verdict};
 pub use listed::Listed;
 pub use log_stream::{LogStream, Progress};
 pub use metrics::Metrics;
+pub use options::Options;
 pub use pool::{Checks, Size};
 pub use rate::Rate;
-pub use requests::Options;
 pub use retry::{Delays, Retry};
 pub use version::ApiVersion;

@@ -5,26 +5,16 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::breaker::{Breaker, Call, Thresholds, Verdict};
+use super::breaker::{Breaker, Call, Verdict};
 use super::connection::{Answer, Connection, Opener, message};
 use super::error::EngineError;
-use super::health::{Health, Signs};
+use super::health::Health;
 use super::metrics::Metrics;
-use super::pool::{Check, Checks, Pool, Size};
-use super::rate::{Queue, Rate, RateLimit};
+use super::options::Options;
+use super::pool::{Check, Pool};
+use super::rate::{Queue, RateLimit};
 use super::retry::Retry;
 use crate::register::{Opening, Purpose};
-
-/// Everything that bounds what the engine is asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub size: Size,
-    pub retry: Retry,
-    pub thresholds: Thresholds,
-    pub rate: Rate,
-    pub checks: Checks,
-    pub signs: Signs,
-}
 
 pub struct Requests {
     pool: Pool,
@@ -74,7 +64,9 @@ impl Requests {
 
     /// Pings a connection, where the engine is asked at all.
     pub async fn check(&self, check: Check) {
-        let Ok(call) = self.breaker.enter() else { return };
+        let Ok(call) = self.breaker.enter() else {
+            return check.later();
+        };
         let first = Mutex::new(Some(call));
         check
             .run(|heard| {
@@ -99,16 +91,23 @@ impl Requests {
     }
 
     /// A short request, of which the whole answer is read. They all only ask, so each can be repeated.
-    pub async fn short(&self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
+    /// `purpose` tells whom it is about: the engine, or one container's log.
+    pub async fn short(
+        &self,
+        purpose: Purpose,
+        endpoint: &'static str,
+        path: &str,
+        limit: usize,
+    ) -> Result<Answer, EngineError> {
         let mut delays = self.retry.delays();
         self.counted(endpoint, async {
             for _ in 1..self.retry.max_attempts {
-                match self.attempt(Purpose::Control, self.get(endpoint, path, limit)).await {
+                match self.attempt(purpose, self.get(endpoint, path, limit)).await {
                     Err(error) if error.may_pass_soon() => sleep(delays.grown()).await,
                     result => return result,
                 }
             }
-            self.attempt(Purpose::Control, self.get(endpoint, path, limit)).await
+            self.attempt(purpose, self.get(endpoint, path, limit)).await
         })
         .await
     }

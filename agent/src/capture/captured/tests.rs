@@ -1,7 +1,6 @@
 //! The agent is killed and stopped at random moments, streams end anywhere, and the file still has every line once.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -10,58 +9,12 @@ use super::super::resume::Position;
 use super::super::{Intervals, Life, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
 use super::*;
 use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
-use crate::engine::{self, Checks, Engine, Limits, Opener, Rate, Retry, Signs, Size, Thresholds};
+use crate::engine::{self, Engine, Limits, Opener};
 use crate::pace::Pace;
 use crate::record::Stream;
 use crate::register::Register;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Options of an engine of which nothing is asked.
-fn never_asked() -> engine::Options {
-    engine::Options {
-        size: Size {
-            min_size: 0,
-            max_size: 1,
-            max_idle: 1,
-            idle_timeout: SECOND,
-            max_age: SECOND,
-            wait_timeout: SECOND,
-            target_utilization: 0.8,
-            growth_factor: 1.5,
-        },
-        retry: Retry {
-            initial_delay: SECOND,
-            max_delay: SECOND,
-            max_attempts: 1,
-        },
-        thresholds: Thresholds {
-            failure_threshold: 1,
-            failure_window: SECOND,
-            open_time: SECOND,
-            half_open_calls: 1,
-            success_threshold: 1,
-        },
-        rate: Rate {
-            requests_per_second: const { NonZeroU32::new(1).unwrap() },
-            burst: const { NonZeroU32::new(1).unwrap() },
-            max_wait: SECOND,
-        },
-        checks: Checks {
-            interval: SECOND,
-            timeout: SECOND,
-            unhealthy_after: 1,
-        },
-        signs: Signs {
-            ping_weight: 1.0,
-            list_weight: 1.0,
-            events_weight: 1.0,
-            unhealthy_after: 1,
-            slow_list: SECOND,
-            ready_at: 0.5,
-        },
-    }
-}
 
 /// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
 fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<Batch>>) {
@@ -79,6 +32,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         },
         metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
     };
+    let asked = engine::Options::from(&crate::config::Docker::default());
     let bounds = Bounds {
         batch_bytes: 1,
         max_batches: 100_000,
@@ -86,7 +40,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
     };
     let (sender, receiver) = sync_channel(bounds.max_batches);
     let context = Context {
-        engine: Engine::new(opener, never_asked()),
+        engine: Engine::new(opener, asked),
         register,
         outbox: Outbox::new(bounds, vec![sender], Vec::new()),
         positions,
@@ -108,7 +62,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
             probe_after: SECOND,
             max_interval: SECOND,
         }),
-        retry: never_asked().retry,
+        retry: asked.retry,
     };
     (Arc::new(context), receiver)
 }

@@ -24,7 +24,8 @@ impl Follower {
         if rest.is_ok() {
             self.whole = Some(starts);
         }
-        let pause = self.next_pause();
+        // The event comes a moment after the end.
+        let pause = self.context.retry.initial_delay + self.next_pause();
         let over = timeout(pause, self.life.wait_for(|life| life.is_over()));
         let is_over = self.captured.while_waiting(async { over.await.is_ok() }).await;
         if !is_over {

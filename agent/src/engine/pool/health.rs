@@ -85,6 +85,12 @@ impl Pool {
 }
 
 impl Check {
+    /// Puts the connection back as it was: it is due again at the next look.
+    pub fn later(self) {
+        let checked = self.0.kept().checked;
+        self.0.put_back(checked);
+    }
+
     /// Pings; `heard` is told of each success and each failure.
     pub async fn run(self, heard: impl Fn(Result<Duration, &EngineError>)) {
         let Check(mut lease) = self;

@@ -104,6 +104,13 @@ async fn the_connection_that_was_used_least_is_lent_first() {
     drop(books);
     assert_eq!((pool.operations("open"), pool.operations("reuse")), (3, 30));
     assert_eq!((pool.operations("recycle"), pool.operations("wait")), (33, 0));
+    for _ in 0..2 {
+        let due = pool.due();
+        assert_eq!(due.len(), 3, "a ping that is put off is still due");
+        due.into_iter().for_each(Check::later);
+    }
+    let books = pool.0.books();
+    assert!(books.idle.iter().all(|kept| kept.uses == 11), "and is no use");
 }
 
 #[tokio::test]
