@@ -39,7 +39,10 @@ pub fn run(image: &Path, initramfs: &Path, account: &mut Account) -> Result<i32>
         .arg(initramfs)
         // A lockup ends the machine, and the kernel says where it was. On a busy host the check of its timer fails by the time
         // that the emulation takes.
-        .args(["-append", "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check"])
+        .args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
