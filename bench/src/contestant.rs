@@ -177,6 +177,12 @@ fn settings(task: &Task<'_>, file: &Path, ledger: bool, rotation: Option<&str>) 
 
 fn start_one(running: &mut Running, task: &Task<'_>, mut command: Command, file: &PathBuf) -> Result<()> {
     command.env("DOCKER_HOST", task.engine.host()).stdin(Stdio::null());
+    // The agent takes settings from this prefix, and is measured with those that it has by default.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOG_CAPTURER_") {
+            command.env_remove(name);
+        }
+    }
     if task.pipes {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let pipe = child.stdout.take().context("a pipe")?;

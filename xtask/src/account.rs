@@ -7,12 +7,14 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 
-/// Copies line by line, and shows each to `note`.
-fn pass_on(from: impl Read, mut to: impl Write, note: impl Fn(&str)) {
+/// Copies line by line, each behind `name`, and shows each to `note`.
+fn pass_on(from: impl Read, mut to: impl Write, name: &str, note: impl Fn(&str)) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         note(String::from_utf8_lossy(&line).trim_end());
+        // In one piece, as several runners can be passed on at once.
+        line.splice(..0, name.bytes());
         // Our own reader may have gone; the tests are to end all the same.
         let _ = to.write_all(&line).and_then(|()| to.flush());
         line.clear();
@@ -23,6 +25,7 @@ fn pass_on(from: impl Read, mut to: impl Write, note: impl Fn(&str)) {
 pub struct Said {
     stdout: ChildStdout,
     stderr: ChildStderr,
+    name: String,
 }
 
 impl Said {
@@ -31,7 +34,14 @@ impl Said {
         Ok(Self {
             stdout: stdout.context("standard output is not piped")?,
             stderr: stderr.context("standard error is not piped")?,
+            name: String::new(),
         })
+    }
+
+    /// Each of its lines is passed on behind this name.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = format!("{name}: ");
+        self
     }
 }
 
@@ -54,8 +64,12 @@ impl Account {
             note(&mut account.lock().expect("noting a line does not panic"), line);
         };
         std::thread::scope(|scope| {
-            scope.spawn(|| pass_on(said.stderr, std::io::stderr(), |line| note(Self::note_message, line)));
-            pass_on(said.stdout, std::io::stdout(), |line| {
+            scope.spawn(|| {
+                pass_on(said.stderr, std::io::stderr(), &said.name, |line| {
+                    note(Self::note_message, line)
+                })
+            });
+            pass_on(said.stdout, std::io::stdout(), &said.name, |line| {
                 note(Self::note_result, line);
                 see(line);
             });

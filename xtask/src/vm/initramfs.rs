@@ -16,9 +16,6 @@ const INIT: &str = include_str!("init.sh");
 /// Where busybox has one of that name, it lacks options that the tests use.
 const TOOLS: [&str; 4] = ["ss", "strace", "unshare", "setpriv"];
 
-/// The tests run once on each: this kernel takes both.
-const TIERS: [&str; 2] = ["fentry", "tracepoint"];
-
 /// Packs it into `<directory>/initramfs`.
 pub fn pack(directory: &Path, tests: &Path, modules: &[PathBuf], filter: Option<&str>) -> Result<PathBuf> {
     let busybox = tool("busybox")?;
@@ -40,7 +37,6 @@ pub fn pack(directory: &Path, tests: &Path, modules: &[PathBuf], filter: Option<
         place(module, &root.join(format!("modules/{number}.ko")))?;
     }
     fs::write(root.join("filter"), filter.unwrap_or_default())?;
-    fs::write(root.join("tiers"), TIERS.join("\n"))?;
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
 

@@ -24,8 +24,8 @@ pub fn is_there() -> Result<()> {
         .with_context(|| format!("no {EMULATOR} on this machine"))
 }
 
-/// Runs until the machine has powered off, and passes on what it says. The tests' exit code.
-pub fn run(image: &Path, initramfs: &Path, account: &mut Account) -> Result<i32> {
+/// Runs the tests on that tier until the machine has powered off, and passes on what it says. The tests' exit code.
+pub fn run(image: &Path, initramfs: &Path, tier: &str, account: &mut Account) -> Result<i32> {
     // Emulated throughout: it is the same everywhere, and a host that is a virtual machine itself may have a /dev/kvm
     // that hangs. Two processors, or threads would never meet; on one thread of the host, which takes no longer: on two,
     // both processors have been seen to wait for each other forever (a soft lockup), once in some thirty runs.
@@ -39,16 +39,16 @@ pub fn run(image: &Path, initramfs: &Path, account: &mut Account) -> Result<i32>
         .arg(initramfs)
         // A lockup ends the machine, and the kernel says where it was. On a busy host the check of its timer fails by the time
         // that the emulation takes.
-        .args([
-            "-append",
-            "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check",
-        ])
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check LEDGER_TIER={tier}"
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context(EMULATOR)?;
-    let said = Said::by(&mut emulator)?;
+    let said = Said::by(&mut emulator)?.named(tier);
     let (code, ended) = std::thread::scope(|scope| {
         let following = scope.spawn(|| {
             let code = Cell::new(None);
