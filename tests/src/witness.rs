@@ -257,10 +257,14 @@ mod tests {
         let ours = std::process::id();
         let before = cpu_time(ours);
         let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(200) {
-            std::hint::spin_loop();
+        // On a busy machine the processor is others' for most of the time.
+        while cpu_time(ours) - before < Duration::from_millis(100) {
+            assert!(start.elapsed() < Duration::from_secs(30), "no time is counted");
         }
-        assert!(cpu_time(ours) - before >= Duration::from_millis(100));
+        assert!(
+            start.elapsed() >= Duration::from_millis(80),
+            "more is counted than has passed"
+        );
         assert!(resident(ours) > 1 << 20);
         assert!(!descriptors(ours).is_empty());
     }

@@ -27,6 +27,10 @@ use crate::register::{Opening, Purpose, Site};
 const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
 const ANSWER: usize = 64 << 20;
+/// "OK", or why not.
+const PONG: usize = 64 << 10;
+/// Most that one record of a log may take: the engine's are parts of 16 KiB.
+const RECORD: usize = 1 << 20;
 
 /// The Docker Engine API, through the pool.
 #[derive(Clone)]
@@ -135,7 +139,7 @@ impl Engine {
     /// reconnect: it can be another engine by then.
     pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
         let began = Instant::now();
-        let answer = self.requests.short(Purpose::Control, "ping", "/_ping", ANSWER).await;
+        let answer = self.requests.short(Purpose::Control, "ping", "/_ping", PONG).await;
         self.health().pinged(match &answer {
             Ok(_) => Ok(began.elapsed()),
             Err(_) => Err(()),
@@ -240,7 +244,7 @@ impl Engine {
     pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
         let path = self.path(&path).await?;
-        let answer = self.known(self.requests.short(Purpose::Logs, "probe", &path, ANSWER).await)?;
+        let answer = self.known(self.requests.short(Purpose::Logs, "probe", &path, RECORD).await)?;
         // The record can be a part of a long line: its text does not matter.
         let mut decoder = Decoder::new(Transfer::UntilClose, 0);
         let mut newest = None;
