@@ -121,7 +121,9 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
         row.purpose.as_deref() == Some("control")
     });
     let ids = ["north", "south"].map(|name| {
-        Writer::new(name, Kind::Short, 100_000).start(&engine);
+        // A hundred lines a second, for longer than it takes.
+        let lines = 100_000 + 300 * quiet().as_secs() as usize;
+        Writer::new(name, Kind::Short, lines).start(&engine);
         engine
             .docker(&["inspect", "--format", "{{.Id}}", name])
             .expect("inspect it")
