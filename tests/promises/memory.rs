@@ -83,8 +83,9 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
     assert!((requests as f64) < fair, "{requests} requests in {seconds:.0} s");
 
     engine.remove_all();
-    // What was not read is said to be missing, and shown for a while.
-    wait::until("the removed ones to be forgotten", 60 * SECOND, || {
+    // What was not read is said to be missing, and shown for a while. Each is asked for once more, and the engine is asked
+    // a hundred times a second at most (docker.rate_limit).
+    wait::until("the removed ones to be forgotten", 300 * SECOND, || {
         let metrics = agent.admin.metrics().ok()?;
         let streams = metrics.sum("container_streams_active", &[])?;
         let shown = metrics.label_values("lines_read_total", "container").len();
