@@ -83,8 +83,9 @@ fn line<'a>(wire: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = wire.windows(2).position(|pair| pair == b"\r\n")?;
     let line = &wire[..end];
     *wire = &wire[end + 2..];
-    // A line feed by itself ends a line for some, and not for others: the grammar has none.
-    (!line.contains(&b'\n')).then_some(line)
+    // A line feed by itself ends a line for some, and not for others, and a bare CR is nothing (RFC 9112, section 2.2): the
+    // grammar has neither.
+    (!line.iter().any(|byte| matches!(byte, b'\r' | b'\n'))).then_some(line)
 }
 
 fn well_formed(source: &mut Unstructured<'_>) -> Vec<u8> {
