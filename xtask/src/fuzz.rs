@@ -26,7 +26,7 @@ pub fn fuzz(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
         .iter()
         .filter(|name| target.is_none_or(|target| target == **name))
     {
-        if let Err(error) = fuzzer.search(name, seconds) {
+        if let Err(error) = fuzzer.search(name, seconds, 0) {
             say::step(&format!("error: {error:#}"));
             code = ExitCode::FAILURE;
         }
@@ -66,14 +66,16 @@ impl Fuzzer {
         })
     }
 
-    /// Searches for so long, or up to the first input that fails: that is an error, which names its file.
-    pub fn search(&self, target: &str, seconds: u32) -> Result<()> {
+    /// Searches for so long, or up to the first input that fails: that is an error, which names its file. Each `seed` takes
+    /// a way of its own; 0: another one each time.
+    pub fn search(&self, target: &str, seconds: u32, seed: u32) -> Result<()> {
         let corpus = self.corpus.join(target);
         fs::create_dir_all(&corpus)?;
         let found = self.corpus.with_file_name(format!("{target}-"));
         let binary = self.binaries.join(target);
         let output = Command::new(&binary)
             .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-seed={seed}"))
             .arg(format!("-artifact_prefix={}", found.display()))
             .args(["-max_len=4096", "-timeout=20", "-rss_limit_mb=1024"])
             .arg(&corpus)
