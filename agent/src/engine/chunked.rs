@@ -33,6 +33,8 @@ pub struct Chunked {
     digits: u8,
     /// Bytes of the present size line or of the trailer section.
     line: u16,
+    /// The last byte was a CR: nothing but a line feed may follow (RFC 9112, section 2.2).
+    cr: bool,
 }
 
 impl Chunked {
@@ -71,6 +73,9 @@ impl Chunked {
 
     /// One byte that is not data.
     fn framing(&mut self, byte: u8) -> Result<(), DecodeError> {
+        if std::mem::replace(&mut self.cr, byte == b'\r') && byte != b'\n' {
+            return Err(DecodeError::Chunk("CR without a line feed"));
+        }
         self.state = match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 // Sixteen digits fill a u64.
@@ -160,5 +165,14 @@ mod tests {
         assert!(decode(&[b"11111111111111111\r\n"]).is_err());
         assert!(decode(&[b"1;", &[b'x'; 5000]]).is_err());
         assert!(decode(&[b"0\r\n", &[b'x'; 5000]]).is_err());
+        for bare in [
+            "1\r\r\na\r\n",
+            "1;\ra\r\na\r\n",
+            "1\r\na\r\r\n",
+            "0\r\n\r\r\n",
+            "0\r\nA: \rb\r\n\r\n",
+        ] {
+            assert!(decode(&[bare.as_bytes()]).is_err(), "{bare:?}");
+        }
     }
 }
