@@ -83,9 +83,8 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
     assert!((requests as f64) < fair, "{requests} requests in {seconds:.0} s");
 
     engine.remove_all();
-    // What was not read is said to be missing, and shown for a while. Each is asked for once more, and the engine is asked
-    // a hundred times a second at most (docker.rate_limit).
-    wait::until("the removed ones to be forgotten", 300 * SECOND, || {
+    // What was not read is said to be missing, and shown for a while.
+    wait::until("the removed ones to be forgotten", 60 * SECOND, || {
         let metrics = agent.admin.metrics().ok()?;
         let streams = metrics.sum("container_streams_active", &[])?;
         let shown = metrics.label_values("lines_read_total", "container").len();
@@ -94,7 +93,8 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
         (streams == 0.0 && shown < CONTAINERS && shown as f64 == gaps).then_some(())
     });
     let more = engine.requests() - requests;
-    assert!(more < 2 * CONTAINERS, "{more} requests for logs that are gone");
+    // Of those that were read just then, and of nobody else.
+    assert!(more < CONTAINERS / 10, "{more} requests for logs that are gone");
     agent.stop();
 }
 

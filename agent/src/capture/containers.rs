@@ -157,6 +157,7 @@ impl Capture {
                 self.tell(&event.id, |life| {
                     life.running = false;
                     life.removed = true;
+                    life.destroyed = true;
                 });
             }
             Action::Rename(name) => self.tell(&event.id, |life| {
@@ -178,6 +179,7 @@ impl Capture {
                 life.starts += u64::from(just_now || !life.running);
                 life.running = true;
                 life.removed = false;
+                life.destroyed = false;
                 if *life.container != container {
                     life.container = Arc::new(container);
                 }
@@ -189,6 +191,7 @@ impl Capture {
             starts: 1,
             running: true,
             removed: false,
+            destroyed: false,
         });
         let follower = Follower::new(Arc::clone(&self.context), life);
         self.known.insert(id.clone(), sender);

@@ -111,6 +111,9 @@ pub struct Life {
     starts: u64,
     running: bool,
     removed: bool,
+    /// The engine said itself that it has removed it: there is no log to ask for any more. That a list does not have it is
+    /// no such word, and is confirmed by asking.
+    destroyed: bool,
 }
 
 impl Life {

@@ -256,6 +256,7 @@ fn a_container_that_is_not_read_takes_little_memory() {
         starts: 1,
         running: true,
         removed: false,
+        destroyed: false,
     };
     let follower = Follower::new(context, tokio::sync::watch::channel(life).1);
     let size = size_of_val(&follower.run());

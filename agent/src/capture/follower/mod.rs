@@ -102,8 +102,12 @@ impl Follower {
                 return;
             };
             let slot = self.slot().await;
-            // On the heap: a container that rests or waits for its turn holds none of it, and there may be thousands.
-            let end = Box::pin(self.read()).await;
+            let end = if self.life.borrow().destroyed {
+                End::Gone
+            } else {
+                // On the heap: a container that rests or waits for its turn holds none of it, and there may be thousands.
+                Box::pin(self.read()).await
+            };
             drop(slot);
             self.captured.rest();
             match end {
