@@ -1,9 +1,11 @@
 //! Debian packages. Made for Debian 12; on anything else it names them and leaves the rest to the user.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use private_engine::find_tool;
 
 use crate::{cargo, say};
@@ -55,10 +57,7 @@ pub const WITNESSES: &[Package] = &[
     program("prometheus", "promtool"),
 ];
 
-pub const EMULATOR: &[Package] = &[
-    program("qemu-system-x86", "qemu-system-x86_64"),
-    package("busybox-static"),
-];
+pub const EMULATOR: &[Package] = &[package("busybox-static")];
 
 /// A Debian without the C compiler has no static C library either.
 pub const PEERS: &[Package] = &[
@@ -117,6 +116,50 @@ fn service_started(packages: &[&str]) -> Option<&'static str> {
     ["docker.io", "prometheus"]
         .into_iter()
         .find(|service| by_systemd && packages.contains(service))
+}
+
+/// That package, and those it needs that are not on this machine. What would have to go for it stays out of account.
+pub fn not_installed(package: &str) -> Result<Vec<String>> {
+    update()?;
+    let mut simulate = apt_get();
+    simulate.args(["--simulate", "install", "--no-install-recommends", package]);
+    let output = simulate.output().context("apt-get")?;
+    if !output.status.success() {
+        bail!("apt-get: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let names = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next().map(str::to_owned))
+        .collect();
+    Ok(names)
+}
+
+/// Unpacks packages into a directory of their own. It is there when it is whole: half of it would be taken for all.
+pub fn unpack(packages: &[String], directory: &Path) -> Result<()> {
+    let parent = directory.parent().context("has a parent")?;
+    fs::create_dir_all(parent)?;
+    let download = tempfile::tempdir_in(parent)?;
+    let whole = download.path().join("whole");
+    cargo::run(
+        apt_get()
+            .args(["download", "--quiet"])
+            .args(packages)
+            .current_dir(download.path()),
+    )?;
+    // Listed before `whole` is among them.
+    let archives: Vec<_> = fs::read_dir(download.path())?.collect::<Result<_, _>>()?;
+    for archive in archives {
+        cargo::run(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(archive.path())
+                .arg(&whole),
+        )?;
+    }
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    Ok(fs::rename(whole, directory)?)
 }
 
 /// Once a run.

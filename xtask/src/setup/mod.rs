@@ -83,7 +83,10 @@ impl Part {
         debian::install(self.packages(), self.why())?;
         self.tools().iter().try_for_each(|tool| tool.install(self.why()))?;
         match self {
-            Self::Emulator => vm::kernel::ensure_unpacked(),
+            Self::Emulator => {
+                vm::emulator::ensure()?;
+                vm::kernel::ensure_unpacked()
+            }
             _ => Ok(()),
         }
     }

@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use walkdir::WalkDir;
 
+use crate::say;
 use crate::setup::debian;
-use crate::{cargo, say};
 
 /// Depends on the newest one of the distribution: 6.1 on Debian 12.
 const NEWEST: &str = "linux-image-cloud-amd64";
@@ -74,26 +74,7 @@ pub fn ensure_unpacked() -> Result<()> {
     say::step(&format!(
         "unpacking the Debian package {name}, to be run in a virtual machine only"
     ));
-    let directory = directory()?;
-    let parent = directory.parent().context("has a parent")?;
-    let download = parent.join("download");
-    let _ = fs::remove_dir_all(&download);
-    fs::create_dir_all(&download)?;
-    cargo::run(
-        debian::apt_get()
-            .args(["download", "--quiet", &name])
-            .current_dir(&download),
-    )?;
-    let package = fs::read_dir(&download)?
-        .next()
-        .context("apt-get downloaded nothing")??
-        .path();
-    // Renamed when it is whole: half a kernel would be taken for one.
-    let whole = download.join("whole");
-    cargo::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&whole))?;
-    let _ = fs::remove_dir_all(&directory);
-    fs::rename(whole, &directory)?;
-    fs::remove_dir_all(&download)?;
+    debian::unpack(&[name], &directory()?)?;
     Kernel::find().map(drop)
 }
 

@@ -2,15 +2,13 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use private_engine::find_tool;
 
+use super::emulator::{self, Emulator};
 use crate::account::{Account, Said};
-
-const EMULATOR: &str = "qemu-system-x86_64";
 
 /// Some minutes are what it takes here; a machine that hangs must not hold up those who wait for it.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
@@ -18,18 +16,13 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// As `init.sh` prints it.
 const ENDED: &str = "vm: ended with ";
 
-pub fn is_there() -> Result<()> {
-    find_tool(EMULATOR)
-        .map(drop)
-        .with_context(|| format!("no {EMULATOR} on this machine"))
-}
-
 /// Runs the tests on that tier until the machine has powered off, and passes on what it says. The tests' exit code.
-pub fn run(image: &Path, initramfs: &Path, tier: &str, account: &mut Account) -> Result<i32> {
+pub fn run(emulator: &Emulator, image: &Path, initramfs: &Path, tier: &str, account: &mut Account) -> Result<i32> {
     // Emulated throughout: it is the same everywhere, and a host that is a virtual machine itself may have a /dev/kvm
     // that hangs. Two processors, or threads would never meet; on one thread of the host, which takes no longer: on two,
     // both processors have been seen to wait for each other forever (a soft lockup), once in some thirty runs.
-    let mut emulator = Command::new(find_tool(EMULATOR).context(EMULATOR)?)
+    let mut emulator = emulator
+        .command()
         .args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "1024"])
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
         .args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"])
@@ -47,7 +40,7 @@ pub fn run(image: &Path, initramfs: &Path, tier: &str, account: &mut Account) ->
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context(EMULATOR)?;
+        .context(emulator::PROGRAM)?;
     let said = Said::by(&mut emulator)?.named(tier);
     let (code, ended) = std::thread::scope(|scope| {
         let following = scope.spawn(|| {
@@ -65,7 +58,10 @@ pub fn run(image: &Path, initramfs: &Path, tier: &str, account: &mut Account) ->
     let ended = ended?;
     match code {
         Some(code) => Ok(code),
-        None => bail!("the virtual machine went off before the tests ended ({EMULATOR}: {ended})"),
+        None => bail!(
+            "the virtual machine went off before the tests ended ({}: {ended})",
+            emulator::PROGRAM
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask vm-test`: the kernel half's tests on the distribution's own kernel, in an emulated machine. That kernel
 //! is not the host's, and takes programs that the host's may refuse.
 
+pub mod emulator;
 mod initramfs;
 pub mod kernel;
 mod machine;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use self::emulator::Emulator;
 use self::kernel::Kernel;
 use crate::account::Account;
 use crate::build_ebpf::build_ebpf;
@@ -34,13 +36,14 @@ const TIERS: [&str; 2] = ["fentry", "tracepoint"];
 
 /// A virtual machine that this host can run.
 pub struct Machine {
+    emulator: Emulator,
     kernel: Kernel,
 }
 
 impl Machine {
     pub fn find() -> Result<Self> {
-        machine::is_there()?;
         Ok(Self {
+            emulator: Emulator::find()?,
             kernel: Kernel::find()?,
         })
     }
@@ -56,7 +59,7 @@ impl Machine {
         say::step(&format!("running them in a virtual machine on {name}"));
         let run = |tier| {
             let mut inside = Account::default();
-            let code = machine::run(image, &initramfs, tier, &mut inside);
+            let code = machine::run(&self.emulator, image, &initramfs, tier, &mut inside);
             (tier, code, inside)
         };
         let ended = std::thread::scope(|scope| {
