@@ -30,6 +30,10 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
 /// file late on a busy machine, and some look every second only.
 const GRACE: Duration = Duration::from_secs(2);
+/// Reads between two looks that show a container which writes often, so that its silence says something soon. One that
+/// writes a line now and then is silent most of the time: asked for as soon after each line, hundreds of such would have the
+/// engine look into their logs all day.
+const OFTEN: u64 = 4;
 
 /// How often silent streams are looked after.
 #[derive(Clone, Copy, Debug)]
@@ -176,10 +180,12 @@ impl Doubt {
     }
 
     fn judge(&mut self, sign: Sign, reads: u64, room: bool, position: &Position) -> Next {
-        let was_silent = std::mem::replace(&mut self.heard, reads) == reads && room;
-        if !was_silent {
+        let new = reads - std::mem::replace(&mut self.heard, reads);
+        if new > 0 || !room {
             self.suspected = None;
-            self.pause = self.intervals.probe_after;
+            if new >= OFTEN {
+                self.pause = (self.pause / 2).max(self.intervals.probe_after);
+            }
             return Next::Wait(self.pause);
         }
         match (sign, self.suspected.take()) {
@@ -250,11 +256,22 @@ mod tests {
             }
         }
         assert_eq!(pauses, [10, 20, 40, 60, 60]);
-        // It writes, and is silent again.
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(5 * SECOND));
+        // A line now and then changes nothing.
+        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(60 * SECOND));
         assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(newest(7), 1, true, &position), Next::Wait(60 * SECOND));
+        // It writes, and is silent again.
+        let mut reads = 1;
+        for pause in [30, 15, 7, 5, 5] {
+            reads += OFTEN;
+            let Next::Wait(next) = doubt.judge(Sign::Time, reads, true, &position) else {
+                panic!("it is not silent");
+            };
+            assert_eq!(next.as_secs(), pause);
+        }
+        assert_eq!(doubt.judge(Sign::Time, reads, true, &position), Next::Ask);
         let empty = Sign::Newest(Ok(None));
-        assert_eq!(doubt.judge(empty, 1, true, &position), Next::Wait(10 * SECOND));
+        assert_eq!(doubt.judge(empty, reads, true, &position), Next::Wait(10 * SECOND));
     }
 
     #[test]
