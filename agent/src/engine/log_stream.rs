@@ -65,38 +65,45 @@ impl LogStream {
         self.opened
     }
 
-    /// Waits until there is something to read *and* `room` for it, and lends each line that
-    /// it completes to `out`. Cancel-safe: nothing is read that is not lent.
+    /// Ready when there is something to read *and* `room` for it, and lends each line that it completes to `out`. Nothing is
+    /// read that is not lent.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+        out: &mut impl FnMut(Line<'_>),
+    ) -> Poll<Result<Progress, EngineError>> {
+        let Some(socket) = self.socket.as_mut().filter(|_| !self.decoder.has_ended()) else {
+            return Poll::Ready(self.end());
+        };
+        let room = room(cx);
+        socket.waits_for_room(room.is_pending());
+        ready!(room);
+        if !self.leftover.is_empty() {
+            let bytes = std::mem::take(&mut self.leftover);
+            self.decoder.feed(&bytes, out)?;
+            return Poll::Ready(Ok(Progress::Read(bytes.len())));
+        }
+        let Self { decoder, .. } = self;
+        let read = BUFFER.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(socket.poll_fill(cx, &mut read))?;
+            decoder.feed(read.filled(), out)?;
+            Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
+        });
+        Poll::Ready(match ready!(read)? {
+            0 => self.end(),
+            bytes => Ok(Progress::Read(bytes)),
+        })
+    }
+
+    /// Waits for [`LogStream::poll_read`].
     pub async fn read(
         &mut self,
         mut room: impl FnMut(&mut Context<'_>) -> Poll<()>,
         out: &mut impl FnMut(Line<'_>),
     ) -> Result<Progress, EngineError> {
-        poll_fn(|cx| {
-            let Some(socket) = self.socket.as_mut().filter(|_| !self.decoder.has_ended()) else {
-                return Poll::Ready(self.end());
-            };
-            let room = room(cx);
-            socket.waits_for_room(room.is_pending());
-            ready!(room);
-            if !self.leftover.is_empty() {
-                let bytes = std::mem::take(&mut self.leftover);
-                self.decoder.feed(&bytes, out)?;
-                return Poll::Ready(Ok(Progress::Read(bytes.len())));
-            }
-            let Self { decoder, .. } = self;
-            let read = BUFFER.with_borrow_mut(|buffer| {
-                let mut read = ReadBuf::new(buffer);
-                ready!(socket.poll_fill(cx, &mut read))?;
-                decoder.feed(read.filled(), out)?;
-                Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
-            });
-            Poll::Ready(match ready!(read)? {
-                0 => self.end(),
-                bytes => Ok(Progress::Read(bytes)),
-            })
-        })
-        .await
+        poll_fn(|cx| self.poll_read(cx, &mut room, out)).await
     }
 
     /// Nothing more comes.

@@ -258,7 +258,9 @@ fn a_container_that_is_not_read_takes_little_memory() {
         removed: false,
         destroyed: false,
     };
-    let follower = Follower::new(context, tokio::sync::watch::channel(life).1);
+    let mut follower = Follower::new(context, tokio::sync::watch::channel(life).1);
+    let size = size_of_val(&follower.read());
+    assert!(size <= 5 * 1024, "{size} bytes more for each that is read");
     let size = size_of_val(&follower.run());
     assert!(size <= 4 * 1024, "{size} bytes for each container");
 }

@@ -54,7 +54,7 @@ pub struct Follower {
 }
 
 /// Why a stretch of reading has ended.
-enum End {
+pub(super) enum End {
     /// Everything was read, and the container has died.
     Died,
     /// The container, or its log, is not there any more.

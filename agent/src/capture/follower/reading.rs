@@ -3,6 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,6 +21,18 @@ use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// Bytes that a stream may take before others have their turn. What a busy container writes during one rest of the thread
+/// is less (`pace`): giving way costs another look at all sockets.
+const TURN_BYTES: usize = 16 * 1024;
+
+/// What a stretch of reading has brought.
+#[derive(Default)]
+struct SoFar {
+    reads: u64,
+    /// Something new has come since the present stream was opened.
+    any_new: bool,
+}
 
 /// A rotation under way: a second connection on its way to take over.
 type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
@@ -40,13 +53,11 @@ impl Retiring {
 
 impl Follower {
     /// Opens the log and reads it for as long as it goes.
-    pub(super) async fn read(&mut self) -> End {
+    pub(in crate::capture) async fn read(&mut self) -> End {
         let since = self.captured.since();
-        let mut stream = match self
-            .context
-            .open(&self.container.id, Site::Follow, since, Until::Death)
-            .await
-        {
+        // On the heap: a stream that is read holds nothing of its opening, or of its ending.
+        let opened = Box::pin(self.context.open(&self.container.id, Site::Follow, since, Until::Death)).await;
+        let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
         };
@@ -62,9 +73,7 @@ impl Follower {
         let mut turn_over = pin!(sleep_until(turn));
         let mut is_wanted = context.slots.are_wanted();
         let mut silence = Silence::new(&context, &self.container.id);
-        let mut reads = 0;
-        // Nothing new has come since the stream was opened.
-        let mut idle = true;
+        let mut so_far = SoFar::default();
         loop {
             if self.captured.has_caught_up()
                 && let Some(old) = retiring.take()
@@ -73,8 +82,6 @@ impl Follower {
                 timer.as_mut().reset(context.rotate_at());
             }
             let deadline = self.captured.deadline();
-            let captured = &mut self.captured;
-            let mut take = |line: Line<'_>| captured.take(&line);
             tokio::select! {
                 // Reading comes last: a busy stream is always ready.
                 biased;
@@ -83,7 +90,7 @@ impl Follower {
                         self.retire(old);
                         timer.as_mut().reset(context.rotate_at());
                     }
-                    None if idle && self.may_grow_old(&stream) => timer.as_mut().reset(context.rotate_at()),
+                    None if !so_far.any_new && self.may_grow_old(&stream) => timer.as_mut().reset(context.rotate_at()),
                     None => opening = Some(self.open_another()),
                 },
                 opened = wait_for(&mut opening) => {
@@ -92,7 +99,7 @@ impl Follower {
                         Ok((spare, new)) => {
                             let replay = self.captured.begin();
                             silence.taken_over();
-                            idle = true;
+                            so_far.any_new = false;
                             let stream = std::mem::replace(&mut stream, new);
                             retiring = Some(Retiring { stream, replay, _spare: spare });
                             timer.as_mut().reset(Instant::now() + CATCH_UP);
@@ -107,7 +114,7 @@ impl Follower {
                 }
                 sign = poll_fn(|cx| silence.poll(cx)) => {
                     let room = context.outbox.has_room();
-                    let stalled = silence.judge(sign, reads, room, &self.captured.position);
+                    let stalled = silence.judge(sign, so_far.reads, room, &self.captured.position);
                     if stalled && opening.is_none() && retiring.is_none() {
                         info!(container = self.container.name, "its stream is silent while it writes; opened again");
                         self.captured.series.stalled();
@@ -123,9 +130,7 @@ impl Follower {
                     is_wanted = false;
                     wanted.set(context.slots.wanted());
                 }
-                progress = stream.read(|cx| context.outbox.poll_room(cx), &mut take) => {
-                    let lines = std::mem::take(&mut self.captured.lines);
-                    let new = std::mem::take(&mut self.captured.new);
+                progress = poll_fn(|cx| self.poll_read(cx, &mut stream, &mut so_far, deadline, retiring.is_none())) => {
                     if std::mem::take(&mut self.captured.falls_short) {
                         self.captured.tail_only = false;
                         // One that still repeats what is known was asked for no more than this one.
@@ -137,24 +142,9 @@ impl Follower {
                         timer.as_mut().reset(Instant::now());
                         continue;
                     }
-                    let begun = self.captured.has_caught_up().then(|| stream.pending_since());
-                    if begun.is_some_and(|begun| self.captured.position.set_begun(begun)) || new > 0 {
-                        self.publish();
-                    }
                     match (progress, retiring.take()) {
-                        (Ok(Progress::Read(bytes)), old) => {
+                        (Ok(Progress::Read(_)), old) => {
                             retiring = old;
-                            reads += 1;
-                            context.pace.read(lines, bytes);
-                            if new > 0 {
-                                idle = false;
-                                self.captured.show_lag();
-                                self.captured.tail_only = true;
-                                self.backoff = context.backoff();
-                            }
-                            if self.life.has_changed().unwrap_or(false) {
-                                self.rename();
-                            }
                             // Every other stream has its turn before this one's next.
                             tokio::task::yield_now().await;
                         }
@@ -167,10 +157,65 @@ impl Follower {
                             timer.as_mut().reset(context.rotate_at());
                         }
                         (Err(error), _) => return self.not_read(error),
-                        (Ok(Progress::Ended), _) => return self.ended(&mut stream).await,
+                        (Ok(Progress::Ended), _) => return Box::pin(self.ended(&mut stream)).await,
                     }
                 }
             }
+        }
+    }
+
+    /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
+    /// see to: the stream has ended, others are to have their turn, or a record of several lines is due at another time than
+    /// `deadline`. Where it does not read `alone`, each read is one.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut LogStream,
+        so_far: &mut SoFar,
+        deadline: Option<Instant>,
+        alone: bool,
+    ) -> Poll<Result<Progress, EngineError>> {
+        let mut left = TURN_BYTES;
+        loop {
+            let (captured, outbox) = (&mut self.captured, &self.context.outbox);
+            let mut take = |line: Line<'_>| captured.take(&line);
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
+            self.note(stream, progress.as_ref().ok(), so_far);
+            match progress {
+                Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short => left -= bytes,
+                _ => return Poll::Ready(progress),
+            }
+            if self.captured.deadline() != deadline {
+                return Poll::Ready(progress);
+            }
+        }
+    }
+
+    /// What a read brought is published, before anything is awaited.
+    fn note(&mut self, stream: &LogStream, progress: Option<&Progress>, so_far: &mut SoFar) {
+        let lines = std::mem::take(&mut self.captured.lines);
+        let new = std::mem::take(&mut self.captured.new);
+        if self.captured.falls_short {
+            return;
+        }
+        let begun = self.captured.has_caught_up().then(|| stream.pending_since());
+        if begun.is_some_and(|begun| self.captured.position.set_begun(begun)) || new > 0 {
+            self.publish();
+        }
+        let Some(&Progress::Read(bytes)) = progress else {
+            return;
+        };
+        so_far.reads += 1;
+        self.context.pace.read(lines, bytes);
+        if new > 0 {
+            self.captured.show_lag();
+            if !std::mem::replace(&mut so_far.any_new, true) {
+                self.captured.tail_only = true;
+                self.backoff = self.context.backoff();
+            }
+        }
+        if self.life.has_changed().unwrap_or(false) {
+            self.rename();
         }
     }
 
