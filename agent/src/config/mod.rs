@@ -300,7 +300,7 @@ impl Default for Capture {
             multiline: Multiline::default(),
             rate_limit: LineRate::default(),
             max_line_bytes: ByteSize::mib(1),
-            coalesce: Duration::from_millis(3),
+            coalesce: Duration::from_micros(2_750),
         }
     }
 }
