@@ -1,5 +1,8 @@
 //! Tier `fentry`: the programs at the entry and exit of kernel functions.
 
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
 use abi::Layout;
 use aya::{
     Btf as AyaBtf, Ebpf, Endianness,
@@ -43,15 +46,97 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("fentry_unix_shutdown", "unix_shutdown"),
 ];
 
-pub fn load(object: &[u8], settings: &Settings, vmlinux: &[u8], mut layout: Layout) -> Result<(Ebpf, Links), Refusal> {
-    layout::registers(vmlinux, &mut layout)?;
-    let types = functions(vmlinux)?;
-    let mut ebpf = create(object, settings, &layout, true)?;
+/// What this tier has to know of the kernel, beside what both do.
+pub struct Functions {
+    registers: layout::Registers,
+    /// What aya looks the functions up in.
+    types: Vec<u8>,
+}
+
+impl Functions {
+    pub fn find(vmlinux: &[u8]) -> Result<Self, Refusal> {
+        ask_whether_taken()?;
+        Ok(Self {
+            registers: layout::registers(vmlinux)?,
+            types: functions(vmlinux).map_err(|error| Refusal::missing(FIND, error))?,
+        })
+    }
+
+    pub fn load(self, object: &[u8], settings: &Settings, mut layout: Layout) -> Result<(Ebpf, Links), Refusal> {
+        [layout.pt_regs_first, layout.pt_regs_second, layout.pt_regs_third] = self.registers;
+        let types = AyaBtf::parse(&self.types, Endianness::default()).map_err(|error| Refusal::new(FIND, &error))?;
+        load(object, settings, &types, &layout)
+    }
+}
+
+/// Loads a program of this tier's type for no function at all. A kernel that takes none of them says so first of all (EPERM),
+/// and then nothing is looked for in its types, which takes tens of milliseconds and megabytes; any other says that the function
+/// is missing.
+fn ask_whether_taken() -> Result<(), Refusal> {
+    // include/uapi/linux/bpf.h
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_TRACING: u32 = 26;
+    const BPF_TRACE_FEXIT: u32 = 25;
+    /// `r0 = 0; exit`
+    const PROGRAM: [u64; 2] = [0xb7, 0x95];
+    /// The beginning of `union bpf_attr` for this command; the kernel takes the rest for 0.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+        prog_name: [u8; 16],
+        prog_ifindex: u32,
+        expected_attach_type: u32,
+    }
+    let attributes = Attributes {
+        prog_type: BPF_PROG_TYPE_TRACING,
+        insn_cnt: PROGRAM.len() as u32,
+        insns: PROGRAM.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        expected_attach_type: BPF_TRACE_FEXIT,
+        ..Attributes::default()
+    };
+    // SAFETY: the attributes and what they point to live as long as the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    let error = io::Error::last_os_error();
+    match fd {
+        // Not to be: it is for no function.
+        0.. => {
+            // SAFETY: a new descriptor, owned by nobody else.
+            drop(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
+            Ok(())
+        }
+        _ if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Refusal::new("load a program at a function's exit", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+const FIND: &str = "find the kernel's functions";
+
+fn load(object: &[u8], settings: &Settings, types: &AyaBtf, layout: &Layout) -> Result<(Ebpf, Links), Refusal> {
+    let mut ebpf = create(object, settings, layout, true)?;
     let mut links = Links::default();
     // A kernel that refuses the first of them refuses them all: before anything else is loaded for it.
     for &(program, function) in EXITS {
         exit(&mut ebpf, program)?
-            .load(function, &types)
+            .load(function, types)
             .map_err(|error| Refusal::load(program, &error))?;
     }
     make_ready(&mut ebpf)?;
@@ -62,10 +147,10 @@ pub fn load(object: &[u8], settings: &Settings, vmlinux: &[u8], mut layout: Layo
         links.hold(Link::Exit(link.map_err(|error| unattached(function, &error))?));
     }
     for &(program, function) in ENTRIES {
-        links.hold(attach_entry(&mut ebpf, program, function, &types)?);
+        links.hold(attach_entry(&mut ebpf, program, function, types)?);
     }
     for &(program, function) in OPTIONAL {
-        match attach_entry(&mut ebpf, program, function, &types) {
+        match attach_entry(&mut ebpf, program, function, types) {
             Ok(link) => links.hold(link),
             Err(refusal) => tracing::debug!(%refusal, "the ends of unix peers are seen by looking"),
         }
@@ -73,24 +158,19 @@ pub fn load(object: &[u8], settings: &Settings, vmlinux: &[u8], mut layout: Layo
     Ok((ebpf, links))
 }
 
-/// What aya looks the functions up in.
-fn functions(vmlinux: &[u8]) -> Result<AyaBtf, Refusal> {
-    let find = || -> Result<Vec<u8>, BtfError> {
-        let btf = Btf::parse(vmlinux)?;
-        let mut found = Vec::new();
-        for &(_, function) in EXITS.iter().chain(ENTRIES) {
-            found.push((btf.function(function)?, function));
-        }
-        found.extend(
-            OPTIONAL
-                .iter()
-                .filter_map(|&(_, function)| Some((btf.function(function).ok()?, function))),
-        );
-        Ok(Btf::reduced_to(&found))
-    };
-    let what = "find the kernel's functions";
-    let reduced = find().map_err(|error| Refusal::missing(what, error))?;
-    AyaBtf::parse(&reduced, Endianness::default()).map_err(|error| Refusal::new(what, &error))
+/// Of the kernel's types, those functions alone.
+fn functions(vmlinux: &[u8]) -> Result<Vec<u8>, BtfError> {
+    let btf = Btf::parse(vmlinux)?;
+    let mut found = Vec::new();
+    for &(_, function) in EXITS.iter().chain(ENTRIES) {
+        found.push((btf.function(function)?, function));
+    }
+    found.extend(
+        OPTIONAL
+            .iter()
+            .filter_map(|&(_, function)| Some((btf.function(function).ok()?, function))),
+    );
+    Ok(Btf::reduced_to(&found))
 }
 
 fn attach_entry(ebpf: &mut Ebpf, name: &str, function: &str, types: &AyaBtf) -> Result<Link, Refusal> {

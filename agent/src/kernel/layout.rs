@@ -68,8 +68,11 @@ pub fn records(tracefs: &Path, layout: &mut Layout) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Adds where a system call's arguments are, in its caller's registers.
-pub fn registers(vmlinux: &[u8], layout: &mut Layout) -> Result<(), Refusal> {
+/// Where a system call's first three arguments are, in `pt_regs`.
+pub type Registers = [u32; 3];
+
+/// Finds them.
+pub fn registers(vmlinux: &[u8]) -> Result<Registers, Refusal> {
     const X86_64: [&str; 3] = ["pt_regs.di", "pt_regs.si", "pt_regs.dx"];
     if !cfg!(target_arch = "x86_64") {
         return Err(Refusal::missing(
@@ -77,14 +80,12 @@ pub fn registers(vmlinux: &[u8], layout: &mut Layout) -> Result<(), Refusal> {
             "not known for this processor",
         ));
     }
-    let find = || -> Result<[u32; 3], BtfError> {
+    let find = || -> Result<Registers, BtfError> {
         let btf = Btf::parse(vmlinux)?;
         let [first, second, third] = X86_64.map(|field| btf.offset(field));
         Ok([first?, second?, third?])
     };
-    let found = find().map_err(|error| Refusal::missing("find a system call's arguments", error))?;
-    [layout.pt_regs_first, layout.pt_regs_second, layout.pt_regs_third] = found;
-    Ok(())
+    find().map_err(|error| Refusal::missing("find a system call's arguments", error))
 }
 
 fn record_field(tracefs: &Path, event: &str, field: &str) -> Result<u32, Refusal> {

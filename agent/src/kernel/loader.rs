@@ -12,7 +12,7 @@ use aya::{
 };
 use memchr::memmem;
 
-use super::{Tier, functions, layout, namespace, refusal::Refusal, tracepoints};
+use super::{Tier, functions::Functions, layout, namespace, refusal::Refusal, tracepoints};
 
 #[cfg(kernel_part)]
 static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTURER_EBPF_OBJECT")));
@@ -73,12 +73,16 @@ pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
     if memmem::find(object, &abi::STAMP).is_none() {
         return Err(Refusal::outdated());
     }
-    let vmlinux = layout::vmlinux()?;
-    let layout = layout::structures(&vmlinux)?;
+    // A few megabytes, gone again before the programs are loaded.
+    let (layout, functions) = {
+        let vmlinux = layout::vmlinux()?;
+        let functions = (settings.tier != Some(Tier::Tracepoint)).then(|| Functions::find(&vmlinux));
+        (layout::structures(&vmlinux)?, functions)
+    };
     namespace::aside(|aside| {
         let mut refused = None;
-        if settings.tier != Some(Tier::Tracepoint) {
-            match functions::load(object, settings, &vmlinux, layout) {
+        if let Some(functions) = functions {
+            match functions.and_then(|functions| functions.load(object, settings, layout)) {
                 Err(refusal) if settings.tier.is_none() => refused = Some(refusal),
                 result => {
                     return result.map(|(ebpf, links)| Loaded {
