@@ -131,3 +131,23 @@ fn a_fifo_that_nobody_reads_for_a_while_costs_no_line_and_no_memory() {
     let account = captured.account("north", "stdout", &writer.expected("stdout"));
     assert_eq!(account.complaint(), "");
 }
+
+#[test]
+fn what_the_start_took_is_given_back() {
+    needs!(requirements::engine(), requirements::kernel());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket()).start();
+    agent.wait_ready();
+    // All the while a container is followed.
+    let writer = Writer::new("north", Kind::Short, 1_000).pace(100, 0.05);
+    writer.start(&engine);
+    sleep(4 * SECOND);
+    let (most, now) = (
+        mib(witness::most_resident(agent.pid())),
+        mib(witness::resident(agent.pid())),
+    );
+    println!("{most} MiB resident at most, {now} MiB afterwards");
+    assert!(now <= 10, "{now} MiB resident, {most} MiB during the start");
+    engine.wait("north");
+    agent.stop();
+}

@@ -168,6 +168,11 @@ pub fn resident(pid: u32) -> u64 {
     memory(pid, "VmRSS:")
 }
 
+/// The most resident memory that it ever had, in bytes.
+pub fn most_resident(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
 /// Resident memory that is no file's, in bytes: what the process has allocated.
 pub fn allocated(pid: u32) -> u64 {
     memory(pid, "RssAnon:")

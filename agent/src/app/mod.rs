@@ -1,5 +1,6 @@
 //! Builds everything, wires it, and ends it in order.
 
+mod memory;
 mod rights;
 mod shutdown;
 mod wiring;
@@ -58,6 +59,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     let registry = metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
+    memory::give_back();
     let listen = config.admin.listen;
     let listener = Listener::bind(listen)
         .await
@@ -114,6 +116,7 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     };
     background.spawn(Server::new(listener, pages).run());
     background.spawn(engine.clone().tend());
+    background.spawn(memory::tend());
     background.spawn(show_health(engine.verdicts(), readiness.part("engine_health")));
     let flushing = outbox.clone();
     background.spawn(async move { flushing.flush().await });

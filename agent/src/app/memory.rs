@@ -1,0 +1,79 @@
+//! Gives memory back that was wanted for a moment: the start's above all, which reads the kernel's types and loads programs.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::mm::{Advice, madvise};
+use tokio::time::sleep;
+
+/// By then the streams that there are at the start are open.
+const STARTED: Duration = Duration::from_secs(2);
+/// What a crowd of connections took once is free for others again within this.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// After the start, and now and then.
+pub async fn tend() {
+    sleep(STARTED).await;
+    give_back();
+    loop {
+        sleep(INTERVAL).await;
+        trim();
+    }
+}
+
+/// Free pages of the heap, wherever in it they lie, and the code that has been run: what is run again comes back from the page
+/// cache, without a read.
+pub fn give_back() {
+    trim();
+    // Each line is a mapping, proc_pid_maps(5). Code only: nobody writes to it, so the file has all of it.
+    for mapping in fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
+        if let Some((begin, len)) = code_of_file(mapping) {
+            // SAFETY: a private mapping of a file that was never writable, so each page reads the same when it is mapped anew.
+            let _ = unsafe { madvise(begin as *mut _, len, Advice::LinuxDontNeed) };
+        }
+    }
+}
+
+fn trim() {
+    // SAFETY: has no preconditions.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// Where a mapping begins, and its length, if it is a file's code.
+fn code_of_file(mapping: &str) -> Option<(usize, usize)> {
+    let mut words = mapping.split_ascii_whitespace();
+    let (begin, end) = words.next()?.split_once('-')?;
+    let (is_code, is_file) = (words.next()? == "r-xp", words.nth(3)?.starts_with('/'));
+    let [begin, end] = [begin, end].map(|address| usize::from_str_radix(address, 16).ok());
+    (is_code && is_file).then_some((begin?, end? - begin?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_code_of_files_is_given_back() {
+        let code = "7f10c0000000-7f10c0003000 r-xp 00001000 fe:00 42   /usr/bin/log-capturer";
+        assert_eq!(code_of_file(code), Some((0x7f10_c000_0000, 0x3000)));
+        for other in [
+            "7f10c0003000-7f10c0004000 r--p 00004000 fe:00 42   /usr/bin/log-capturer",
+            "7f10c0004000-7f10c0005000 rw-p 00004000 fe:00 42   /usr/bin/log-capturer",
+            "7ffd41fd8000-7ffd41fda000 r-xp 00000000 00:00 0    [vdso]",
+            "7ffd41fd8000-7ffd41fda000 r-xp 00000000 00:00 0 ",
+            "",
+        ] {
+            assert_eq!(code_of_file(other), None, "{other}");
+        }
+    }
+
+    /// The library's code is dropped and run again, this function's own included.
+    #[test]
+    fn all_goes_on_afterwards() {
+        give_back();
+        assert_eq!("a".repeat(3).to_uppercase(), "AAA");
+    }
+}
