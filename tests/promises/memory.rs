@@ -151,3 +151,31 @@ fn what_the_start_took_is_given_back() {
     engine.wait("north");
     agent.stop();
 }
+
+#[test]
+fn an_idle_stream_costs_little() {
+    needs!(requirements::kernel());
+    const FEW: usize = 100;
+    const MANY: usize = 500;
+    let [few, many] = [FEW, MANY].map(|containers| {
+        let engine = Crowd::start(containers);
+        let mut agent = Launch::on(engine.path())
+            .kernel("required")
+            .environment("LOG_CAPTURER_CAPTURE_STREAMS_MAX_CONCURRENT", MANY.to_string())
+            .start();
+        agent.wait_records(containers, 60 * SECOND);
+        // Longer than it takes for memory to be given back.
+        sleep(25 * SECOND);
+        let (resident, allocated) = (witness::resident(agent.pid()), witness::allocated(agent.pid()));
+        println!(
+            "{containers} idle streams: {} KiB resident, {} KiB allocated",
+            resident >> 10,
+            allocated >> 10
+        );
+        agent.stop();
+        allocated
+    });
+    let each = (many - few) / (MANY - FEW) as u64;
+    println!("{each} bytes for each further idle stream");
+    assert!(each <= 16 << 10, "{each} bytes");
+}

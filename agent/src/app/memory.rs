@@ -9,7 +9,7 @@ use tokio::time::sleep;
 /// By then the streams that there are at the start are open.
 const STARTED: Duration = Duration::from_secs(2);
 /// What a crowd of connections took once is free for others again within this.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(20);
 
 /// After the start, and now and then.
 pub async fn tend() {

@@ -102,12 +102,12 @@ impl Requests {
         let mut delays = self.retry.delays();
         self.counted(endpoint, async {
             for _ in 1..self.retry.max_attempts {
-                match self.attempt(purpose, self.get(endpoint, path, limit)).await {
+                match self.attempt(purpose, || self.get(endpoint, path, limit)).await {
                     Err(error) if error.may_pass_soon() => sleep(delays.grown()).await,
                     result => return result,
                 }
             }
-            self.attempt(purpose, self.get(endpoint, path, limit)).await
+            self.attempt(purpose, || self.get(endpoint, path, limit)).await
         })
         .await
     }
@@ -120,15 +120,16 @@ impl Requests {
         ask: impl FnOnce(Connection) -> F,
     ) -> Result<T, EngineError> {
         let purpose = opening.site.purpose();
-        let request = async { ask(self.opener.open(opening).await?).await };
+        let request = || async { ask(self.opener.open(opening).await?).await };
         self.counted(endpoint, self.attempt(purpose, request)).await
     }
 
-    /// One attempt: when the rate allows it, and only while the engine is asked at all.
-    async fn attempt<T>(
+    /// One attempt: when the rate allows it, and only while the engine is asked at all. A request is made on the heap, and
+    /// then only: it takes 13 KiB, and hundreds may wait for their turn.
+    async fn attempt<T, F: Future<Output = Result<T, EngineError>>>(
         &self,
         purpose: Purpose,
-        request: impl Future<Output = Result<T, EngineError>>,
+        request: impl FnOnce() -> F,
     ) -> Result<T, EngineError> {
         self.breaker.check()?;
         let queue = if purpose == Purpose::Logs {
@@ -138,7 +139,7 @@ impl Requests {
         };
         self.rate.pass(queue).await?;
         let call = self.breaker.enter()?;
-        let result = request.await;
+        let result = Box::pin(request()).await;
         self.ended(call, verdict(purpose, &result), || {
             result.as_ref().err().map(ToString::to_string).unwrap_or_default()
         });
