@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 
+use figures::table::figure;
+
 use crate::contestant::Contestant;
 use crate::measure::Run;
-use crate::report::figure;
 use crate::results::{Results, Row};
 
 /// `capture.rotation.interval`, seconds, by default.

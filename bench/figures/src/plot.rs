@@ -1,0 +1,52 @@
+//! Plots, as SVG.
+
+mod bars;
+mod lines;
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
+use plotters::prelude::*;
+
+pub use bars::{Bars, bars};
+pub use lines::{Panel, Series, lines};
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+const BLUE: RGBColor = RGBColor(31, 119, 180);
+const GREY: RGBColor = RGBColor(200, 200, 200);
+
+/// A white area of that size, which `fill` draws on.
+fn draw(path: &Path, size: (u32, u32), fill: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
+    let whole = || -> Drawn {
+        let area = SVGBackend::new(path, size).into_drawing_area();
+        area.fill(&WHITE)?;
+        fill(&area)?;
+        area.present()?;
+        Ok(())
+    };
+    // plotters' errors are not `Send`.
+    whole().map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
+}
+
+/// What each colour stands for, in a box.
+fn name_series<'a, X: Ranged, Y: Ranged>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Drawn {
+    chart
+        .configure_series_labels()
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .position(position)
+        .draw()?;
+    Ok(())
+}
+
+/// The sign before a series' name.
+fn patch((x, y): (i32, i32), color: RGBColor) -> Rectangle<(i32, i32)> {
+    Rectangle::new([(x, y - 5), (x + 10, y + 5)], color.filled())
+}

@@ -1,0 +1,65 @@
+//! Series over time: panels one above the other, with the same time below each.
+
+use std::path::Path;
+
+use anyhow::Result;
+use plotters::prelude::*;
+
+use super::{BLUE, Drawn, draw, name_series, patch};
+
+const SIZE: (u32, u32) = (900, 190);
+const COLORS: [RGBColor; 4] = [
+    BLUE,
+    RGBColor(214, 120, 20),
+    RGBColor(44, 140, 60),
+    RGBColor(130, 90, 180),
+];
+
+pub struct Panel<'a> {
+    pub caption: &'a str,
+    /// No more than there are colours: four.
+    pub series: Vec<Series<'a>>,
+}
+
+pub struct Series<'a> {
+    pub label: &'a str,
+    /// Minutes, and the value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Minutes before `settled` are shaded: they were measured, and not judged.
+pub fn lines(panels: &[Panel<'_>], settled: f64, path: &Path) -> Result<()> {
+    let height = SIZE.1 * u32::try_from(panels.len()).expect("a few panels");
+    draw(path, (SIZE.0, height), |area| -> Drawn {
+        for (area, panel) in area.split_evenly((panels.len(), 1)).iter().zip(panels) {
+            let points = || panel.series.iter().flat_map(|series| &series.points);
+            let end = points().map(|point| point.0).fold(0.0, f64::max);
+            let most = points().map(|point| point.1).fold(0.0, f64::max).max(1.0) * 1.15;
+            let mut chart = ChartBuilder::on(area)
+                .caption(panel.caption, ("sans-serif", 16))
+                .margin(8)
+                .margin_right(20)
+                .x_label_area_size(24)
+                .y_label_area_size(50)
+                .build_cartesian_2d(0.0..end, 0.0..most)?;
+            chart.draw_series([Rectangle::new(
+                [(0.0, 0.0), (settled, most)],
+                RGBColor(238, 238, 238).filled(),
+            )])?;
+            chart
+                .configure_mesh()
+                .light_line_style(TRANSPARENT)
+                .y_labels(5)
+                .x_label_formatter(&|minutes| format!("{minutes} min"))
+                .draw()?;
+            for (series, color) in panel.series.iter().zip(COLORS) {
+                chart
+                    .draw_series(LineSeries::new(series.points.iter().copied(), &color))?
+                    .label(series.label)
+                    .legend(move |at| patch(at, color));
+            }
+            name_series(&mut chart, SeriesLabelPosition::LowerRight)?;
+        }
+        Ok(())
+    })
+}
