@@ -26,4 +26,5 @@ mod scale;
 mod short_lived;
 mod shutdown;
 mod silence;
+mod soak;
 mod standard_output;

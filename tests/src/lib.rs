@@ -19,6 +19,7 @@
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
 //! - [`shim`]: faults inside the running agent
 //! - [`allocations`]: how often it allocates
+//! - [`soak`]: all of it at once, for long: whether anything grows
 //! - [`size`]: short forms and long ones
 //! - [`wait`]: polling with a deadline
 
@@ -39,6 +40,7 @@ pub mod requirements;
 pub mod seed;
 pub mod shim;
 pub mod size;
+pub mod soak;
 pub mod wait;
 pub mod witness;
 pub mod writers;

@@ -93,16 +93,27 @@ impl Captured {
     }
 
     pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        ensure!(bytes.is_empty() || bytes.ends_with(b"\n"), "the last line is not whole");
         let mut captured = Self::default();
+        captured.add(bytes)?;
+        Ok(captured)
+    }
+
+    /// Takes more of a sink, as long as it is of whole lines.
+    pub fn add(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        ensure!(bytes.is_empty() || bytes.ends_with(b"\n"), "the last line is not whole");
         for (number, json) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let record = Record::parse(json).with_context(|| {
                 let start = String::from_utf8_lossy(&json[..json.len().min(300)]).into_owned();
                 format!("record {}: {start}", number + 1)
             })?;
-            captured.push(record)?;
+            self.push(record)?;
         }
-        Ok(captured)
+        Ok(())
+    }
+
+    /// Forgets a container.
+    pub fn remove(&mut self, container: &str) {
+        self.streams.retain(|(name, _), _| name != container);
     }
 
     fn push(&mut self, record: Record) -> anyhow::Result<()> {

@@ -41,6 +41,12 @@ impl Metrics {
         Some(series.fold(first, |sum, sample| sum + sample.value))
     }
 
+    /// One of the usual metrics of a process, which bear no labels, and not the agent's prefix.
+    pub fn process(&self, name: &str) -> Option<f64> {
+        let name = format!("process_{name}");
+        Some(self.samples.iter().find(|sample| sample.name == name)?.value)
+    }
+
     /// The values that a label of a metric has.
     pub fn label_values(&self, name: &str, label: &str) -> Vec<String> {
         let name = format!("log_capturer_{name}");

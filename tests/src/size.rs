@@ -14,6 +14,7 @@
 //! | `DEAF_SECONDS` | seconds for which nobody reads a FIFO |
 //! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
 //! | `HURT_SECONDS` | seconds of each fault of an engine, with the default settings |
+//! | `SOAK_SECONDS` | seconds under churn of containers and faults; twenty minutes make slopes that are judged |
 //! | `CROWD` | streams that come back together |
 
 /// What `LOG_CAPTURER_<NAME>` says, else the short form.

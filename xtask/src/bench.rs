@@ -92,20 +92,7 @@ fn hurt(short: bool) -> Result<Command> {
     say::step("building the kernel half and the agent");
     build_ebpf(cargo::root(), None)?;
     let agent = cargo::build_agent()?;
-    let mut bench = cargo::cargo();
-    bench
-        .args([
-            "test",
-            "--quiet",
-            "--package",
-            "integration",
-            "--test",
-            "promises",
-            "--",
-        ])
-        .args(["hurt_engine::", "--nocapture", "--test-threads=1"])
-        .env("LOG_CAPTURER_BIN", agent)
-        .env("LOG_CAPTURER_REQUIRE_ALL", "1");
+    let mut bench = cargo::promises("hurt_engine::", &agent);
     if !short {
         bench.env("LOG_CAPTURER_HURT_SECONDS", "60");
     }

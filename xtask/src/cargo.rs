@@ -44,6 +44,23 @@ pub fn build_agent() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Promises of this name, one after the other, with what they print; none of them is passed over.
+pub fn promises(name: &str, agent: &Path) -> Command {
+    let mut test = cargo();
+    test.args([
+        "test",
+        "--quiet",
+        "--package=integration",
+        "--test=promises",
+        "--",
+        name,
+    ])
+    .args(["--nocapture", "--test-threads=1"])
+    .env("LOG_CAPTURER_BIN", agent)
+    .env("LOG_CAPTURER_REQUIRE_ALL", "1");
+    test
+}
+
 /// Builds the tests and gives the binary of one of the agent's. All of them, as `cargo test` does: by itself that one would be
 /// built with other features of its dependencies, and so a second time.
 pub fn build_test(name: &str) -> Result<PathBuf> {

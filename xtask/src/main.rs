@@ -9,9 +9,11 @@ mod fuzz;
 mod run;
 mod say;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -65,6 +67,17 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Lets the agent soak in churn of containers and faults, and fails where anything grows or a line is missing.
+    ///
+    /// LOG_CAPTURER_SEED has the random numbers of an earlier run again.
+    Soak {
+        /// How long; slopes are judged from ten minutes on
+        #[arg(long, default_value_t = 30)]
+        minutes: u32,
+        /// Where the samples, the table and the plot are written: soak.csv, soak.md, soak.svg
+        #[arg(long, value_name = "DIR")]
+        report: Option<PathBuf>,
+    },
     /// Builds the kernel half, which the agent then embeds.
     BuildEbpf {
         /// The compiler; without it LOG_CAPTURER_EBPF_COMPILER, or the one that is found
@@ -92,6 +105,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
         Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
         Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
         Verb::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
+        Verb::Soak { minutes, report } => soak::soak(minutes, report.as_deref()),
         Verb::BuildEbpf { compiler } => {
             setup::ensure(&[setup::Part::KernelHalf]);
             say::step(&format!(

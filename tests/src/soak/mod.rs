@@ -1,0 +1,114 @@
+//! The agent under constant churn of containers and faults, looked at once a second, for as long as wanted: whether anything
+//! grows. See docs/soak.md.
+//!
+//! - [`churn`]: the containers
+//! - [`hurt`]: what is done to the engine; the [proxy](crate::proxy) hurts the connections
+//! - [`samples`]: what is looked at
+//! - [`tally`]: every line
+//! - [`trend`]: does a series grow
+//! - [`report`]: what is told of it
+
+pub mod churn;
+pub mod hurt;
+pub mod report;
+pub mod samples;
+pub mod tally;
+pub mod trend;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::agent::Agent;
+use crate::engine::Engine;
+use crate::ledger;
+use crate::proxy::Proxy;
+use crate::{wait, witness};
+use churn::{ALIVE, Churn};
+use report::Report;
+use samples::Samples;
+use tally::Tally;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What shall be done, and how long.
+pub struct Plan<'a> {
+    pub length: Duration,
+    /// The time in which the engine is hurt in each way once. Samples are averaged over it.
+    pub cycle: Duration,
+    pub seed: u64,
+    /// For the samples, as they come.
+    pub csv: Option<&'a Path>,
+}
+
+/// Lets the agent soak, then lets all come to rest, and stops it. Panics where it then holds a connection too many.
+pub fn soak(plan: &Plan<'_>, engine: &Engine, proxy: &Proxy, agent: &mut Agent) -> Report {
+    let at_rest = witness::descriptors(agent.pid()).len();
+    let mut random = Rng::with_seed(plan.seed);
+    let churn = Churn::new(engine, Tally::of(&agent.output()));
+    let (samples, hurt) = std::thread::scope(|scope| {
+        let end = Ends(&churn.over);
+        for _ in 0..ALIVE {
+            let random = random.fork();
+            scope.spawn(|| {
+                let _end = Ends(&churn.over);
+                churn.one_after_the_other(random);
+            });
+        }
+        let random = random.fork();
+        let hurting = scope.spawn(|| {
+            let _end = Ends(&churn.over);
+            hurt::hurt(&churn, plan.cycle, random)
+        });
+        let samples = Samples::collect(agent, &churn, plan.length, plan.csv);
+        // What is alive is read to its end in peace.
+        proxy.calm();
+        drop(end);
+        (samples, hurting.join().expect("the engine is hurt"))
+    });
+    assert_nothing_left(agent, proxy, at_rest);
+    let tally = churn.tally.into_inner().expect("nobody panicked");
+    Report {
+        samples,
+        lines: tally.finish(),
+        gaps: report::gaps(&agent.stderr()),
+        hurt: format!("{hurt}; the proxy: {:?}", proxy.done()),
+        block: plan.cycle,
+    }
+}
+
+/// Tells the others that all is over, also where its thread panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The pool's belief, the register, the kernel and `ss` agree while the agent rests; then it ends and holds nothing.
+fn assert_nothing_left(agent: &mut Agent, proxy: &Proxy, at_rest: usize) {
+    wait::until("all streams to end", PATIENCE, || {
+        let metrics = agent.admin.metrics().ok()?;
+        (metrics.sum("container_streams_active", &[])? == 0.0).then_some(())
+    });
+    ledger::assert_no_connection_left_over(agent, proxy.path(), 0);
+    wait::until("pool and kernel to agree", PATIENCE, || {
+        let metrics = agent.admin.metrics().ok()?;
+        let believed = metrics.sum("docker_pool_connections", &[])?;
+        let held = metrics.sum("kernel_connections", &[("peer", proxy.path().to_str()?)])?;
+        (believed == held).then_some(())
+    });
+    // The pool keeps up to two idle.
+    wait::until("descriptors as at the beginning", PATIENCE, || {
+        (witness::descriptors(agent.pid()).len() <= at_rest + 2).then_some(())
+    });
+    agent.stop();
+    let last = agent.last_words();
+    assert!(last.contains("the kernel holds 0 connections"), "{last:?}");
+    wait::until("the proxy's connections to end", PATIENCE, || {
+        (proxy.open() == 0).then_some(())
+    });
+}
