@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the agent may take for the last lines. The engine may stand still meanwhile, or be started again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a container is still there that was read.
+const LINGERS: Duration = Duration::from_secs(2);
+
 pub struct Churn<'a> {
     pub engine: &'a Engine,
     pub tally: Mutex<Tally>,
@@ -98,6 +101,8 @@ impl<'a> Churn<'a> {
         while !self.is_read(writer, kills) && began.elapsed() < writing + PATIENCE {
             sleep(LOOK);
         }
+        // That these were the last ones the agent does not know yet.
+        sleep(LINGERS);
         self.remove(writer.clone(), kills, false);
     }
 

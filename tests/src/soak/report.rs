@@ -12,8 +12,10 @@ use super::trend::Trend;
 
 /// How often noise alone may fail a whole run.
 const CHANCE: f64 = 0.05;
-/// While what is made once is made: caches, the allocator's arenas, the pool.
+/// While what is made once is made: caches, the allocator's arenas, the pool. The series of a removed container of which a gap
+/// was told stay for two minutes.
 const WARM_UP_SHARE: u32 = 5;
+const WARM_UP_LEAST: Duration = Duration::from_secs(180);
 const WARM_UP_MOST: Duration = Duration::from_secs(600);
 /// More points to a line are only bytes.
 const POINTS: usize = 400;
@@ -42,7 +44,7 @@ pub fn gaps(stderr: &str) -> [usize; 2] {
 impl Report {
     fn settled(&self) -> Duration {
         let length = self.samples.all.last().map_or(Duration::ZERO, |last| last.at);
-        (length / WARM_UP_SHARE).min(WARM_UP_MOST)
+        (length / WARM_UP_SHARE).clamp(WARM_UP_LEAST.min(length / 4), WARM_UP_MOST)
     }
 
     fn trend(&self, name: &str) -> Option<Trend> {
@@ -64,7 +66,7 @@ impl Report {
             let mean = values().sum::<f64>() / series.len() as f64;
             let (least, most) = (values().fold(f64::NAN, f64::min), values().fold(f64::NAN, f64::max));
             let digits = if quantity.kind == Kind::Memory { 0 } else { 2 };
-            let trend = self.trend(quantity.name).filter(|_| quantity.kind != Kind::None);
+            let trend = self.trend(quantity.name).filter(|_| quantity.kind != Kind::Zero);
             let of_trend = |of: &dyn Fn(Trend) -> String| trend.map_or(NONE.to_owned(), of);
             rows.push(vec![
                 format!("`{}`", quantity.name),
@@ -176,7 +178,7 @@ fn is_noise(kind: Kind, trend: Trend) -> bool {
 
 fn judge(kind: Kind, trend: Option<Trend>) -> &'static str {
     match (kind, trend) {
-        (Kind::None, _) => "to be 0",
+        (Kind::Zero, _) => "to be 0",
         (Kind::Load | Kind::Counter, _) => "the load",
         (_, None) => "too short",
         (_, Some(trend)) if is_noise(kind, trend) => "0 within noise",
@@ -207,7 +209,7 @@ mod tests {
         for second in 0..3_600_u32 {
             let mut values = [0.0; QUANTITIES.len()];
             for (value, quantity) in values.iter_mut().zip(QUANTITIES) {
-                if quantity.kind != Kind::None {
+                if quantity.kind != Kind::Zero {
                     *value = f64::from(random.u8(25..35));
                 }
                 if quantity.name == "proc_fds" {

@@ -1,7 +1,7 @@
 //! What is looked at once a second, and where it is written down.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -18,10 +18,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const LASTS: usize = 5;
 
 /// A column of the table. Its unit is the end of its name, where it is not a number of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantity {
     pub name: &'static str,
     pub kind: Kind,
+    of: fn(&Look<'_>) -> f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Kind {
     /// The same, in KiB.
     Memory,
     /// Is to be 0.
-    None,
+    Zero,
     /// Only ever grows.
     Counter,
     /// Follows the load.
@@ -39,91 +39,101 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By how much a slope is steeper that matters, a minute: one descriptor, task, … or one MiB an hour.
+    /// How steep a slope must be to matter, a minute: one descriptor, task, … an hour, or one MiB.
     pub fn matters(self) -> Option<f64> {
         match self {
             Self::Held => Some(1.0 / 60.0),
             Self::Memory => Some(1024.0 / 60.0),
-            Self::None | Self::Counter | Self::Load => None,
+            Self::Zero | Self::Counter | Self::Load => None,
         }
     }
 }
 
-const fn quantity(name: &'static str, kind: Kind) -> Quantity {
-    Quantity { name, kind }
+const fn quantity(name: &'static str, kind: Kind, of: fn(&Look<'_>) -> f64) -> Quantity {
+    Quantity { name, kind, of }
 }
 
-/// In the order of [`look`].
 pub const QUANTITIES: [Quantity; 26] = [
-    quantity("containers_alive", Kind::Load),
-    quantity("proc_fds", Kind::Held),
-    quantity("process_open_fds", Kind::Held),
-    quantity("kernel_fds", Kind::Held),
-    quantity("tasks", Kind::Held),
-    quantity("threads", Kind::Held),
-    quantity("resident_kib", Kind::Memory),
-    quantity("anonymous_kib", Kind::Memory),
-    quantity("pool_active", Kind::Held),
-    quantity("pool_idle", Kind::Held),
-    quantity("pool_unhealthy", Kind::Held),
-    quantity("kernel_established", Kind::Held),
-    quantity("kernel_half_closed", Kind::Held),
-    quantity("kernel_peer_gone", Kind::Held),
-    quantity("streams_active", Kind::Held),
-    quantity("kernel_map_entries", Kind::Held),
-    quantity("metric_series", Kind::Held),
-    quantity("leaked_connections", Kind::None),
-    quantity("leaks_detected_total", Kind::None),
-    quantity("fds_growing", Kind::None),
-    quantity("drift_iterator", Kind::None),
-    quantity("drift_proc", Kind::None),
-    quantity("connections_opened_total", Kind::Counter),
-    quantity("lines_delivered_total", Kind::Counter),
-    quantity("gaps_shown", Kind::Load),
-    quantity("cpu_seconds", Kind::Counter),
+    quantity("containers_alive", Kind::Load, |look| look.containers as f64),
+    quantity("proc_fds", Kind::Held, |look| {
+        witness::descriptors(look.pid).len() as f64
+    }),
+    quantity("process_open_fds", Kind::Held, |look| {
+        look.metrics.process("open_fds").unwrap_or(f64::NAN)
+    }),
+    quantity("kernel_fds", Kind::Held, |look| look.sum("kernel_fds")),
+    quantity("tasks", Kind::Held, |look| look.sum("tasks")),
+    quantity("threads", Kind::Held, |look| witness::threads(look.pid) as f64),
+    quantity("resident_kib", Kind::Memory, |look| {
+        witness::resident(look.pid) as f64 / 1024.0
+    }),
+    quantity("anonymous_kib", Kind::Memory, |look| {
+        witness::allocated(look.pid) as f64 / 1024.0
+    }),
+    quantity("pool_active", Kind::Held, |look| look.pool("active")),
+    quantity("pool_idle", Kind::Held, |look| look.pool("idle")),
+    quantity("pool_unhealthy", Kind::Held, |look| look.pool("unhealthy")),
+    quantity("kernel_established", Kind::Held, |look| look.kernel("established")),
+    quantity("kernel_half_closed", Kind::Held, |look| look.kernel("half_closed")),
+    quantity("kernel_peer_gone", Kind::Held, |look| look.kernel("peer_gone")),
+    quantity("streams_active", Kind::Held, |look| {
+        look.sum("container_streams_active")
+    }),
+    quantity("kernel_map_entries", Kind::Held, |look| look.sum("kernel_map_entries")),
+    quantity("metric_series", Kind::Held, |look| look.metrics.samples.len() as f64),
+    quantity("leaked_connections", Kind::Zero, |look| look.sum("leaked_connections")),
+    quantity("leaks_detected_total", Kind::Zero, |look| {
+        look.sum("leaks_detected_total")
+    }),
+    quantity("fds_growing", Kind::Zero, |look| look.sum("kernel_fds_growing")),
+    quantity("drift_iterator", Kind::Zero, |look| look.drift("iterator")),
+    quantity("drift_proc", Kind::Zero, |look| look.drift("proc")),
+    quantity("connections_opened_total", Kind::Counter, |look| {
+        look.sum("kernel_connections_opened_total")
+    }),
+    quantity("lines_delivered_total", Kind::Counter, |look| {
+        look.sum("lines_delivered_total")
+    }),
+    quantity("gaps_shown", Kind::Load, |look| look.sum("gaps_total")),
+    quantity("cpu_seconds", Kind::Counter, |look| {
+        witness::cpu_time(look.pid).as_secs_f64()
+    }),
 ];
+
+/// What is there to be looked at.
+struct Look<'a> {
+    metrics: &'a Metrics,
+    pid: u32,
+    containers: usize,
+}
+
+impl Look<'_> {
+    fn sum(&self, name: &str) -> f64 {
+        self.of(name, &[])
+    }
+
+    fn pool(&self, state: &str) -> f64 {
+        self.of("docker_pool_connections", &[("state", state)])
+    }
+
+    fn kernel(&self, state: &str) -> f64 {
+        self.of("kernel_connections", &[("state", state)])
+    }
+
+    fn drift(&self, witness: &str) -> f64 {
+        self.of("kernel_drift", &[("witness", witness)])
+    }
+
+    /// 0 where there is no such series yet.
+    fn of(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.metrics.sum(name, labels).unwrap_or(0.0)
+    }
+}
 
 /// The values of [`QUANTITIES`] at a moment.
 pub struct Sample {
     pub at: Duration,
     pub values: [f64; QUANTITIES.len()],
-}
-
-fn look(agent: &Agent, metrics: &Metrics, containers: usize) -> [f64; QUANTITIES.len()] {
-    let pid = agent.pid();
-    let sum = |name, labels: &[(&str, &str)]| metrics.sum(name, labels).unwrap_or(0.0);
-    let pool = |state| sum("docker_pool_connections", &[("state", state)]);
-    let kernel = |state| sum("kernel_connections", &[("state", state)]);
-    let drift = |witness| sum("kernel_drift", &[("witness", witness)]);
-    let kib = |bytes: u64| bytes as f64 / 1024.0;
-    [
-        containers as f64,
-        witness::descriptors(pid).len() as f64,
-        metrics.process("open_fds").unwrap_or(f64::NAN),
-        sum("kernel_fds", &[]),
-        sum("tasks", &[]),
-        witness::threads(pid) as f64,
-        kib(witness::resident(pid)),
-        kib(witness::allocated(pid)),
-        pool("active"),
-        pool("idle"),
-        pool("unhealthy"),
-        kernel("established"),
-        kernel("half_closed"),
-        kernel("peer_gone"),
-        sum("container_streams_active", &[]),
-        sum("kernel_map_entries", &[]),
-        metrics.samples.len() as f64,
-        sum("leaked_connections", &[]),
-        sum("leaks_detected_total", &[]),
-        sum("kernel_fds_growing", &[]),
-        drift("iterator"),
-        drift("proc"),
-        sum("kernel_connections_opened_total", &[]),
-        sum("lines_delivered_total", &[]),
-        sum("gaps_total", &[]),
-        witness::cpu_time(pid).as_secs_f64(),
-    ]
 }
 
 #[derive(Default)]
@@ -136,12 +146,10 @@ pub struct Samples {
 impl Samples {
     /// Looks until the end, into a file of comma-separated values as well: it has what there is also where the run fails.
     pub fn collect(agent: &Agent, churn: &Churn<'_>, length: Duration, csv: Option<&Path>) -> Self {
-        let mut csv = csv.map(|path| BufWriter::new(File::create(path).expect("a file for the samples")));
+        let mut csv = csv.map(|path| File::create(path).expect("a file for the samples"));
         let mut write = |text: String| {
             if let Some(csv) = &mut csv {
-                csv.write_all(text.as_bytes())
-                    .and_then(|()| csv.flush())
-                    .expect("write a sample");
+                csv.write_all(text.as_bytes()).expect("write a sample");
             }
         };
         let names: Vec<_> = QUANTITIES.iter().map(|it| it.name).collect();
@@ -153,7 +161,12 @@ impl Samples {
             let at = start.elapsed();
             match agent.admin.metrics() {
                 Ok(metrics) => {
-                    let values = look(agent, &metrics, churn.alive.load(Ordering::SeqCst));
+                    let look = Look {
+                        metrics: &metrics,
+                        pid: agent.pid(),
+                        containers: churn.alive.load(Ordering::SeqCst),
+                    };
+                    let values = QUANTITIES.map(|quantity| (quantity.of)(&look));
                     let figures: Vec<_> = values.iter().map(ToString::to_string).collect();
                     write(format!("{:.2},{}\n", at.as_secs_f64(), figures.join(",")));
                     samples.all.push(Sample { at, values });
@@ -183,8 +196,8 @@ impl Samples {
 
     /// Of what is to be 0: what was not.
     pub fn complaints(&self) -> Vec<String> {
-        let to_be_none = QUANTITIES.iter().filter(|it| it.kind == Kind::None);
-        to_be_none
+        let to_be_zero = QUANTITIES.iter().filter(|it| it.kind == Kind::Zero);
+        to_be_zero
             .filter_map(|quantity| {
                 let lasts = if quantity.name.starts_with("drift") { LASTS } else { 1 };
                 let series = self.series(quantity.name, Duration::ZERO);

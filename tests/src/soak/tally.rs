@@ -223,7 +223,7 @@ mod tests {
         assert!(verdict.complaints.is_empty(), "{verdict:?}");
         let verdict = judge(|lines| lines[..4].to_vec(), gone(false, None));
         assert_eq!((verdict.missing, verdict.doubled), (1, 0));
-        let verdict = judge(|lines| [&lines[..], &lines[4..]].concat(), gone(false, None));
+        let verdict = judge(|lines| [lines, &lines[4..]].concat(), gone(false, None));
         assert_eq!((verdict.missing, verdict.doubled), (0, 1));
     }
 
