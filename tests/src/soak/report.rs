@@ -81,7 +81,7 @@ impl Report {
                     )
                 }),
                 of_trend(&|trend| figure(trend.chance, 3)),
-                judge(quantity.kind, trend).to_owned(),
+                judge(quantity.kind, trend, values().all(|value| value == 0.0)).to_owned(),
             ]);
         }
         format!("{}\n{}", markdown(&rows), self.summary())
@@ -176,9 +176,11 @@ fn is_noise(kind: Kind, trend: Trend) -> bool {
     trend.chance >= CHANCE / judged as f64 || trend.slope.abs() + trend.margin < matters
 }
 
-fn judge(kind: Kind, trend: Option<Trend>) -> &'static str {
+fn judge(kind: Kind, trend: Option<Trend>, is_zero: bool) -> &'static str {
     match (kind, trend) {
-        (Kind::Zero, _) => "to be 0",
+        (Kind::Zero, _) if is_zero => "always 0",
+        // A drift that did not last is none.
+        (Kind::Zero, _) => "not always 0",
         (Kind::Load | Kind::Counter, _) => "the load",
         (_, None) => "too short",
         (_, Some(trend)) if is_noise(kind, trend) => "0 within noise",
