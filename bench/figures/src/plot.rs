@@ -7,7 +7,6 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 
 pub use bars::{Bars, bars};
@@ -30,20 +29,6 @@ fn draw(path: &Path, size: (u32, u32), fill: impl FnOnce(&Area<'_>) -> Drawn) ->
     };
     // plotters' errors are not `Send`.
     whole().map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
-}
-
-/// What each colour stands for, in a box.
-fn name_series<'a, X: Ranged, Y: Ranged>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
-    position: SeriesLabelPosition,
-) -> Drawn {
-    chart
-        .configure_series_labels()
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .position(position)
-        .draw()?;
-    Ok(())
 }
 
 /// The sign before a series' name.

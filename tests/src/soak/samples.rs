@@ -167,7 +167,7 @@ impl Samples {
                         containers: churn.alive.load(Ordering::SeqCst),
                     };
                     let values = QUANTITIES.map(|quantity| (quantity.of)(&look));
-                    let figures: Vec<_> = values.iter().map(ToString::to_string).collect();
+                    let figures = values.map(|value| ((value * 1e3).round() / 1e3).to_string());
                     write(format!("{:.2},{}\n", at.as_secs_f64(), figures.join(",")));
                     samples.all.push(Sample { at, values });
                 }

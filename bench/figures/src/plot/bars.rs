@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::{BLUE, Drawn, GREY, draw, name_series, patch};
+use super::{BLUE, Drawn, GREY, draw, patch};
 
 const SIZE: (u32, u32) = (900, 360);
 const BAR: i32 = 18;
@@ -47,7 +47,13 @@ pub fn bars(plot: &Bars<'_>, path: &Path) -> Result<()> {
                 .label(*label)
                 .legend(move |at| patch(at, color));
         }
-        name_series(&mut chart, SeriesLabelPosition::LowerRight)
+        chart
+            .configure_series_labels()
+            .background_style(WHITE)
+            .border_style(BLACK)
+            .position(SeriesLabelPosition::LowerRight)
+            .draw()?;
+        Ok(())
     })
 }
 

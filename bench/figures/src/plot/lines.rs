@@ -5,9 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::{BLUE, Drawn, draw, name_series, patch};
+use super::{BLUE, Drawn, draw, patch};
 
 const SIZE: (u32, u32) = (900, 190);
+/// For the names, which would hide the series where they end.
+const BESIDE: i32 = 160;
 const COLORS: [RGBColor; 4] = [
     BLUE,
     RGBColor(214, 120, 20),
@@ -38,7 +40,7 @@ pub fn lines(panels: &[Panel<'_>], settled: f64, path: &Path) -> Result<()> {
             let mut chart = ChartBuilder::on(area)
                 .caption(panel.caption, ("sans-serif", 16))
                 .margin(8)
-                .margin_right(20)
+                .margin_right(BESIDE)
                 .x_label_area_size(24)
                 .y_label_area_size(50)
                 .build_cartesian_2d(0.0..end, 0.0..most)?;
@@ -50,16 +52,22 @@ pub fn lines(panels: &[Panel<'_>], settled: f64, path: &Path) -> Result<()> {
                 .configure_mesh()
                 .light_line_style(TRANSPARENT)
                 .y_labels(5)
-                .x_label_formatter(&|minutes| format!("{minutes} min"))
+                .x_label_formatter(&|minutes| format!("{} min", rounded(*minutes)))
+                .y_label_formatter(&|value| rounded(*value).to_string())
                 .draw()?;
+            let mut at = (SIZE.0 as i32 - BESIDE + 10, 40);
             for (series, color) in panel.series.iter().zip(COLORS) {
-                chart
-                    .draw_series(LineSeries::new(series.points.iter().copied(), &color))?
-                    .label(series.label)
-                    .legend(move |at| patch(at, color));
+                chart.draw_series(LineSeries::new(series.points.iter().copied(), &color))?;
+                area.draw(&patch(at, color))?;
+                area.draw(&Text::new(series.label, (at.0 + 16, at.1 - 6), ("sans-serif", 12)))?;
+                at.1 += 18;
             }
-            name_series(&mut chart, SeriesLabelPosition::LowerRight)?;
         }
         Ok(())
     })
+}
+
+/// Ticks are sums of steps, and 0.1 + 0.2 is not quite 0.3.
+fn rounded(tick: f64) -> f64 {
+    (tick * 100.0).round() / 100.0
 }
