@@ -71,7 +71,7 @@ enum Verb {
     ///
     /// LOG_CAPTURER_SEED has the random numbers of an earlier run again.
     Soak {
-        /// How long; slopes are judged from twelve minutes on
+        /// How long; slopes are judged from twenty minutes on
         #[arg(long, default_value_t = 30)]
         minutes: u32,
         /// Where the samples, the table and the plot are written: soak.csv, soak.md, soak.svg

@@ -12,10 +12,10 @@ use super::trend::Trend;
 
 /// How often noise alone may fail a whole run.
 const CHANCE: f64 = 0.05;
-/// While what is made once is made: caches, the allocator's arenas, the pool. The series of a removed container of which a gap
-/// was told stay for two minutes.
+/// While what is made once is made: caches, the pool, and the heap, which grows up to the most that was ever needed at a time.
+/// The series of a removed container of which a gap was told stay for two minutes.
 const WARM_UP_SHARE: u32 = 5;
-const WARM_UP_LEAST: Duration = Duration::from_secs(180);
+const WARM_UP_LEAST: Duration = Duration::from_secs(300);
 const WARM_UP_MOST: Duration = Duration::from_secs(600);
 /// More points to a line are only bytes.
 const POINTS: usize = 400;
