@@ -31,6 +31,8 @@ pub struct Report {
     pub hurt: String,
     /// The time over which samples are averaged.
     pub block: Duration,
+    /// Nothing was left over at the end; else a panic has said what.
+    pub ended_well: bool,
 }
 
 /// How often the agent told of a gap, as in [`Report::gaps`].
@@ -128,6 +130,9 @@ impl Report {
         let mut failures = self.samples.complaints();
         failures.extend(slopes);
         failures.extend(self.lines.complaints.iter().cloned());
+        if !self.ended_well {
+            failures.push("something was left over at the end: see above".into());
+        }
         let looks = self.samples.missed + self.samples.all.len();
         if self.samples.missed * 20 > looks {
             failures.push(format!("{} of {looks} samples missed", self.samples.missed));
@@ -229,6 +234,7 @@ mod tests {
             gaps: [0, 0],
             hurt: String::new(),
             block: Duration::from_secs(60),
+            ended_well: true,
         }
     }
 
