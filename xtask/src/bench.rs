@@ -53,7 +53,7 @@ fn ledger() -> Result<Command> {
 
 fn cargo_bench(name: &str) -> Command {
     let mut bench = cargo::cargo();
-    bench.args(["bench", "--quiet", "--package", "log-capturer", "--bench", name, "--"]);
+    bench.args(["bench", "--quiet", "--package", "benches", "--bench", name, "--"]);
     bench
 }
 

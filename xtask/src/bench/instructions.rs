@@ -68,7 +68,7 @@ fn said(command: &mut Command) -> Result<String> {
 fn build() -> Result<PathBuf> {
     say::step("building the benchmark");
     let mut build = cargo::cargo();
-    build.args(["bench", "--no-run", "--package", "log-capturer", "--bench", "hot_path"]);
+    build.args(["bench", "--no-run", "--package", "benches", "--bench", "hot_path"]);
     let messages = said(build.arg("--message-format=json-render-diagnostics"))?;
     let messages = serde_json::Deserializer::from_str(&messages).into_iter::<serde_json::Value>();
     let mut built = messages
