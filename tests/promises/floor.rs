@@ -3,44 +3,67 @@
 use std::time::Duration;
 
 use integration::agent::Launch;
-use integration::allocations::Allocations;
+use integration::counts::Counts;
 use integration::engine::Engine;
-use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two containers' lines, of both streams; so many of each that what happens once a second or once a look is little.
-const LINES: usize = 100_000;
+/// Of each of two containers: so many that what happens once a second or once a look is little.
+const LINES: u64 = 100_000;
+const LENGTH: u64 = 200;
+/// What a record has beside its line is no less.
+const RECORD: u64 = LENGTH + 150;
+
+/// Every third line goes to the other stream.
+fn script() -> String {
+    format!(
+        r#"exec awk 'BEGIN {{
+            while (length(line) < {LENGTH}) line = line "."
+            for (n = 1; n <= {LINES}; n++) {{
+                if (n % 3) print line; else print line > "/dev/stderr"
+                if (n % 2000 == 0) {{ fflush(); system("sleep 0.01") }}
+            }}
+        }}'"#
+    )
+}
 
 #[test]
-fn a_line_costs_no_allocation() {
+fn a_line_costs_no_allocation_and_one_copy() {
     needs!(requirements::engine(), requirements::program("gcc"));
     let engine = Engine::start();
-    let allocations = Allocations::build();
-    let mut agent = allocations.preload(Launch::on(engine.socket())).start();
+    let counts = Counts::build();
+    let mut agent = counts.preload(Launch::on(engine.socket())).start();
     agent.wait_ready();
-    let size = || agent.output().metadata().map_or(0, |file| file.len());
-    let writers = ["north", "south"].map(|name| Writer::new(name, Kind::Mixed, LINES).pace(2_000, 0.01));
-    for writer in &writers {
-        writer.start(&engine);
+    for name in ["north", "south"] {
+        engine.run_script(name, &[], &script());
     }
-    // A quarter in, every buffer has grown to its size. Only the file is looked at: a scrape allocates.
-    let all = (2 * LINES * 300) as u64;
-    wait::until("a quarter of the lines", PATIENCE, || (size() > all / 4).then_some(()));
-    let (from, before, writes) = (size(), allocations.count(), witness::writes(agent.pid()));
-    wait::until("three quarters of the lines", PATIENCE, || {
-        (size() > all / 4 * 3).then_some(())
-    });
-    let (to, after, writes) = (size(), allocations.count(), witness::writes(agent.pid()) - writes);
-    let (lines, allocated) = ((to - from) / 300, after - before);
-    eprintln!("{allocated} allocations and {writes} writes for some {lines} lines; {before} before");
-    assert!(before > 100, "the agent starts without allocating: nothing is counted");
+    // Only the file is looked at: a scrape allocates.
+    let size = || agent.output().metadata().map_or(0, |file| file.len());
+    let reach = |bytes| wait::until("more lines", PATIENCE, || (size() > bytes).then_some(()));
+    // A quarter in, every buffer has grown to its size.
+    let all = 2 * LINES * RECORD;
+    reach(all / 4);
+    let (from, before, writes) = (size(), counts.now(), witness::writes(agent.pid()));
+    reach(all / 4 * 3);
+    let (to, after, writes) = (size(), counts.now(), witness::writes(agent.pid()) - writes);
+    agent.stop();
+
+    assert!(
+        before.allocations > 100 && before.copied > 1000,
+        "no agent starts with {before:?}: nothing is counted"
+    );
+    let (lines, allocated) = ((to - from) / RECORD, after.allocations - before.allocations);
+    let copies = (after.copied - before.copied) as f64 / (to - from) as f64;
+    eprintln!(
+        "some {lines} lines in {writes} writes: {allocated} allocations, {copies:.3} bytes copied for one written"
+    );
     // Each handing over to the sinks may cost one; the rest is what happens once a second.
     assert!(
         allocated < writes + lines / 1000 + 200,
         "{allocated} allocations for {lines} lines in {writes} writes"
     );
     assert!(writes < lines / 10, "{writes} writes for {lines} lines");
-    agent.stop();
+    // The encoding, which is the record itself; a second copy of the line alone would be half a byte more.
+    assert!(copies < 1.1, "{copies:.3} bytes copied for one written");
 }

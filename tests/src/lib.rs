@@ -18,14 +18,14 @@
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
 //! - [`shim`]: faults inside the running agent
-//! - [`allocations`]: how often it allocates
+//! - [`counts`]: how often it allocates, and how much it copies
 //! - [`soak`]: all of it at once, for long: whether anything grows
 //! - [`size`]: short forms and long ones
 //! - [`wait`]: polling with a deadline
 
 pub mod admin;
 pub mod agent;
-pub mod allocations;
+pub mod counts;
 pub mod crowd;
 pub mod engine;
 pub mod faults;
