@@ -15,56 +15,94 @@ use crate::running::Running;
 /// Of `GET /containers/ID/logs`.
 const QUERY: &str = "stdout=1&stderr=1&timestamps=1&follow=1";
 
-/// Another collector, as it is named on the command line: `NAME=COMMAND`.
+/// A program from the command line: `NAME=WHAT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collector {
+pub struct Named {
     name: String,
-    command: String,
+    what: String,
 }
 
-impl FromStr for Collector {
+impl FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND")?;
+        let (name, what) = text.split_once('=').ok_or("expected NAME= and what it is")?;
         Ok(Self {
             name: name.to_owned(),
-            command: command.to_owned(),
+            what: what.to_owned(),
         })
+    }
+}
+
+/// A build of the agent, and what is not as it is by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    build: Named,
+    ledger: bool,
+    rotation: Option<&'static str>,
+}
+
+impl Agent {
+    pub fn new(build: Named) -> Self {
+        Self {
+            build,
+            ledger: true,
+            rotation: None,
+        }
+    }
+
+    pub fn without_ledger(self) -> Self {
+        Self { ledger: false, ..self }
+    }
+
+    pub fn rotating(self, interval: &'static str) -> Self {
+        Self {
+            rotation: Some(interval),
+            ..self
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contestant {
-    Agent {
-        ledger: bool,
-        /// `capture.rotation.interval`, where it is not the default.
-        rotation: Option<&'static str>,
-    },
+    Agent(Agent),
     Bollard,
     /// The floor: what it costs to get the engine's bytes out, uninterpreted.
     Curl,
     DockerLogs,
+    /// Its command finds the engine at `$DOCKER_HOST` and writes to `$OUT`.
+    Collector(Named),
     /// What the engine does anyhow.
     Nobody,
-    Collector(Collector),
+}
+
+impl Contestant {
+    /// As `--only` names it: a build of the agent with whatever settings.
+    pub fn family(&self) -> String {
+        match self {
+            Self::Agent(agent) => agent.build.name.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Contestant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Agent { ledger, rotation } => {
-                f.write_str("log-capturer")?;
-                if !ledger {
+            Self::Agent(agent) => {
+                f.write_str(&agent.build.name)?;
+                if !agent.ledger {
                     f.write_str(", no ledger")?;
                 }
-                rotation.map_or(Ok(()), |interval| write!(f, ", rotation {interval}"))
+                agent
+                    .rotation
+                    .map_or(Ok(()), |interval| write!(f, ", rotation {interval}"))
             }
             Self::Bollard => f.write_str("bollard"),
             Self::Curl => f.write_str("curl"),
             Self::DockerLogs => f.write_str("docker logs"),
-            Self::Nobody => f.write_str("nobody"),
             Self::Collector(collector) => f.write_str(&collector.name),
+            Self::Nobody => f.write_str("nobody"),
         }
     }
 }
@@ -79,46 +117,18 @@ pub struct Task<'a> {
     /// How many containers may be followed at once.
     pub at_once: usize,
     pub dir: &'a Path,
-    pub agent: &'a Path,
 }
 
 impl Contestant {
-    pub fn agent() -> Self {
-        Self::Agent {
-            ledger: true,
-            rotation: None,
-        }
-    }
-
-    pub fn without_ledger(self) -> Self {
-        match self {
-            Self::Agent { rotation, .. } => Self::Agent {
-                ledger: false,
-                rotation,
-            },
-            other => other,
-        }
-    }
-
-    pub fn rotating(self, interval: &'static str) -> Self {
-        match self {
-            Self::Agent { ledger, .. } => Self::Agent {
-                ledger,
-                rotation: Some(interval),
-            },
-            other => other,
-        }
-    }
-
     pub fn start(&self, task: &Task<'_>) -> Result<Running> {
         let mut running = Running::default();
         match self {
             Self::Nobody => {}
-            Self::Agent { ledger, rotation } => {
+            Self::Agent(agent) => {
                 let file = task.dir.join("agent.jsonl");
                 let config = task.dir.join("agent.yaml");
-                fs::write(&config, settings(task, &file, *ledger, *rotation))?;
-                let mut command = Command::new(task.agent);
+                fs::write(&config, settings(task, &file, agent))?;
+                let mut command = Command::new(&agent.build.what);
                 command.arg("run").arg("--config").arg(&config);
                 start_one(&mut running, task, command, &file)?;
             }
@@ -133,7 +143,7 @@ impl Contestant {
                 let mut command = Command::new("sh");
                 let out: &Path = if task.pipes { Path::new("/dev/stdout") } else { &file };
                 // Not a child of the shell's: its own processor time is what is read.
-                let exec = format!("exec {}", collector.command);
+                let exec = format!("exec {}", collector.what);
                 command.arg("-c").arg(exec).env("OUT", out).env("WORK", task.dir);
                 start_one(&mut running, task, command, &file)?;
             }
@@ -158,14 +168,14 @@ impl Contestant {
     }
 }
 
-fn settings(task: &Task<'_>, file: &Path, ledger: bool, rotation: Option<&str>) -> String {
+fn settings(task: &Task<'_>, file: &Path, agent: &Agent) -> String {
     let sink = if task.pipes {
         "{type: stdout}".to_owned()
     } else {
         format!("{{type: file, path: {}}}", file.display())
     };
-    let kernel = if ledger { "required" } else { "off" };
-    let rotation = rotation.map_or_else(String::new, |interval| {
+    let kernel = if agent.ledger { "required" } else { "off" };
+    let rotation = agent.rotation.map_or_else(String::new, |interval| {
         format!("  rotation: {{interval: {interval}}}\n")
     });
     format!(
@@ -201,10 +211,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_is_named_and_has_its_command() {
-        let collector: Collector = "vector=vector --config x=y".parse().unwrap();
-        assert_eq!(Contestant::Collector(collector.clone()).to_string(), "vector");
-        assert_eq!(collector.command, "vector --config x=y");
-        assert!("vector".parse::<Collector>().is_err());
+    fn what_is_named_on_the_command_line() {
+        let named: Named = "vector=vector --config x=y".parse().unwrap();
+        assert_eq!(named.what, "vector --config x=y");
+        assert!("vector".parse::<Named>().is_err());
+        assert_eq!(Contestant::Collector(named.clone()).family(), "vector");
+        let agent = Contestant::Agent(Agent::new(named).without_ledger().rotating("2s"));
+        assert_eq!(agent.to_string(), "vector, no ledger, rotation 2s");
+        assert_eq!(agent.family(), "vector");
     }
 }

@@ -5,16 +5,18 @@ use std::fmt::Write;
 
 use figures::table::figure;
 
-use crate::contestant::Contestant;
+use crate::contestant::{Agent, Contestant};
 use crate::measure::Run;
 use crate::results::{Results, Row};
+use crate::scenario::When;
 
-/// `capture.rotation.interval`, seconds, by default.
+/// `capture.rotation.interval`, seconds: by default, and where it is measured.
 const ROTATION: f64 = 300.0;
+const OFTEN: f64 = 2.0;
 const MEBI: f64 = (1 << 20) as f64;
 
 struct Goal {
-    about: String,
+    about: &'static str,
     value: f64,
     most: f64,
 }
@@ -22,6 +24,7 @@ struct Goal {
 pub fn goals(results: &Results<'_>) -> String {
     let mut text = String::new();
     for Goal { about, value, most } in all(results) {
+        // Somebody who is needed for it did not take part.
         if value.is_nan() {
             continue;
         }
@@ -37,104 +40,117 @@ pub fn goals(results: &Results<'_>) -> String {
 }
 
 fn all(results: &Results<'_>) -> Vec<Goal> {
-    let of =
-        |contestant: &Contestant, of: fn(&Run) -> f64| results.row(contestant).map_or(f64::NAN, |row| row.median(of));
-    let own = |run: &Run| run.own;
-    let engine = |run: &Run| run.engine;
-    let both = |run: &Run| run.own + run.engine;
-    let agent = Contestant::agent();
-    let goal = |about: &str, value: f64, most: f64| Goal {
-        about: about.to_owned(),
-        value,
-        most,
+    let agent = &results.scenario.agent;
+    let of = |contestant: &Contestant, of: &dyn Fn(&Row) -> f64| {
+        let ends = results.ends(contestant);
+        ends.map_or(f64::NAN, |(_, row)| of(row))
     };
-    let ledger = of(&agent, own) / of(&agent.clone().without_ledger(), own);
-    let ledger = goal("own CPU, ledger on ÷ off", ledger, 1.01);
+    let own = |row: &Row| row.median(|run| run.own);
+    let both = |row: &Row| row.median(|run| run.own + run.engine);
+    let caused = |row: &Row| results.caused(row);
+    let ours = Contestant::Agent(agent.clone());
+    let no_ledger = Contestant::Agent(agent.clone().without_ledger());
+    let ratio = |figure: &dyn Fn(&Row) -> f64, to: &Contestant| of(&ours, figure) / of(to, figure);
+    let goal = |about, value, most| Goal { about, value, most };
+    let when = results.scenario.works.first().map(|work| work.when);
+    let ledger = if when == Some(When::Before) {
+        "own CPU, ledger on ÷ off, its attach included"
+    } else {
+        "own CPU, ledger on ÷ off"
+    };
+    let ledger = goal(ledger, ratio(&own, &no_ledger), 1.01);
     match results.scenario.name {
         "drain" => vec![
-            goal("own CPU ÷ curl", of(&agent, own) / of(&Contestant::Curl, own), 1.0),
-            goal(
-                "own CPU ÷ docker logs -t",
-                of(&agent, own) / of(&Contestant::DockerLogs, own),
-                0.6,
-            ),
+            goal("own CPU ÷ curl", ratio(&own, &Contestant::Curl), 1.0),
+            goal("own CPU ÷ docker logs -t", ratio(&own, &Contestant::DockerLogs), 0.6),
             goal(
                 "CPU of agent and engine ÷ with curl",
-                of(&agent, both) / of(&Contestant::Curl, both),
+                ratio(&both, &Contestant::Curl),
                 1.0,
             ),
             ledger,
         ],
         "fan-out" => vec![
+            goal("own CPU ÷ bollard", ratio(&own, &Contestant::Bollard), 0.5),
             goal(
-                "own CPU ÷ bollard",
-                of(&agent, own) / of(&Contestant::Bollard, own),
-                0.5,
-            ),
-            goal(
-                "engine's CPU ÷ with bollard",
-                of(&agent, engine) / of(&Contestant::Bollard, engine),
+                "engine's CPU caused ÷ by bollard",
+                ratio(&caused, &Contestant::Bollard),
                 1.0,
             ),
             goal(
                 "peak resident memory, MiB",
-                of(&agent, |run| run.held.resident as f64) / MEBI,
+                of(&ours, &|row| row.median(|run| run.most.peak as f64)) / MEBI,
+                10.0,
+            ),
+            goal(
+                "resident memory at the end, MiB",
+                of(&ours, &|row| row.median(|run| run.end.resident as f64)) / MEBI,
                 10.0,
             ),
             ledger,
         ],
         "latency" => vec![
-            goal("p50, ms", of(&agent, |run| run.latency[0]), 2.0),
-            goal("p99, ms", of(&agent, |run| run.latency[1]), 5.0),
+            goal("p50, ms", of(&ours, &|row| row.median(|run| run.latency[0])), 2.0),
+            goal("p99, ms", of(&ours, &|row| row.median(|run| run.latency[1])), 5.0),
         ],
-        "idle" => vec![goal("of one core", of(&agent, |run| run.own / run.wall), 0.01)],
-        "rotation" => rotation(results, &agent),
-        "growth" => growth(results, &agent),
-        _ => vec![],
+        "idle" => vec![
+            goal(
+                "of one core",
+                of(&ours, &|row| row.median(|run| run.own / run.span)),
+                0.01,
+            ),
+            idle_stream(results, &ours),
+        ],
+        "rotation" => rotation(results, agent),
+        "growth" => vec![cost_of_a_line(results, &ours), idle_stream(results, &ours)],
+        _ => vec![ledger],
     }
 }
 
 /// What one rotation costs, at the rate of the default interval.
-fn rotation(results: &Results<'_>, agent: &Contestant) -> Vec<Goal> {
-    let share = |of: fn(&Run) -> f64| {
-        let often = results.row(&agent.clone().rotating("2s"))?.median(of);
-        let never = results.row(&agent.clone().rotating("1h"))?.median(of);
-        Some((often - never) * 2.0 / ROTATION / never)
+fn rotation(results: &Results<'_>, agent: &Agent) -> Vec<Goal> {
+    let at = |interval, of: fn(&Run) -> f64| {
+        let ends = results.ends(&Contestant::Agent(agent.clone().rotating(interval)));
+        ends.map_or(f64::NAN, |(_, row)| row.median(of))
     };
-    [
-        ("own CPU for rotations at the default interval", share(|run| run.own)),
-        (
+    let share = |of: fn(&Run) -> f64| {
+        let never = at("1h", of);
+        (at("2s", of) - never) * OFTEN / ROTATION / never
+    };
+    let goal = |about, value| Goal {
+        about,
+        value,
+        most: 0.01,
+    };
+    vec![
+        goal("own CPU for rotations at the default interval", share(|run| run.own)),
+        goal(
             "engine's CPU for rotations at the default interval",
             share(|run| run.engine),
         ),
     ]
-    .map(|(about, value)| Goal {
-        about: about.to_owned(),
-        value: value.unwrap_or(f64::NAN),
-        most: 0.01,
-    })
-    .into()
 }
 
-fn growth(results: &Results<'_>, agent: &Contestant) -> Vec<Goal> {
-    let mut rows = results.rows.iter().filter(|row| row.contestant == *agent);
-    let (Some(first), Some(last)) = (rows.next(), rows.next_back()) else {
-        return vec![];
-    };
-    let a_line = |row: &Row| row.median(|run| run.own / run.lines as f64);
-    let resident = |row: &Row| row.median(|run| run.held.resident as f64);
-    let more = (last.work.containers - first.work.containers) as f64;
-    let streams = format!("{} to {} streams", first.work.containers, last.work.containers);
-    vec![
-        Goal {
-            about: format!("CPU a line, {streams}"),
-            value: a_line(last) / a_line(first),
-            most: 1.1,
-        },
-        Goal {
-            about: format!("resident memory for each further stream, KiB, {streams}"),
-            value: (resident(last) - resident(first)) / more / 1024.0,
-            most: 16.0,
-        },
-    ]
+/// At the number of streams at which it is dearest.
+fn cost_of_a_line(results: &Results<'_>, agent: &Contestant) -> Goal {
+    let rows = results.rows.iter().filter(|row| row.contestant == *agent);
+    let costs: Vec<f64> = rows.map(Row::own_a_line).collect();
+    let (first, most) = (costs.first(), costs.iter().copied().fold(f64::NAN, f64::max));
+    Goal {
+        about: "own CPU a line, at most ÷ with the fewest streams",
+        value: first.map_or(f64::NAN, |first| most / first),
+        most: 1.1,
+    }
+}
+
+fn idle_stream(results: &Results<'_>, agent: &Contestant) -> Goal {
+    let ends = results.ends(agent);
+    let bytes = ends.map_or(f64::NAN, |(few, many)| {
+        many.bytes_a_stream(few, |run| run.idle.resident)
+    });
+    Goal {
+        about: "resident memory for each further idle stream, KiB",
+        value: bytes / 1024.0,
+        most: 16.0,
+    }
 }

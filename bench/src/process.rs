@@ -3,15 +3,21 @@
 use std::fs;
 use std::time::Duration;
 
-/// Processor time of a process and all its threads, the ended ones too, until it is waited for: `utime` and `stime` of
-/// `/proc/PID/stat` (proc(5)), which count in hundredths of a second.
+/// Processor time of a process and all its threads, the ended ones too, until it is waited for: what `utime` and `stime`
+/// of `/proc/PID/stat` are made of, but in nanoseconds and not in hundredths of a second.
 pub fn processor_time(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The second field is the name, which may hold anything; the fourteenth and fifteenth are meant.
-    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let fields = after_name.split(' ').skip(11).take(2);
-    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both are only written to, and only during the call.
+    let known = unsafe {
+        libc::clock_getcpuclockid(pid.cast_signed(), &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    if known {
+        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// What some processes hold together at one moment.
@@ -19,6 +25,8 @@ pub fn processor_time(pid: u32) -> Duration {
 pub struct Held {
     /// Resident memory, pages of the programs' files included.
     pub resident: u64,
+    /// The most that ever was resident, moments between two looks included.
+    pub peak: u64,
     /// Resident memory that is theirs alone to account for.
     pub anonymous: u64,
     pub descriptors: u64,
@@ -31,6 +39,7 @@ impl Held {
         for pid in pids {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             all.resident += 1024 * field(&status, "VmRSS:");
+            all.peak += 1024 * field(&status, "VmHWM:");
             all.anonymous += 1024 * field(&status, "RssAnon:");
             all.threads += field(&status, "Threads:");
             all.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) as u64;
@@ -42,6 +51,7 @@ impl Held {
     pub fn max(self, other: Self) -> Self {
         Self {
             resident: self.resident.max(other.resident),
+            peak: self.peak.max(other.peak),
             anonymous: self.anonymous.max(other.anonymous),
             descriptors: self.descriptors.max(other.descriptors),
             threads: self.threads.max(other.threads),
@@ -73,7 +83,7 @@ mod tests {
         assert!(turns > 0);
         let held = Held::by(&[std::process::id()]);
         assert!(
-            held.anonymous >= memory.len() as u64 && held.resident >= held.anonymous,
+            held.anonymous >= memory.len() as u64 && held.resident >= held.anonymous && held.peak >= held.resident,
             "{held:?}"
         );
         assert!(held.threads >= 1 && held.descriptors >= 3, "{held:?}");

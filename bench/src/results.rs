@@ -2,7 +2,7 @@
 
 use crate::contestant::Contestant;
 use crate::measure::Run;
-use crate::scenario::{Scenario, Work};
+use crate::scenario::{Scenario, When, Work};
 
 /// All runs of one contestant at one piece of work.
 pub struct Row {
@@ -25,22 +25,64 @@ impl Row {
                 (least.min(value), most.max(value))
             })
     }
+
+    /// Microseconds.
+    pub fn own_a_line(&self) -> f64 {
+        self.median(|run| run.own / run.lines as f64) * 1e6
+    }
+
+    /// Bytes of memory for each stream more than there are in `fewer`. NaN where there are not more.
+    pub fn bytes_a_stream(&self, fewer: &Self, of: fn(&Run) -> u64) -> f64 {
+        let memory = |row: &Self| row.median(|run| of(run) as f64);
+        let more = self.work.containers as f64 - fewer.work.containers as f64;
+        (memory(self) - memory(fewer)) / more
+    }
 }
 
 pub struct Results<'a> {
     pub scenario: &'a Scenario,
+    /// From the fewest streams to the most.
     pub rows: Vec<Row>,
 }
 
 impl Results<'_> {
-    /// Of the first work, unless there is no such contestant.
-    pub fn row(&self, contestant: &Contestant) -> Option<&Row> {
-        self.rows.iter().find(|row| row.contestant == *contestant)
+    /// Of a row, among all.
+    pub fn name(&self, row: &Row) -> String {
+        match self.scenario.works.len() {
+            1 => row.contestant.to_string(),
+            _ => format!("{}, {} streams", row.contestant, row.work.containers),
+        }
+    }
+
+    /// At the fewest streams and at the most.
+    pub fn ends(&self, contestant: &Contestant) -> Option<(&Row, &Row)> {
+        let mut rows = self.rows.iter().filter(|row| row.contestant == *contestant);
+        let first = rows.next()?;
+        Some((first, rows.next_back().unwrap_or(first)))
+    }
+
+    /// Another contestant at the same work.
+    pub fn beside(&self, row: &Row, contestant: &Contestant) -> Option<&Row> {
+        let mut peers = self.rows.iter().filter(|peer| peer.contestant == *contestant);
+        peers.find(|peer| peer.work.containers == row.work.containers)
+    }
+
+    /// Seconds of the engine's processor time beyond those that it uses while nobody follows.
+    pub fn caused(&self, row: &Row) -> f64 {
+        let Some(nobody) = self.beside(row, &Contestant::Nobody) else {
+            return f64::NAN;
+        };
+        let alone = match row.work.when {
+            // Nothing is written meanwhile, and a follower may take longer.
+            When::Before => nobody.median(|run| run.engine / run.span) * row.median(|run| run.span),
+            When::Meanwhile | When::AtStart => nobody.median(|run| run.engine),
+        };
+        row.median(|run| run.engine) - alone
     }
 }
 
 /// The middle one, or the mean of the two in the middle. NaN of none.
-pub fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,

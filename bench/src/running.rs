@@ -37,6 +37,10 @@ impl Running {
         self.children.iter().map(|child| processor_time(child.id())).sum()
     }
 
+    pub fn held(&self) -> Held {
+        Held::by(&self.pids())
+    }
+
     /// Whether one of them has ended by itself. From then on its processor time is gone.
     pub fn has_ended(&mut self) -> Result<bool> {
         let mut any = false;
@@ -100,6 +104,14 @@ impl Running {
             }
             self.wait()?;
         }
+    }
+
+    /// Reads what is there.
+    pub fn read_rest(&mut self, tally: &mut Tally) -> Result<()> {
+        for source in &mut self.sources {
+            source.read(tally)?;
+        }
+        Ok(())
     }
 
     /// Until a pipe has something, or for a moment.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contestant::{Collector, Contestant};
+use crate::contestant::{Agent, Contestant, Named};
 
 /// When the lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +35,29 @@ impl Work {
     }
 }
 
-/// One table, one plot.
+/// Who is named on the command line.
+pub struct Company {
+    /// The first is the one whose goals are looked at.
+    pub agents: Vec<Named>,
+    pub collectors: Vec<Named>,
+    /// Only these take part; all when there is none.
+    pub only: Vec<String>,
+}
+
+/// One section of the report, one plot.
 pub struct Scenario {
     pub name: &'static str,
     pub about: &'static str,
-    /// More than one where it is about growth.
+    /// Several where it is about what a stream more costs.
     pub works: Vec<Work>,
+    /// The one with the goals, as it is by default.
+    pub agent: Agent,
     pub contestants: Vec<Contestant>,
     /// The followers write into pipes, at whose other end each line's lateness is measured; else into files.
     pub late: bool,
 }
 
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "drain",
     "fan-out",
     "latency",
@@ -54,136 +65,187 @@ pub const NAMES: [&str; 9] = [
     "burst",
     "long-lines",
     "rotation",
+    "kernel",
     "churn",
     "growth",
 ];
+
+/// How the agent is set.
+type Variant = fn(Agent) -> Agent;
+const DEFAULT: Variant = |agent| agent;
+const LEDGER_ON_AND_OFF: &[Variant] = &[DEFAULT, Agent::without_ledger];
+const ROTATING: &[Variant] = &[
+    |agent| agent.rotating("2s"),
+    |agent| agent.rotating("1h"),
+    |agent| agent.without_ledger().rotating("2s"),
+];
+
+const PEERS: &[Contestant] = &[Contestant::Bollard, Contestant::Curl, Contestant::DockerLogs];
+/// A process for each of hundreds of streams is no way to follow them.
+const ONE_PROCESS: &[Contestant] = &[Contestant::Bollard];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 impl Scenario {
     /// `short` is the same with less of everything, to see that it works.
-    pub fn named(name: &str, short: bool, collectors: &[Collector]) -> Option<Self> {
+    pub fn named(name: &str, short: bool, company: &Company) -> Option<Self> {
         let few = |long: usize, brief: usize| if short { brief } else { long };
-        let fan_out = Work {
+        let steady = Work {
             containers: few(50, 5),
             lines: few(6_000, 300),
             length: 120,
             every: 10 * MILLISECOND,
             when: When::Meanwhile,
         };
-        let agent = Contestant::agent();
-        let everybody = [
-            agent.clone(),
-            agent.clone().without_ledger(),
-            Contestant::Bollard,
-            Contestant::Curl,
-            Contestant::DockerLogs,
-        ];
-        let also = |mut contestants: Vec<Contestant>, nobody: bool| {
-            contestants.extend(nobody.then_some(Contestant::Nobody));
-            contestants.extend(collectors.iter().cloned().map(Contestant::Collector));
-            contestants
+        let at_once = Work {
+            every: Duration::ZERO,
+            ..steady
         };
-        let scenario = |name, about, works: Vec<Work>, contestants| Self {
-            name,
-            about,
-            works,
-            contestants,
-            late: false,
+        let with = |streams: &[usize], work: Work| -> Vec<Work> {
+            let works = streams.iter().map(|&containers| Work { containers, ..work });
+            works.collect()
         };
-        Some(match name {
+        let (about, works, variants, peers) = match name {
             "drain" => {
                 let work = Work {
                     containers: 1,
                     lines: few(1_000_000, 50_000),
                     length: 200,
-                    every: Duration::ZERO,
                     when: When::Before,
+                    ..at_once
                 };
                 let about = "one container, all lines written before";
-                scenario(NAMES[0], about, vec![work], also(everybody.to_vec(), false))
+                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
             }
             "fan-out" => {
                 let about = "many containers that write steadily";
-                scenario(NAMES[1], about, vec![fan_out], also(everybody.to_vec(), true))
+                (about, vec![steady], LEDGER_ON_AND_OFF, PEERS)
             }
-            "latency" => Self {
-                late: true,
-                ..scenario(
-                    NAMES[2],
-                    "fan-out again, into pipes: how late each line is",
-                    vec![fan_out],
-                    also(everybody.to_vec(), false),
-                )
-            },
+            "latency" => {
+                let about = "fan-out again, into pipes: how late each line is";
+                (about, vec![steady], LEDGER_ON_AND_OFF, PEERS)
+            }
             "idle" => {
                 let work = Work {
-                    containers: few(500, 20),
                     lines: few(6, 2),
                     every: few(10_000, 2_000) as u32 * MILLISECOND,
-                    ..fan_out
+                    ..steady
                 };
+                let streams: &[usize] = if short { &[5, 20] } else { &[50, 500] };
                 let about = "containers that hardly ever write";
-                scenario(
-                    NAMES[3],
-                    about,
-                    vec![work],
-                    also(vec![agent, Contestant::Bollard], true),
-                )
+                (about, with(streams, work), LEDGER_ON_AND_OFF, ONE_PROCESS)
             }
             "burst" => {
                 let work = Work {
                     lines: few(20_000, 2_000),
-                    every: Duration::ZERO,
-                    ..fan_out
+                    ..at_once
                 };
                 let about = "many containers that all write at once, as fast as they can";
-                scenario(NAMES[4], about, vec![work], also(everybody.to_vec(), false))
+                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
             }
             "long-lines" => {
                 let work = Work {
                     containers: 1,
                     lines: few(5_000, 200),
                     length: 100 << 10,
-                    every: Duration::ZERO,
                     when: When::Before,
+                    ..at_once
                 };
                 let about = "lines that the engine cuts into seven parts";
-                scenario(NAMES[5], about, vec![work], also(everybody.to_vec(), false))
+                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
             }
             "rotation" => {
                 let about = "fan-out with another connection every 2 s, against none";
-                let contestants = vec![agent.clone().rotating("2s"), agent.rotating("1h"), Contestant::Nobody];
-                scenario(NAMES[6], about, vec![fan_out], contestants)
+                (about, vec![steady], ROTATING, &[][..])
+            }
+            "kernel" => {
+                let about = "fan-out with the ledger on and off: of this alone many rounds take little";
+                (about, vec![steady], LEDGER_ON_AND_OFF, &[][..])
             }
             "churn" => {
                 let work = Work {
                     containers: few(300, 10),
                     lines: 3,
-                    length: 120,
-                    every: Duration::ZERO,
                     when: When::AtStart,
+                    ..at_once
                 };
                 let about = "containers that live for a moment; only whoever finds them by himself can take part";
-                scenario(NAMES[7], about, vec![work], also(vec![agent], false))
+                (about, vec![work], LEDGER_ON_AND_OFF, &[][..])
             }
             "growth" => {
-                let streams: &[usize] = if short { &[2, 5] } else { &[10, 50, 100, 200, 400] };
-                let works = streams.iter().map(|&containers| Work {
-                    containers,
+                let work = Work {
                     lines: few(300, 50),
                     every: 100 * MILLISECOND,
-                    ..fan_out
-                });
+                    ..steady
+                };
+                let streams: &[usize] = if short { &[2, 5] } else { &[10, 50, 100, 200, 400] };
                 let about = "what a stream more costs";
-                scenario(
-                    NAMES[8],
-                    about,
-                    works.collect(),
-                    also(vec![agent, Contestant::Bollard], false),
-                )
+                (about, with(streams, work), &[DEFAULT][..], ONE_PROCESS)
             }
             _ => return None,
+        };
+        Some(Self {
+            name: NAMES.into_iter().find(|known| *known == name)?,
+            about,
+            works,
+            agent: Agent::new(company.agents.first()?.clone()),
+            contestants: company.contestants(variants, peers),
+            late: name == "latency",
         })
+    }
+}
+
+impl Company {
+    fn contestants(&self, variants: &[Variant], peers: &[Contestant]) -> Vec<Contestant> {
+        let agents = self.agents.iter().flat_map(|build| {
+            let of_build = |variant: &Variant| Contestant::Agent(variant(Agent::new(build.clone())));
+            variants.iter().map(of_build)
+        });
+        agents
+            .chain(peers.iter().cloned())
+            .chain(self.collectors.iter().cloned().map(Contestant::Collector))
+            .chain([Contestant::Nobody])
+            .filter(|contestant| self.takes(contestant))
+            .collect()
+    }
+
+    fn takes(&self, contestant: &Contestant) -> bool {
+        let named = |name: &String| *name == contestant.to_string() || *name == contestant.family();
+        self.only.is_empty() || self.only.iter().any(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contestants(scenario: &str, only: &[&str]) -> Vec<String> {
+        let company = Company {
+            agents: ["now=/a", "before=/b"].map(|named| named.parse().unwrap()).into(),
+            collectors: vec!["other=cat".parse().unwrap()],
+            only: only.iter().map(ToString::to_string).collect(),
+        };
+        let scenario = Scenario::named(scenario, true, &company).unwrap();
+        scenario.contestants.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_name_is_a_scenario() {
+        for name in NAMES {
+            assert!(contestants(name, &[]).len() >= 4, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_some_take_part() {
+        assert_eq!(
+            contestants("growth", &[]),
+            ["now", "before", "bollard", "other", "nobody"]
+        );
+        assert_eq!(contestants("kernel", &["now"]), ["now", "now, no ledger"]);
+        assert_eq!(
+            contestants("drain", &["before, no ledger", "curl"]),
+            ["before, no ledger", "curl"]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! A private engine with containers on it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,7 @@ use crate::scenario::{When, Work};
 
 /// Containers that are started at the same time.
 const AT_ONCE: usize = 4;
+/// Beyond the time that the writing is to take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct Stage {
@@ -38,45 +40,67 @@ impl Stage {
         })
     }
 
-    /// The containers of `work`, by their ids. Where they write before, they have; else they wait for `go`.
+    /// The containers of `work`, by their ids. Where they write before, they have; where they write meanwhile, they wait
+    /// for the first turn.
     pub fn containers(&self, work: &Work) -> Result<Vec<String>> {
-        self.hold()?;
+        if self.go.exists() {
+            fs::remove_dir_all(&self.go)?;
+        }
+        fs::create_dir(&self.go)?;
         if work.when != When::Meanwhile {
-            self.go()?;
+            self.go(1)?;
         }
         let ids = self.run(work)?;
         if work.when == When::Before {
-            for id in &ids {
-                self.wait_written(id, work)?;
-            }
+            self.wait_written(&ids, work)?;
         }
         Ok(ids)
     }
 
-    fn wait_written(&self, id: &str, work: &Work) -> Result<()> {
-        let last = format!(".{}.", work.lines - 1);
-        let end = Instant::now() + PATIENCE;
-        while !self.engine.docker(&["logs", "--tail", "1", id])?.contains(&last) {
-            ensure!(
-                Instant::now() < end,
-                "a container has not written all its lines after {PATIENCE:?}"
-            );
-            sleep(Duration::from_millis(200));
+    /// They write, for the `turn`th time.
+    pub fn go(&self, turn: usize) -> Result<()> {
+        Ok(fs::write(self.go.join(turn.to_string()), "")?)
+    }
+
+    /// Empties the containers' logs, which nobody may be following: the engine appends, and so goes on from there.
+    pub fn rewind(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            File::options().write(true).open(self.log(id))?.set_len(0)?;
         }
         Ok(())
     }
 
-    /// The waiting containers wait on, and new ones too.
-    pub fn hold(&self) -> Result<()> {
-        if self.go.exists() {
-            fs::remove_dir_all(&self.go)?;
+    /// Until each container's last line is in its log, to its end.
+    pub fn wait_written(&self, ids: &[String], work: &Work) -> Result<()> {
+        let end = Instant::now() + work.lasts() + PATIENCE;
+        for id in ids {
+            while !self.has_written(id, work)? {
+                interrupt::check()?;
+                ensure!(
+                    Instant::now() < end,
+                    "a container has not written all its lines after {PATIENCE:?}"
+                );
+                sleep(Duration::from_millis(100));
+            }
         }
-        Ok(fs::create_dir(&self.go)?)
+        Ok(())
     }
 
-    /// They write.
-    pub fn go(&self) -> Result<()> {
-        Ok(fs::write(self.go.join("now"), "")?)
+    /// Looks into the file, as asking the engine would cost what is being measured. A long line is several records
+    /// there, of which the first has the line's mark and the last its end.
+    fn has_written(&self, id: &str, work: &Work) -> Result<bool> {
+        let mut file = File::open(self.log(id))?;
+        let tail = 2 * work.length as u64 + 4096;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(tail)))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        let last = text.rfind(&format!(".{}.", work.lines - 1));
+        Ok(last.is_some_and(|at| text[at..].contains(r#"\n","stream""#)))
+    }
+
+    fn log(&self, id: &str) -> PathBuf {
+        self.engine.dir().join(format!("data/containers/{id}/{id}-json.log"))
     }
 
     fn run(&self, work: &Work) -> Result<Vec<String>> {
@@ -114,7 +138,7 @@ impl Stage {
             work.lines.to_string(),
             work.length.to_string(),
             work.every.as_micros().to_string(),
-            "/go/now".to_owned(),
+            "/go".to_owned(),
             u8::from(work.when != When::AtStart).to_string(),
         ];
         let mut all = vec!["--volume", &writer, "--volume", &go, IMAGE, "/line-writer"];

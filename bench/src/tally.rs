@@ -102,6 +102,20 @@ mod tests {
         }
     }
 
+    /// The engine cuts it at 16 KiB: `curl` has a frame for each part, `docker logs` a time, and the agent the whole.
+    #[test]
+    fn a_line_in_parts_is_one_line() {
+        let (mark, dots) = (b"#0.0.7#".as_slice(), [b'.'; 16 << 10]);
+        let time = b"2026-11-20T15:04:58.662848374Z ".as_slice();
+        let frame = b"\x01\0\0\0\0\0\x40\x23".as_slice();
+        for before in [[frame, time].concat(), time.to_vec(), Vec::new()] {
+            let first = [&before, mark, &dots].concat();
+            let mut tally = Tally::new(1, 1);
+            tally.take(&[first, before, dots.to_vec(), b"\n".to_vec()].concat(), None);
+            assert_eq!((tally.distinct, tally.doubled), (1, 0));
+        }
+    }
+
     #[test]
     fn what_is_no_mark_is_not_counted() {
         let mut tally = Tally::new(1, 1);

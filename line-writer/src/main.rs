@@ -1,7 +1,8 @@
 //! `line-writer CONTAINER LINES LENGTH EVERY_MICROSECONDS GO STAY`: what the containers of the benchmark run.
 //!
 //! Each line begins with `#CONTAINER.NUMBER.NANOSECONDS#`, the time being that of its writing. With EVERY 0 the lines
-//! are written as fast as they are taken. It begins when the file GO is there; STAY `1` keeps the container running.
+//! are written as fast as they are taken. It begins when the file `1` is in the directory GO. With STAY `1` it then
+//! writes the same again for `2`, and so on, so that all followers have the same containers.
 //! It is linked statically, as an image of its own has nothing else in it, and so has no dependency.
 
 use std::io::{self, Write};
@@ -9,7 +10,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const LOOK: Duration = Duration::from_millis(5);
+/// Hundreds of containers that wait must leave the machine quiet.
+const LOOK: Duration = Duration::from_millis(50);
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,13 +20,14 @@ fn main() -> io::Result<()> {
     };
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     let (lines, length, every) = (number(lines)?, number(length)?, number(every)?);
-    while !Path::new(go).exists() {
-        sleep(LOOK);
-    }
-    write(container, lines, length as usize, Duration::from_micros(every))?;
-    if stay == "1" {
-        loop {
-            sleep(Duration::from_secs(3600));
+    let every = Duration::from_micros(every);
+    for turn in 1_u64.. {
+        while !Path::new(go).join(turn.to_string()).exists() {
+            sleep(LOOK);
+        }
+        write(container, lines, length as usize, every)?;
+        if stay != "1" {
+            break;
         }
     }
     Ok(())

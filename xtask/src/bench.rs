@@ -67,8 +67,7 @@ fn side_by_side() -> Result<Command> {
     command
         .arg("--line-writer")
         .arg(build_line_writer()?)
-        .arg("--agent")
-        .arg(agent);
+        .arg(format!("--agent=log-capturer={}", agent.display()));
     Ok(command)
 }
 

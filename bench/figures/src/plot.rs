@@ -1,6 +1,6 @@
 //! Plots, as SVG.
 
-mod bars;
+mod halves;
 mod lines;
 
 use std::path::Path;
@@ -9,14 +9,24 @@ use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-pub use bars::{Bars, bars};
-pub use lines::{Panel, Series, lines};
+pub use halves::{Bars, Curves, Half, halves};
+pub use lines::{Panel, lines};
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-const BLUE: RGBColor = RGBColor(31, 119, 180);
-const GREY: RGBColor = RGBColor(200, 200, 200);
+const COLORS: [RGBColor; 4] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 120, 20),
+    RGBColor(44, 140, 60),
+    RGBColor(130, 90, 180),
+];
+
+pub struct Series {
+    pub label: String,
+    /// What it is over, and the value.
+    pub points: Vec<(f64, f64)>,
+}
 
 /// A white area of that size, which `fill` draws on.
 fn draw(path: &Path, size: (u32, u32), fill: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {

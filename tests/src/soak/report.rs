@@ -156,7 +156,7 @@ impl Report {
         ];
         let panels = PANELS.map(|(caption, names)| {
             let series = names.iter().map(|name| Series {
-                label: name,
+                label: (*name).to_owned(),
                 points: thinned(&self.samples.series(name, Duration::ZERO)),
             });
             Panel {

@@ -5,28 +5,15 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::{BLUE, Drawn, draw, patch};
+use super::{COLORS, Drawn, Series, draw, patch};
 
 const SIZE: (u32, u32) = (900, 190);
 /// For the names, which would hide the series where they end.
 const BESIDE: i32 = 160;
-const COLORS: [RGBColor; 4] = [
-    BLUE,
-    RGBColor(214, 120, 20),
-    RGBColor(44, 140, 60),
-    RGBColor(130, 90, 180),
-];
-
 pub struct Panel<'a> {
     pub caption: &'a str,
-    /// No more than there are colours: four.
-    pub series: Vec<Series<'a>>,
-}
-
-pub struct Series<'a> {
-    pub label: &'a str,
-    /// Minutes, and the value.
-    pub points: Vec<(f64, f64)>,
+    /// Over minutes; no more than there are colours: four.
+    pub series: Vec<Series>,
 }
 
 /// Minutes before `settled` are shaded: they were measured, and not judged.
@@ -59,7 +46,11 @@ pub fn lines(panels: &[Panel<'_>], settled: f64, path: &Path) -> Result<()> {
             for (series, color) in panel.series.iter().zip(COLORS) {
                 chart.draw_series(LineSeries::new(series.points.iter().copied(), &color))?;
                 area.draw(&patch(at, color))?;
-                area.draw(&Text::new(series.label, (at.0 + 16, at.1 - 6), ("sans-serif", 12)))?;
+                area.draw(&Text::new(
+                    series.label.as_str(),
+                    (at.0 + 16, at.1 - 6),
+                    ("sans-serif", 12),
+                ))?;
                 at.1 += 18;
             }
         }
