@@ -21,6 +21,14 @@ pub fn cargo() -> Command {
     command
 }
 
+/// The same, out of the way of what else runs.
+pub fn patient_cargo() -> Command {
+    let cargo = cargo();
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(cargo.get_program()).current_dir(root());
+    command
+}
+
 /// Runs to the end with standard output on standard error; a failure is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();

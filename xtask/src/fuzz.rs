@@ -20,7 +20,8 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 pub fn fuzz(target: Option<&str>, seconds: u32) -> Result<ExitCode> {
-    let fuzzer = Fuzzer::build()?;
+    setup::ensure(&[Part::Fuzzer]);
+    let fuzzer = Fuzzer::build(cargo::cargo())?;
     let mut code = ExitCode::SUCCESS;
     for name in TARGETS
         .iter()
@@ -41,13 +42,12 @@ pub struct Fuzzer {
 }
 
 impl Fuzzer {
-    pub fn build() -> Result<Self> {
-        setup::ensure(&[Part::Fuzzer]);
+    pub fn build(mut cargo: Command) -> Result<Self> {
         say::step("building the fuzz targets");
         // Of its own: with other flags cargo would build everything anew, to and fro.
         let target_dir = cargo::target_dir()?.join("fuzz");
         cargo::run(
-            cargo::cargo()
+            cargo
                 .args([
                     "build",
                     "--package=fuzz",

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, with an account of those that this machine cannot run.
 
 use std::process::{ExitCode, Stdio};
+use std::thread;
 
 use anyhow::Result;
 
@@ -18,6 +19,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         Part::Podman,
         Part::Witnesses,
         Part::Emulator,
+        Part::Fuzzer,
     ]);
     let mut account = Account::default();
     say::step("building the kernel half");
@@ -29,6 +31,9 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     say::step("building the agent");
     let agent = cargo::build_agent()?;
 
+    // Meanwhile: the tests wait more than they compute.
+    let targets = fuzz_targets(filter);
+    let fuzzer = (!targets.is_empty()).then(|| thread::spawn(|| Fuzzer::build(cargo::patient_cargo())));
     say::step("building and running the tests");
     let mut child = cargo::cargo()
         .args(["test", "--no-fail-fast", "--"])
@@ -42,7 +47,10 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     account.follow(said, |_| ());
     let passed = child.wait()?.success();
     let passed_in_machine = in_machine(filter, &mut account);
-    let passed_fuzzing = fuzzing(filter, &mut account);
+    let passed_fuzzing = fuzzer.is_none_or(|fuzzer| {
+        let built = fuzzer.join().expect("building does not panic");
+        fuzzing(built, &targets, &mut account)
+    });
 
     account.print();
     // Elsewhere a machine may be unable to; where all is required, that is a failure.
@@ -56,20 +64,18 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     )
 }
 
-/// A short search for input that fails, for each target.
-fn fuzzing(filter: Option<&str>, account: &mut Account) -> bool {
+/// The targets that are asked for.
+fn fuzz_targets(filter: Option<&str>) -> Vec<&'static str> {
+    let is_asked = |target: &&str| filter.is_none_or(|filter| format!("fuzz {target}").contains(filter));
+    fuzz::TARGETS.into_iter().filter(is_asked).collect()
+}
+
+/// A short search for input that fails, for each of these targets.
+fn fuzzing(built: Result<Fuzzer>, targets: &[&str], account: &mut Account) -> bool {
     const SECONDS: u32 = 5;
     // The same way each time: what is tested is a change. `cargo xtask fuzz` goes new ones.
     const SEED: u32 = 1;
-    let targets = fuzz::TARGETS.map(|target| (target, format!("fuzz {target}")));
-    let mut asked = targets
-        .iter()
-        .filter(|(_, name)| filter.is_none_or(|filter| name.contains(filter)))
-        .peekable();
-    if asked.peek().is_none() {
-        return true;
-    }
-    let fuzzer = match Fuzzer::build() {
+    let fuzzer = match built {
         Ok(fuzzer) => fuzzer,
         Err(error) => {
             account.unable.insert(format!("the fuzz targets: {error:#}"));
@@ -77,7 +83,7 @@ fn fuzzing(filter: Option<&str>, account: &mut Account) -> bool {
         }
     };
     let failed = account.failed;
-    for (target, _) in asked {
+    for target in targets {
         let searched = fuzzer.search(target, SECONDS, SEED);
         account.count(searched.is_ok());
         if let Err(error) = searched {
