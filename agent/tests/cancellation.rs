@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use log_capturer::engine::{
-    Checks, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Since, Size, Thresholds, Until,
+    Checks, Endpoint, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Since, Size, Thresholds, Until,
 };
 use log_capturer::kernel::{self, Kernel, RefusalKind};
 use log_capturer::record::ContainerId;
@@ -85,7 +85,7 @@ fn engine(peer: &Peer, register: &Register) -> (Engine, Arc<Metrics>) {
         body: SECOND,
     };
     let opener = Opener {
-        socket: peer.path().into(),
+        endpoint: Endpoint::unix(peer.path()).into(),
         register: register.clone(),
         limits,
         metrics: Arc::clone(&metrics),

@@ -18,12 +18,12 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, watch_options};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way, watch_options};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::capture::{self, Capture, Checkpoints};
 use crate::config::Config;
 use crate::delivery;
-use crate::engine::Verdict;
+use crate::engine::{Endpoint, Verdict};
 use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks};
 use crate::metrics::{self};
 use crate::pace::Pace;
@@ -35,7 +35,7 @@ use crate::register::{OnConnect, Register};
 const KERNEL_LOG: Duration = Duration::from_millis(100);
 
 /// Runs the agent until a signal ends it.
-pub fn run(config: &Config) -> Result<ExitCode> {
+pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
     // One thread: two cost a follower of logs two and a half times the CPU, in handing each
@@ -45,13 +45,13 @@ pub fn run(config: &Config) -> Result<ExitCode> {
         .on_thread_park(move || hook.rest())
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, pace));
+    let result = runtime.block_on(serve(config, endpoint, pace));
     // A sink's thread may be stuck in a write; it ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
+async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<ExitCode> {
     // First of all: one that comes during the start ends the agent in order, too.
     let mut signals = Signals::new()?;
     // Before the first connection, so that none is missed.
@@ -69,7 +69,8 @@ async fn serve(config: &Config, pace: Arc<Pace>) -> Result<ExitCode> {
     rights::give_up(|| kernel.as_ref().is_none_or(|kernel| kernel.snapshot().is_ok()));
 
     let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
-    let engine = client(config, &register, &registry)?;
+    tell_way(&endpoint);
+    let engine = client(config, endpoint, &register, &registry)?;
     let started = Time::now();
     let checkpoints = checkpoints(config)?;
     let checkpoint = checkpoints

@@ -9,7 +9,7 @@ use crate::admin;
 use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
 use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
-use crate::engine::{self, Engine, Limits, Opener};
+use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
 use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
 use crate::metrics::Registry;
 use crate::pace::Pace;
@@ -88,11 +88,10 @@ pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnM
 }
 
 /// A client of the engine that the configuration names.
-pub fn client(config: &Config, register: &Register, registry: &Registry) -> Result<Engine> {
+pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry: &Registry) -> Result<Engine> {
     let docker = &config.docker;
-    let path = docker.host.strip_prefix("unix://").unwrap_or(&docker.host);
     let opener = Opener {
-        socket: std::path::Path::new(path).into(),
+        endpoint: Arc::new(endpoint),
         register: register.clone(),
         limits: Limits {
             connect: docker.api.connect_timeout,
@@ -102,6 +101,19 @@ pub fn client(config: &Config, register: &Register, registry: &Registry) -> Resu
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
     Ok(Engine::new(opener, engine::Options::from(docker)))
+}
+
+/// Tells of a way to the engine that is not as it should be.
+pub fn tell_way(endpoint: &Endpoint) {
+    if endpoint.is_in_clear() {
+        warn!(
+            host = endpoint.shown(),
+            "the engine is spoken to without TLS: whoever is on the way reads the logs, and who reaches that port owns the machine"
+        );
+    }
+    if let Some(fault) = endpoint.tls().and_then(Tls::own_fault) {
+        warn!("the agent's certificate (docker.tls.cert) {fault}");
+    }
 }
 
 /// The folder for positions, if there shall be one.

@@ -3,11 +3,5 @@ use std::process::ExitCode;
 use crate::config::Sources;
 
 pub fn check(sources: &Sources) -> ExitCode {
-    match sources.load() {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(super::UNUSABLE)
-        }
-    }
+    super::usable(sources).map_or_else(|unusable| unusable, |_| ExitCode::SUCCESS)
 }

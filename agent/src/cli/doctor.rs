@@ -1,5 +1,6 @@
 //! `doctor`: what this host gives, before anything is captured.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::print::print;
 use crate::app;
 use crate::config::{Config, Sources};
+use crate::engine::Endpoint;
 use crate::kernel::{self, Kernel, Refusal, Tier};
 use crate::metrics;
 use crate::register::Register;
@@ -24,10 +26,24 @@ struct Report {
 #[derive(Serialize)]
 struct Engine {
     host: String,
+    /// Over a network, and others can read along.
+    in_clear: bool,
+    /// Absent where there is none.
+    tls: Option<EngineTls>,
     release: Option<String>,
     api: Option<String>,
     /// Why it cannot be asked.
     error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EngineTls {
+    /// Always: there is no TLS without.
+    verifies: bool,
+    ca: PathBuf,
+    cert: Option<PathBuf>,
+    /// Why the engine will refuse the agent's own.
+    cert_fault: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -63,14 +79,11 @@ struct Rights {
 }
 
 pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
-    let config = match sources.load() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(super::UNUSABLE);
-        }
+    let (config, endpoint) = match super::usable(sources) {
+        Ok(usable) => usable,
+        Err(unusable) => return unusable,
     };
-    super::shown(examine(&config).and_then(|report| {
+    super::shown(examine(&config, endpoint).and_then(|report| {
         if json {
             print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         } else {
@@ -80,10 +93,10 @@ pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
     }))
 }
 
-fn examine(config: &Config) -> Result<Report> {
+fn examine(config: &Config, endpoint: Endpoint) -> Result<Report> {
     let kernel = kernel_part();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (engine, containers) = runtime.block_on(engine(config))?;
+    let (engine, containers) = runtime.block_on(engine(config, endpoint))?;
     Ok(Report {
         engine,
         containers,
@@ -92,9 +105,19 @@ fn examine(config: &Config) -> Result<Report> {
     })
 }
 
-async fn engine(config: &Config) -> Result<(Engine, Vec<Container>)> {
-    let client = app::client(config, &Register::default(), &metrics::registry()?)?;
-    let host = config.docker.host.clone();
+async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Container>)> {
+    let host = endpoint.shown().to_owned();
+    let in_clear = endpoint.is_in_clear();
+    let tls = endpoint.tls().map(|tls| {
+        let docker = &config.docker.tls;
+        EngineTls {
+            verifies: true,
+            ca: docker.ca.clone(),
+            cert: (!docker.cert.as_os_str().is_empty()).then(|| docker.cert.clone()),
+            cert_fault: tls.own_fault(),
+        }
+    });
+    let client = app::client(config, endpoint, &Register::default(), &metrics::registry()?)?;
     let asked = async {
         let api = client.ping().await?.to_string();
         let release = client.release().await?;
@@ -118,6 +141,8 @@ async fn engine(config: &Config) -> Result<(Engine, Vec<Container>)> {
         Ok((api, release, containers)) => (
             Engine {
                 host,
+                in_clear,
+                tls,
                 release: Some(release),
                 api: Some(api),
                 error: None,
@@ -127,6 +152,8 @@ async fn engine(config: &Config) -> Result<(Engine, Vec<Container>)> {
         Err(error) => (
             Engine {
                 host,
+                in_clear,
+                tls,
                 release: None,
                 api: None,
                 error: Some(error.to_string()),
@@ -192,6 +219,8 @@ impl Report {
         let mut lines = Vec::new();
         let Engine {
             host,
+            in_clear,
+            tls,
             release,
             api,
             error,
@@ -202,6 +231,18 @@ impl Report {
                 "engine      none at {host}: {}",
                 super::or_dash(error.as_deref())
             )),
+        }
+        if let Some(tls) = tls {
+            let own = match &tls.cert {
+                Some(cert) => format!("the agent's certificate is {}", cert.display()),
+                None => "the agent has no certificate".to_owned(),
+            };
+            lines.push(format!("            TLS, verified against {}; {own}", tls.ca.display()));
+            if let Some(fault) = &tls.cert_fault {
+                lines.push(format!("            that certificate {fault}"));
+            }
+        } else if *in_clear {
+            lines.push("            without TLS: whoever is on the way reads the logs".to_owned());
         }
         for container in &self.containers {
             let Container {

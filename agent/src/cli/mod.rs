@@ -13,7 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Sources;
+use crate::config::{Config, Sources};
+use crate::engine::Endpoint;
 
 /// Streams every container's log, and lets the kernel prove that no connection leaks.
 #[derive(Parser)]
@@ -113,6 +114,15 @@ pub fn main() -> ExitCode {
         Command::Fds { admin, json } => shown(fds::show(&admin.admin, json)),
         Command::Leaks { admin, json } => shown(leaks::show(&admin.admin, json)),
     }
+}
+
+/// The configuration, and the way to the engine that it names, with the files that it takes. What is wrong has been said.
+fn usable(sources: &Sources) -> Result<(Config, Endpoint), ExitCode> {
+    let loaded = sources.load(|config| Endpoint::new(&config.docker).map_err(|error| (error.key, error.message)));
+    loaded.map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::from(UNUSABLE)
+    })
 }
 
 /// The exit code of a command that asks the running agent.

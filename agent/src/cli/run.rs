@@ -14,12 +14,9 @@ use crate::config::{Level, Sources, unknown_variables};
 const QUEUE: usize = 1024;
 
 pub fn run(sources: &Sources) -> ExitCode {
-    let config = match sources.load() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(super::UNUSABLE);
-        }
+    let (config, endpoint) = match super::usable(sources) {
+        Ok(usable) => usable,
+        Err(unusable) => return unusable,
     };
     let _flushed_at_the_end = log_to_stderr(config.log.level, config.kernel.debug);
     let unknown = unknown_variables();
@@ -30,7 +27,7 @@ pub fn run(sources: &Sources) -> ExitCode {
             "these variables name no key of the configuration, and are ignored"
         );
     }
-    match crate::app::run(&config) {
+    match crate::app::run(&config, endpoint) {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");

@@ -1,6 +1,7 @@
 //! The engine and the connections to it.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,14 +10,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Docker {
-    /// `unix:///path/of/the/socket`; `DOCKER_HOST` when empty.
+    /// `unix:///path/of/the/socket`, `tcp://host:port`, `https://host:port`; `DOCKER_HOST` when empty.
     pub host: String,
+    pub tls: Tls,
     pub api: Api,
     pub pool: Pool,
     pub retry: Retry,
     pub health: Health,
     pub circuit_breaker: CircuitBreaker,
     pub rate_limit: RateLimit,
+}
+
+/// TLS with the engine. It always verifies: there is no other kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub mode: TlsMode,
+    /// Of the CA that has signed the engine's certificate.
+    pub ca: PathBuf,
+    /// The agent's own certificate and its key; none where both are empty.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// What the engine's certificate is for; the host of the address when empty.
+    pub server_name: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// As the address and the docker client's variables say. Decided when the configuration is loaded.
+    #[default]
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

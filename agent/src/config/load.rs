@@ -1,4 +1,5 @@
-//! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`.
+//! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`. What none of them says of the
+//! engine, the docker client's own variables may say.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Config, DEFAULT_HOST, locate, validate};
+use super::{Config, environment, locate, validate};
 
 const VARIABLE_PREFIX: &str = "LOG_CAPTURER_";
 
@@ -76,15 +77,19 @@ impl fmt::Display for Place {
 }
 
 /// A value from outside the file.
-struct Override {
-    key: String,
-    value: String,
-    said_as: String,
+pub struct Override {
+    pub key: String,
+    pub value: String,
+    pub said_as: String,
 }
 
 impl Sources {
-    /// Reads everything and checks it.
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    /// Reads everything and checks it. `prepare` finds out what only those can who will use the values, and tells the key of
+    /// one that is of no use.
+    pub fn load<T>(
+        &self,
+        prepare: impl FnOnce(&Config) -> Result<T, (&'static str, String)>,
+    ) -> Result<(Config, T), ConfigError> {
         let text = match &self.file {
             Some(path) => Some((path.as_path(), read(path)?)),
             None => None,
@@ -97,27 +102,24 @@ impl Sources {
         for one in &overrides {
             config = apply(&config, one)?;
         }
-        if config.docker.host.is_empty() {
-            let host = std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty());
-            if let Some(host) = &host {
-                overrides.push(Override {
-                    key: "docker.host".to_owned(),
-                    value: host.clone(),
-                    said_as: format!("DOCKER_HOST={host}"),
-                });
-            }
-            config.docker.host = host.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        }
+        overrides.extend(environment::complete(&mut config.docker, |name| {
+            std::env::var(name).ok()
+        }));
         if config.host.is_empty() {
             let name = rustix::system::uname().nodename().to_owned();
             config.host = name.to_string_lossy().into_owned();
         }
         let place = |key: &str| place_of(key, &overrides, text.as_ref());
         let problems = validate::contradictions(&config, place);
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Contradiction(problems))
+        if !problems.is_empty() {
+            return Err(ConfigError::Contradiction(problems));
+        }
+        match prepare(&config) {
+            Ok(prepared) => Ok((config, prepared)),
+            Err((key, message)) => {
+                let place = place(key);
+                Err(ConfigError::Contradiction(vec![Problem { place, key, message }]))
+            }
         }
     }
 
@@ -284,9 +286,11 @@ mod tests {
             file: Some(path),
             overrides: overrides.iter().map(|&s| s.to_owned()).collect(),
         };
-        let loaded = sources.load();
+        let loaded = sources.load(|_| Ok(()));
         std::fs::remove_dir_all(&dir).unwrap();
-        loaded.map_err(|error| error.to_string().replace(dir.to_str().unwrap(), ""))
+        loaded
+            .map(|(config, ())| config)
+            .map_err(|error| error.to_string().replace(dir.to_str().unwrap(), ""))
     }
 
     #[test]

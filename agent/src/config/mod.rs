@@ -3,7 +3,9 @@
 //! `configs/default.yaml` shows every key with its default and what it is for; a test holds
 //! the two equal. Durations are written as `5m`, sizes as `64MiB`.
 
+mod address;
 mod docker;
+mod environment;
 mod load;
 mod locate;
 mod pattern;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+pub use address::{Address, AddressError, Scheme};
 pub use docker::*;
 pub use load::{ConfigError, Problem, Sources, unknown_variables};
 pub use pattern::{PatternError, expression, pattern};

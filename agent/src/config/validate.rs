@@ -1,9 +1,10 @@
 //! What no single value shows: limits, and values that contradict each other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::load::{Place, Problem};
-use super::{Config, Selector, Sink, expression, pattern};
+use super::{Address, Config, Scheme, Selector, Sink, TlsMode, expression, pattern};
 
 /// No duration here has a use beyond it, and a clock cannot count on for ever.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -21,19 +22,39 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         }
     };
     let docker = &config.docker;
+    let tls = &docker.tls;
+    let on = tls.mode == TlsMode::On;
+    match docker.host.parse::<Address>() {
+        Err(error) => require(false, "docker.host", &error.to_string()),
+        Ok(Address::Unix(_)) => require(!on, "docker.tls.mode", "must not be on: a unix socket has no TLS"),
+        Ok(Address::Tcp { scheme, .. }) => {
+            require(
+                !(on && scheme == Scheme::Http),
+                "docker.host",
+                "must not be http://, which is without TLS, where DOCKER_TLS_VERIFY or docker.tls.mode asks for it",
+            );
+            require(
+                on || scheme != Scheme::Https,
+                "docker.tls.mode",
+                "must not be off: https:// is with TLS",
+            );
+        }
+    }
+    let named = |path: &Path| !path.as_os_str().is_empty();
     require(
-        docker
-            .host
-            .strip_prefix("unix://")
-            .is_some_and(|path| path.starts_with('/')),
-        "docker.host",
-        "must be unix:// and the absolute path of the engine's socket, \
-         as in unix:///var/run/docker.sock",
+        !on || named(&tls.ca),
+        "docker.tls.ca",
+        "must name the CA's certificate, or DOCKER_CERT_PATH the folder of ca.pem",
     );
     require(
-        docker.host.len() - "unix://".len().min(docker.host.len()) < 108,
-        "docker.host",
-        "is longer than the 107 bytes that a unix socket's path can have",
+        named(&tls.cert) || !named(&tls.key),
+        "docker.tls.cert",
+        "must name the certificate that docker.tls.key is of",
+    );
+    require(
+        named(&tls.key) || !named(&tls.cert),
+        "docker.tls.key",
+        "must name the key of docker.tls.cert",
     );
     for (key, value) in [
         ("docker.api.connect_timeout", docker.api.connect_timeout),

@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// As in `unix:///var/run/docker.sock`.
-    pub fn host(&self) -> String {
+    pub fn host(&self) -> &str {
         self.requests.host()
     }
 

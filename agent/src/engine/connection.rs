@@ -5,9 +5,9 @@
 //! that object, at whatever `await`, closes the descriptor. A spawned driver would live on
 //! by itself; that is how the descriptors of this program's predecessor leaked.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,15 +19,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::net::UnixStream;
 
 use super::chunked::Chunked;
 use super::decode::Transfer;
+use super::endpoint::Endpoint;
 use super::error::EngineError;
 use super::metrics::Metrics;
 use super::socket::{Gate, Socket};
+use super::tls::Cause;
 use crate::register::{Opening, Purpose, Register};
 
 const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));
@@ -36,9 +35,6 @@ const ERROR_BODY: usize = 64 * 1024;
 
 /// Largest head of an answer; hyper would take six times as much from a peer that never comes to its end.
 const HEAD: usize = 64 * 1024;
-
-/// How long to wait for the engine to accept, when too many wait for it already.
-const BACKLOG_FULL: Duration = Duration::from_millis(10);
 
 type Driver = http1::Connection<Socket, Empty<Bytes>>;
 
@@ -53,23 +49,22 @@ pub struct Limits {
 /// What every connection is opened with.
 #[derive(Clone, Debug)]
 pub struct Opener {
-    pub socket: Arc<Path>,
+    pub endpoint: Arc<Endpoint>,
     pub register: Register,
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
 }
 
 impl Opener {
-    /// As in `unix:///var/run/docker.sock`.
-    pub fn host(&self) -> String {
-        format!("unix://{}", self.socket.display())
-    }
-
     /// Connects, enters the connection in the register, and makes it ready for a request.
     pub async fn open(&self, opening: Opening) -> Result<Connection, EngineError> {
-        let (socket, gate) = self.connect(opening).await.inspect_err(|_| {
-            self.metrics.connection_errors.inc();
-        })?;
+        let limit = self.limits.connect;
+        let connected = self.endpoint.connect(&self.register, &opening, limit).await;
+        let io = connected.inspect_err(|_| self.metrics.connection_errors.inc())?;
+        let mut socket = Socket::new(io, Arc::clone(&self.metrics));
+        let is_log = opening.site.purpose() == Purpose::Logs;
+        let gate = is_log.then(|| socket.withhold_body());
+        let cause = socket.cause();
         let opened = socket.opened();
         // No bytes are exchanged here: HTTP/1 has no handshake.
         let mut http = http1::Builder::new();
@@ -78,37 +73,14 @@ impl Opener {
             sender,
             driver: Mutex::new(Some(driver)),
             gate,
+            cause,
+            endpoint: Arc::clone(&self.endpoint),
+            metrics: Arc::clone(&self.metrics),
             limits: self.limits,
             opened,
             idle: true,
         })
     }
-
-    async fn connect(&self, opening: Opening) -> Result<(Socket, Option<Gate>), EngineError> {
-        let io = within("connecting to the engine", self.limits.connect, async {
-            loop {
-                match self.register.connecting(&opening, || connect(&self.socket)) {
-                    Err(Errno::AGAIN) => tokio::time::sleep(BACKLOG_FULL).await,
-                    connected => break connected.map_err(|errno| EngineError::Connect(errno.into())),
-                }
-            }
-        })
-        .await?;
-        let io = UnixStream::from_std(io.into()).map_err(EngineError::Connect)?;
-        let purpose = opening.site.purpose();
-        let entry = self.register.enter(&io, opening)?;
-        let mut socket = Socket::new(io, entry, Arc::clone(&self.metrics));
-        let gate = (purpose == Purpose::Logs).then(|| socket.withhold_body());
-        Ok((socket, gate))
-    }
-}
-
-/// Connects at once or not at all: on AF_UNIX a `connect` that would wait fails with EAGAIN, and nothing is under way then.
-fn connect(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
 }
 
 /// One connection, and the only owner of its descriptor.
@@ -118,6 +90,10 @@ pub struct Connection {
     /// by nobody but the pool's reaper, which is lent idle connections as shared.
     driver: Mutex<Option<Driver>>,
     gate: Option<Gate>,
+    /// Of a TLS connection.
+    cause: Option<Cause>,
+    endpoint: Arc<Endpoint>,
+    metrics: Arc<Metrics>,
     limits: Limits,
     opened: Instant,
     /// No request is under way: cleared when one starts, set when its whole answer is here.
@@ -206,19 +182,30 @@ impl Connection {
     async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EngineError> {
         self.idle = false;
         let request = Request::get(path)
-            .header(HOST, "docker")
+            .header(HOST, self.endpoint.authority())
             .header(USER_AGENT, AGENT)
             .body(Empty::new())
             .map_err(|error| EngineError::NoEngine(error.to_string()))?;
         let Self { sender, driver, .. } = self;
         let driver = unlocked(driver);
-        within("waiting for the engine's answer", self.limits.head, async {
+        let answered = within("waiting for the engine's answer", self.limits.head, async {
             drive(driver, sender.ready()).await.map_err(closed_or_malformed)?;
             drive(driver, sender.send_request(request))
                 .await
                 .map_err(closed_or_malformed)
-        })
-        .await
+        });
+        answered.await.map_err(|error| self.explained(error))
+    }
+
+    /// hyper has seen a connection fail, and not that it was refused.
+    fn explained(&self, error: EngineError) -> EngineError {
+        match self.cause.as_ref().and_then(|cause| cause.get()) {
+            Some(refused) => {
+                self.metrics.connection_errors.inc();
+                EngineError::Tls(refused.clone())
+            }
+            None => error,
+        }
     }
 
     /// The error that an answer other than 200 is.
@@ -250,8 +237,7 @@ impl StreamBody {
         loop {
             match drive(unlocked(&mut self.connection.driver), self.body.frame()).await {
                 None => return Ok(None),
-                Some(Err(error)) if error.is_incomplete_message() => return Err(EngineError::Cut),
-                Some(Err(error)) => return Err(error.into()),
+                Some(Err(error)) => return Err(cut_or_malformed(error)),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -339,8 +325,18 @@ fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::E
         return EngineError::TooLarge { endpoint, limit };
     }
     match error.downcast::<hyper::Error>() {
-        Ok(error) if error.is_incomplete_message() => EngineError::Cut,
-        Ok(error) => EngineError::Http(*error),
+        Ok(error) => cut_or_malformed(*error),
         Err(_) => EngineError::Cut,
+    }
+}
+
+/// The same of a body. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
+fn cut_or_malformed(error: hyper::Error) -> EngineError {
+    let socket = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let is_cut = socket.is_some_and(|error| !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
+    if is_cut || error.is_incomplete_message() {
+        EngineError::Cut
+    } else {
+        EngineError::Http(error)
     }
 }

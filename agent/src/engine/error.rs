@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::tls::TlsError;
+
 /// Bytes of a log stream that no engine would send, or an error that the engine sent in it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -24,6 +26,10 @@ pub enum DecodeError {
 pub enum EngineError {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    #[error("cannot find the address of the engine's host: {0}")]
+    Resolve(io::Error),
+    #[error(transparent)]
+    Tls(TlsError),
     /// The step that ran out of time.
     #[error("{step} took longer than {limit:?}")]
     Timeout { step: &'static str, limit: Duration },
@@ -83,6 +89,8 @@ impl EngineError {
         matches!(
             self,
             EngineError::Connect(_)
+                | EngineError::Resolve(_)
+                | EngineError::Tls(_)
                 | EngineError::Timeout { .. }
                 | EngineError::Closed
                 | EngineError::BreakerOpen { .. }
@@ -95,6 +103,7 @@ impl EngineError {
         matches!(
             self,
             EngineError::Connect(_)
+                | EngineError::Resolve(_)
                 | EngineError::Closed
                 | EngineError::Status {
                     status: 500 | 502..=504,
@@ -107,6 +116,8 @@ impl EngineError {
     pub fn reason(&self) -> &'static str {
         match self {
             EngineError::Connect(_) => "connect",
+            EngineError::Resolve(_) => "resolve",
+            EngineError::Tls(error) => error.reason,
             EngineError::Timeout { .. } => "timeout",
             EngineError::NoneFree { .. } => "pool_full",
             EngineError::RateLimited { .. } => "rate_limit",

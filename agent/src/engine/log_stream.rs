@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -91,9 +92,15 @@ impl LogStream {
             decoder.feed(read.filled(), out)?;
             Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
         });
-        Poll::Ready(match ready!(read)? {
-            0 => self.end(),
-            bytes => Ok(Progress::Read(bytes)),
+        Poll::Ready(match ready!(read) {
+            Ok(0) => self.end(),
+            Ok(bytes) => Ok(Progress::Read(bytes)),
+            // By TLS, an end that the engine has not announced: whatever came before, it is not the log's.
+            Err(EngineError::Read(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.socket = None;
+                Err(EngineError::Cut)
+            }
+            Err(error) => Err(error),
         })
     }
 

@@ -38,8 +38,8 @@ impl Requests {
         }
     }
 
-    pub fn host(&self) -> String {
-        self.opener.host()
+    pub fn host(&self) -> &str {
+        self.opener.endpoint.shown()
     }
 
     pub fn pool(&self) -> &Pool {
@@ -210,7 +210,7 @@ impl Requests {
 fn verdict<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Verdict {
     match result {
         Ok(_) => Verdict::Success,
-        Err(EngineError::Connect(_)) => Verdict::Failure,
+        Err(EngineError::Connect(_) | EngineError::Resolve(_) | EngineError::Tls(_)) => Verdict::Failure,
         // It answers. 501 is of a log driver that cannot be read.
         Err(EngineError::Status {
             status: ..=499 | 501, ..

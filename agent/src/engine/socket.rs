@@ -1,4 +1,4 @@
-//! A connected socket of the engine's, entered in the register for as long as it is open.
+//! A connected socket of the engine's, in clear or by TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -9,21 +9,26 @@ use std::time::Instant;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 
+use super::link::Link;
 use super::metrics::Metrics;
-use crate::register::{Entry, Inode};
+use super::tls::{Cause, Session};
+use crate::register::Inode;
 
 /// Most that one read takes for hyper: heads and short answers.
 const READ: usize = 8 * 1024;
 
-/// Owns the descriptor. Dropping it closes the connection and strikes it out of the
-/// register, whoever held it and why ever it went: there is no other way to close one.
+/// How bytes are had from the descriptor.
+#[derive(Debug)]
+pub enum Io {
+    Plain(Link),
+    Tls(Box<Session>),
+}
+
+/// Owns the connection, see [`Link`]: dropping it closes the descriptor.
 #[derive(Debug)]
 pub struct Socket {
-    // Dropped in this order: closed first, struck out after.
-    io: UnixStream,
-    entry: Entry,
+    io: Io,
     head: Option<HeadOnly>,
     /// Read from the socket and not yet given to a reader.
     leftover: Vec<u8>,
@@ -32,10 +37,9 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(io: UnixStream, entry: Entry, metrics: Arc<Metrics>) -> Self {
+    pub fn new(io: Io, metrics: Arc<Metrics>) -> Self {
         Self {
             io,
-            entry,
             head: None,
             leftover: Vec::new(),
             opened: Instant::now(),
@@ -44,7 +48,22 @@ impl Socket {
     }
 
     pub fn inode(&self) -> Inode {
-        self.entry.inode()
+        self.link().inode()
+    }
+
+    fn link(&self) -> &Link {
+        match &self.io {
+            Io::Plain(link) => link,
+            Io::Tls(session) => session.link(),
+        }
+    }
+
+    /// Where it will be noted what a TLS connection fails for.
+    pub fn cause(&self) -> Option<Cause> {
+        match &self.io {
+            Io::Plain(_) => None,
+            Io::Tls(session) => Some(session.cause()),
+        }
     }
 
     pub fn opened(&self) -> Instant {
@@ -72,19 +91,17 @@ impl Socket {
         std::mem::take(&mut self.leftover)
     }
 
-    /// Reads straight from the socket into `buf`.
+    /// Reads straight from the socket into `buf`; what comes by TLS is decrypted into it.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() == before {
-            self.entry.eof_read();
+        match &mut self.io {
+            Io::Plain(link) => Pin::new(link).poll_read(cx, buf),
+            Io::Tls(session) => session.poll_read(cx, buf),
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Told to the register: whether reading stands still because the sinks have no room.
     pub fn waits_for_room(&self, waits: bool) {
-        self.entry.waits_for_room(waits);
+        self.link().waits_for_room(waits);
     }
 }
 
@@ -179,11 +196,17 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        match &mut self.get_mut().io {
+            Io::Plain(link) => Pin::new(link).poll_write(cx, buf),
+            Io::Tls(session) => session.stream().poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        match &mut self.get_mut().io {
+            Io::Plain(link) => Pin::new(link).poll_flush(cx),
+            Io::Tls(session) => session.stream().poll_flush(cx),
+        }
     }
 
     /// Never half-closed: Go's server takes that as a client that has gone. The drop closes.

@@ -83,10 +83,11 @@ const MODULES: [(&str, &[&str]); 17] = [
 /// A family of crates whose types stay in one place: the start of their names, the place, and is this it.
 type Foreign = (&'static str, &'static str, fn(&Source) -> bool);
 
-const FOREIGN: [Foreign; 3] = [
+const FOREIGN: [Foreign; 4] = [
     ("hyper", "engine and admin", |source| {
         in_module(source, &["engine", "admin"])
     }),
+    ("tokio_rustls", "engine", |source| in_module(source, &["engine"])),
     ("aya", "kernel", |source| in_module(source, &["kernel"])),
     ("prometheus", "metrics.rs files and admin", |source| {
         source.path.ends_with("metrics.rs") || in_module(source, &["admin"])

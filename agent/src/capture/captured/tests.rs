@@ -9,7 +9,7 @@ use super::super::resume::Position;
 use super::super::{Intervals, Life, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
 use super::*;
 use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
-use crate::engine::{self, Engine, Limits, Opener};
+use crate::engine::{self, Endpoint, Engine, Limits, Opener};
 use crate::pace::Pace;
 use crate::record::Stream;
 use crate::register::Register;
@@ -23,7 +23,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
     let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
     let register = Register::new(None);
     let opener = Opener {
-        socket: std::path::Path::new("/nonexistent").into(),
+        endpoint: Endpoint::unix(std::path::Path::new("/nonexistent")).into(),
         register: register.clone(),
         limits: Limits {
             connect: SECOND,

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
-use crate::engine::{Limits, Metrics};
+use crate::engine::{Endpoint, Limits, Metrics};
 use crate::register::Register;
 
 #[path = "../../../tests/peer/mod.rs"]
@@ -38,7 +38,7 @@ fn pool(peer: &Peer, size: Size) -> Pool {
         body: PATIENCE,
     };
     let opener = Opener {
-        socket: peer.path().into(),
+        endpoint: Endpoint::unix(peer.path()).into(),
         register: Register::default(),
         limits,
         metrics: Arc::new(Metrics::new(&registry).unwrap()),
