@@ -18,6 +18,7 @@ mod multiline;
 mod namespaces;
 mod podman;
 mod record;
+mod remote_engines;
 mod repair;
 mod restart;
 mod rights;

@@ -36,6 +36,7 @@ pub struct Connection {
     pub opened_by: Option<String>,
     pub container: Option<String>,
     pub age_seconds: f64,
+    pub state: String,
 }
 
 /// `/leaks`, and what the command of that name prints.

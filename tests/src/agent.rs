@@ -25,7 +25,7 @@ pub const STOP: Duration = Duration::from_secs(20);
 pub struct Launch {
     home: TempDir,
     admin: Admin,
-    engine: PathBuf,
+    engine: String,
     rotation: &'static str,
     kernel: &'static str,
     to_stdout: bool,
@@ -36,11 +36,17 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// For the engine with this socket.
     pub fn on(engine: &Path) -> Self {
+        Self::at(&format!("unix://{}", engine.display()))
+    }
+
+    /// For the engine at this address; empty: by the docker client's own variables.
+    pub fn at(host: &str) -> Self {
         Self {
             home: tempfile::tempdir().expect("a home directory for the agent"),
             admin: Admin::on_a_free_port(),
-            engine: engine.into(),
+            engine: host.to_owned(),
             rotation: "5m",
             kernel: "auto",
             to_stdout: false,
@@ -108,7 +114,7 @@ impl Launch {
         };
         let text = format!(
             "docker:
-  host: unix://{engine}
+  host: \"{engine}\"
 capture:
   streams:
     max_concurrent: 50
@@ -122,7 +128,7 @@ sinks:
 admin:
   listen: {admin}
 {more}",
-            engine = self.engine.display(),
+            engine = self.engine,
             rotation = self.rotation,
             kernel = self.kernel,
             home = home.display(),

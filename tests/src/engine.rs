@@ -1,6 +1,7 @@
 //! A private engine for one test at a time: several at once would only make
 //! each other slow on a small machine.
 
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +27,17 @@ impl Engine {
         let engine = PrivateEngine::start_with(arguments).expect("start a private engine");
         engine.import_busybox().expect("import an image");
         Self { engine, _turn: turn }
+    }
+
+    /// One that also listens on TCP, on loopback alone, with more arguments for `dockerd` about TLS.
+    pub fn start_on_tcp(tls: &[&str]) -> (Self, SocketAddr) {
+        // Free a moment ago.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = address.expect("a port of loopback");
+        let host = format!("tcp://{address}");
+        let mut arguments = vec!["--host", &host];
+        arguments.extend_from_slice(tls);
+        (Self::start_with(&arguments), address)
     }
 
     /// Runs `sh -c SCRIPT` in a container of this name.

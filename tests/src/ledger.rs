@@ -1,13 +1,13 @@
 //! The agent's account of its connections, held against itself and against `ss`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::admin::Connection;
 use crate::agent::Agent;
 use crate::metrics::Metrics;
-use crate::{wait, witness};
+use crate::wait;
+use crate::witness::Listener;
 
 /// `opened − closed = live`, for each peer. Gives the number of peers looked at.
 pub fn conserved(metrics: &Metrics) -> Result<usize, String> {
@@ -36,22 +36,22 @@ pub enum Comparison {
     Restless,
 }
 
-pub fn compare(agent: &Agent, socket: &Path) -> Comparison {
-    let before = witness::connections(agent.pid(), socket);
+pub fn compare(agent: &Agent, engine: &(impl Listener + ?Sized)) -> Comparison {
+    let before = engine.connections(agent.pid());
     let page = agent.admin.connections();
-    let after = witness::connections(agent.pid(), socket);
+    let after = engine.connections(agent.pid());
     if before != after || !before.peerless.is_empty() {
         return Comparison::Restless;
     }
     match page {
-        Ok(rows) => judge(&rows, &before.inodes, socket),
+        Ok(rows) => judge(&rows, &before.inodes, &engine.name()),
         Err(error) => Comparison::Differs(format!("no page: {error:#}")),
     }
 }
 
-fn judge(rows: &[Connection], ss: &BTreeSet<u64>, socket: &Path) -> Comparison {
+fn judge(rows: &[Connection], ss: &BTreeSet<u64>, engine: &str) -> Comparison {
     // A row without a peer is one that the register believes in and the kernel does not.
-    let ours = |row: &&Connection| row.peer.as_deref().is_none_or(|peer| Path::new(peer) == socket);
+    let ours = |row: &&Connection| row.peer.as_deref().is_none_or(|peer| peer == engine);
     let page: BTreeSet<u64> = rows.iter().filter(ours).map(|row| row.inode).collect();
     let orphans: Vec<_> = rows.iter().filter(ours).filter(|row| row.purpose.is_none()).collect();
     if page == *ss && orphans.is_empty() {
@@ -67,11 +67,11 @@ fn judge(rows: &[Connection], ss: &BTreeSet<u64>, socket: &Path) -> Comparison {
 }
 
 /// What the agent holds is what `ss` sees, no more than it needs for its streams, and none of it half-closed.
-pub fn assert_no_connection_left_over(agent: &Agent, socket: &Path, streams: usize) {
+pub fn assert_no_connection_left_over(agent: &Agent, engine: &(impl Listener + ?Sized), streams: usize) {
     let connections = wait::until(
         "the ledger and ss to agree",
         Duration::from_secs(30),
-        || match compare(agent, socket) {
+        || match compare(agent, engine) {
             Comparison::Agrees { connections } => Some(connections),
             Comparison::Differs(_) | Comparison::Restless => None,
         },
@@ -113,10 +113,11 @@ mod tests {
             opened_by: None,
             container: None,
             age_seconds: 0.0,
+            state: "established".to_owned(),
         };
         let agrees = |rows: &[Connection], ss: &[u64]| {
             let ss = ss.iter().copied().collect();
-            matches!(judge(rows, &ss, Path::new("/s")), Comparison::Agrees { .. })
+            matches!(judge(rows, &ss, "/s"), Comparison::Agrees { .. })
         };
         let held = || row(1, Some("/s"), Some("logs"));
         let elsewhere = || row(9, Some("/other"), None);

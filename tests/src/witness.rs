@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -38,6 +39,67 @@ fn unix_socket(line: &str) -> Option<UnixSocket> {
         path: path.into(),
         inode: inode.parse().ok()?,
         peer: peer.parse().ok()?,
+    })
+}
+
+/// Whom the process is connected to: an engine's socket, or its address.
+pub trait Listener {
+    /// As the agent shows it.
+    fn name(&self) -> String;
+    fn connections(&self, pid: u32) -> Connections;
+}
+
+impl Listener for Path {
+    fn name(&self) -> String {
+        self.to_str().expect("a path of UTF-8").to_owned()
+    }
+
+    fn connections(&self, pid: u32) -> Connections {
+        connections(pid, self)
+    }
+}
+
+impl Listener for SocketAddr {
+    fn name(&self) -> String {
+        self.to_string()
+    }
+
+    fn connections(&self, pid: u32) -> Connections {
+        let ours = socket_inodes(pid);
+        let established = tcp_sockets().into_iter().filter(|socket| socket.state == "ESTAB");
+        let inodes = established.filter(|socket| socket.peer == *self && ours.contains(&socket.inode));
+        Connections {
+            inodes: inodes.map(|socket| socket.inode).collect(),
+            peerless: BTreeSet::new(),
+        }
+    }
+}
+
+/// A line of `ss -t`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpSocket {
+    pub state: String,
+    pub peer: SocketAddr,
+    pub inode: u64,
+}
+
+/// Every TCP socket of the network namespace that is connected and has an owner.
+pub fn tcp_sockets() -> Vec<TcpSocket> {
+    let output = Command::new("ss").args(["-t", "-a", "-n", "-e", "-H"]).output();
+    let output = output.expect("run ss");
+    assert!(output.status.success(), "ss failed: {output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter_map(tcp_socket).collect()
+}
+
+/// `ESTAB 0 0 127.0.0.1:41022 127.0.0.1:2376 timer:(keepalive,14sec,0) ino:71163 sk:1 <->`
+fn tcp_socket(line: &str) -> Option<TcpSocket> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let inode = fields.iter().find_map(|field| field.strip_prefix("ino:"))?;
+    Some(TcpSocket {
+        state: (*fields.first()?).to_owned(),
+        peer: fields.get(4)?.parse().ok()?,
+        inode: inode.parse().ok()?,
     })
 }
 
