@@ -1,6 +1,7 @@
 //! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`. What none of them says of the
 //! engine, the docker client's own variables may say.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -70,9 +71,18 @@ impl fmt::Display for Place {
             Place::File { path, line, column } => {
                 write!(f, "{}:{line}:{column}", path.display())
             }
-            Place::Override(text) => f.write_str(text),
+            Place::Override(text) => f.write_str(&without_password(text)),
             Place::Default => f.write_str("default"),
         }
+    }
+}
+
+/// An address with a user's name in it is refused; its password is not repeated.
+fn without_password(text: &str) -> Cow<'_, str> {
+    let split = text.split_once("://");
+    match split.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://…@{host}").into(),
+        None => text.into(),
     }
 }
 
@@ -375,6 +385,45 @@ mod tests {
         assert!(error.starts_with("/c.yaml:2:"), "{error}");
         assert!(
             error.contains("capture.exclude") && error.contains("regex:("),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_address_and_tls_that_contradict_each_other_are_refused() {
+        for (yaml, told) in [
+            (
+                "docker: {host: 'http://h', tls: {mode: on, ca: /c}}",
+                "docker.host: must not be http://",
+            ),
+            (
+                "docker: {host: 'https://h', tls: {mode: off}}",
+                "docker.tls.mode: must not be off",
+            ),
+            (
+                "docker: {host: 'unix:///s', tls: {mode: on, ca: /c}}",
+                "docker.tls.mode: must not be on",
+            ),
+            (
+                "docker: {host: 'https://h', tls: {ca: /c, key: /k}}",
+                "docker.tls.cert: must name",
+            ),
+            (
+                "docker: {host: 'https://h', tls: {ca: /c, cert: /c}}",
+                "docker.tls.key: must name",
+            ),
+            (
+                "docker: {host: 'tcp://u:secret@h'}",
+                "docker.host: must not have a user name",
+            ),
+        ] {
+            let error = load(yaml, &[]).unwrap_err();
+            assert!(error.contains(told), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let error = load("", &["docker.host=tcp://u:secret@h"]).unwrap_err();
+        assert!(
+            error.contains("docker.host=tcp://…@h: docker.host: must not"),
             "{error}"
         );
     }

@@ -47,6 +47,7 @@ impl EndpointError {
 #[derive(Debug)]
 pub struct Endpoint {
     shown: String,
+    authority: String,
     way: Way,
 }
 
@@ -68,8 +69,10 @@ impl Endpoint {
                 let has_tls = docker.tls.mode == TlsMode::On;
                 let tls = has_tls.then(|| Tls::new(&docker.tls, &host)).transpose()?;
                 let host = Host::new(host, port.unwrap_or_else(|| Address::default_port(has_tls)));
+                let authority = host.authority();
                 Ok(Self {
-                    shown: format!("tcp://{}", host.authority()),
+                    shown: format!("tcp://{authority}"),
+                    authority,
                     way: Way::Tcp {
                         host,
                         tls: tls.map(Arc::new),
@@ -82,6 +85,7 @@ impl Endpoint {
     pub fn unix(path: &Path) -> Self {
         Self {
             shown: format!("unix://{}", path.display()),
+            authority: "docker".to_owned(),
             way: Way::Unix(path.to_owned()),
         }
     }
@@ -92,11 +96,8 @@ impl Endpoint {
     }
 
     /// The `Host` of requests.
-    pub fn authority(&self) -> String {
-        match &self.way {
-            Way::Unix(_) => "docker".to_owned(),
-            Way::Tcp { host, .. } => host.authority(),
-        }
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     pub fn tls(&self) -> Option<&Tls> {
@@ -250,5 +251,70 @@ fn begin_tcp(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::Site;
+    use std::net::TcpListener;
+
+    const OPENING: Opening = Opening {
+        site: Site::Pool,
+        container: None,
+    };
+
+    fn closed() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0")
+            .and_then(|gone| gone.local_addr())
+            .unwrap()
+    }
+
+    async fn connected(addresses: &[SocketAddr], register: &Register) -> Result<Link, EngineError> {
+        first_of(addresses, register, &OPENING, Instant::now() + Duration::from_secs(10)).await
+    }
+
+    #[tokio::test]
+    async fn addresses_are_tried_in_turn_and_each_that_fails_is_named() {
+        let register = Register::default();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (first, second, good) = (closed(), closed(), server.local_addr().unwrap());
+        let link = connected(&[first, good, second], &register).await.unwrap();
+        assert_eq!(register.snapshot()[0].inode, link.inode());
+        drop(link);
+        assert_eq!(register.count(), 0);
+
+        let error = connected(&[first, second], &register).await.unwrap_err().to_string();
+        for address in [first, second] {
+            assert!(error.contains(&format!("{address}: Connection refused")), "{error}");
+        }
+        assert_eq!(register.count(), 0);
+    }
+
+    /// The peer's answer is still to come.
+    #[tokio::test]
+    async fn it_is_in_the_register_from_connect_on_and_not_once_it_is_given_up() {
+        let register = Register::default();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        {
+            let connecting = connect_to(server.local_addr().unwrap(), &register, &OPENING);
+            let mut connecting = std::pin::pin!(connecting);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(connecting.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(register.count(), 1);
+        }
+        assert_eq!(register.count(), 0);
+    }
+
+    #[test]
+    fn a_vanished_peer_will_be_noticed() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = begin_tcp(server.local_addr().unwrap()).unwrap();
+        assert!(sockopt::tcp_nodelay(&socket).unwrap() && sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), KEEPALIVE);
+        assert_eq!(sockopt::tcp_keepintvl(&socket).unwrap(), KEEPALIVE);
+        assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), PROBES);
+        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 75_000);
     }
 }
