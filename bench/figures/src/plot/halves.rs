@@ -116,6 +116,7 @@ fn curves(area: &Area<'_>, plot: &Curves<'_>) -> Drawn {
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .x_labels(6)
         .x_desc(plot.over)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .label_style(font(13))
