@@ -25,12 +25,10 @@ pub async fn tend() {
 /// cache, without a read.
 pub fn give_back() {
     trim();
-    // Each line is a mapping, proc_pid_maps(5). Code only: nobody writes to it, so the file has all of it.
-    for mapping in fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
-        if let Some((begin, len)) = code_of_file(mapping) {
-            // SAFETY: a private mapping of a file that was never writable, so each page reads the same when it is mapped anew.
-            let _ = unsafe { madvise(begin as *mut _, len, Advice::LinuxDontNeed) };
-        }
+    for (begin, len) in code_of_files(&fs::read_to_string("/proc/self/smaps").unwrap_or_default()) {
+        // SAFETY: a private mapping of a file, and no page of it is another than the file's: each reads the same when it is
+        // mapped anew.
+        let _ = unsafe { madvise(begin as *mut _, len, Advice::LinuxDontNeed) };
     }
 }
 
@@ -42,7 +40,22 @@ fn trim() {
     };
 }
 
-/// Where a mapping begins, and its length, if it is a file's code.
+/// Where the mappings of files' code begin, and their lengths, by `/proc/PID/smaps` (proc_pid_smaps(5)). One with pages of its
+/// own is left out: somebody has put a probe there (uprobes), or has changed the code.
+fn code_of_files(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut code = None;
+    for line in smaps.lines() {
+        if let Some(own) = line.strip_prefix("Anonymous:") {
+            found.extend(code.take().filter(|_| own.trim() == "0 kB"));
+        } else if let Some(mapping) = code_of_file(line) {
+            code = Some(mapping);
+        }
+    }
+    found
+}
+
+/// Of a mapping's first line.
 fn code_of_file(mapping: &str) -> Option<(usize, usize)> {
     let mut words = mapping.split_ascii_whitespace();
     let (begin, end) = words.next()?.split_once('-')?;
@@ -57,22 +70,27 @@ mod tests {
 
     #[test]
     fn only_the_code_of_files_is_given_back() {
-        let code = "7f10c0000000-7f10c0003000 r-xp 00001000 fe:00 42   /usr/bin/log-capturer";
-        assert_eq!(code_of_file(code), Some((0x7f10_c000_0000, 0x3000)));
-        for other in [
+        let code = "7f10c0000000-7f10c0003000 r-xp 00001000 fe:00 42   /usr/bin/log-capturer\nSize: 12 kB\n";
+        let whole = "Anonymous:             0 kB\nSwap: 0 kB\n";
+        let probed = "Anonymous:             4 kB\nSwap: 0 kB\n";
+        let others = [
             "7f10c0003000-7f10c0004000 r--p 00004000 fe:00 42   /usr/bin/log-capturer",
             "7f10c0004000-7f10c0005000 rw-p 00004000 fe:00 42   /usr/bin/log-capturer",
             "7ffd41fd8000-7ffd41fda000 r-xp 00000000 00:00 0    [vdso]",
             "7ffd41fd8000-7ffd41fda000 r-xp 00000000 00:00 0 ",
             "",
-        ] {
-            assert_eq!(code_of_file(other), None, "{other}");
-        }
+        ];
+        let others = others.map(|first| format!("{first}\n{whole}")).concat();
+        let smaps = [code, probed, &others, code, whole, &others].concat();
+        assert_eq!(code_of_files(&smaps), [(0x7f10_c000_0000, 0x3000)]);
+        assert_eq!(code_of_files(&format!("{code}{probed}{others}")), []);
     }
 
     /// The library's code is dropped and run again, this function's own included.
     #[test]
     fn all_goes_on_afterwards() {
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        assert!(!code_of_files(&smaps).is_empty(), "{smaps}");
         give_back();
         assert_eq!("a".repeat(3).to_uppercase(), "AAA");
     }
