@@ -51,22 +51,31 @@ pub fn complete(docker: &mut Docker, variable: impl Fn(&str) -> Option<String>) 
     if tls.mode != TlsMode::On {
         return said;
     }
-    let folder = variable("DOCKER_CERT_PATH").inspect(|path| note("docker.tls", "DOCKER_CERT_PATH", path));
-    let folder = folder
-        .or_else(|| variable("DOCKER_CONFIG"))
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")));
-    let Some(folder) = folder else {
-        return said;
+    let folder = ["DOCKER_CERT_PATH", "DOCKER_CONFIG"]
+        .into_iter()
+        .find_map(|name| Some((name, variable(name)?)));
+    let mut take = |key: &str, path: &mut PathBuf, found: PathBuf| {
+        if let Some((name, folder)) = &folder {
+            note(key, name, folder);
+        }
+        *path = found;
+    };
+    let folder = match &folder {
+        Some((_, folder)) => PathBuf::from(folder),
+        None => match variable("HOME") {
+            Some(home) => PathBuf::from(home).join(".docker"),
+            None => return said,
+        },
     };
     if tls.ca.as_os_str().is_empty() {
-        tls.ca = folder.join("ca.pem");
+        take("docker.tls.ca", &mut tls.ca, folder.join("ca.pem"));
     }
     if tls.cert.as_os_str().is_empty() && tls.key.as_os_str().is_empty() {
         let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         // Without a certificate of one's own, where there is none. One without the other is said to be missing.
         if cert.exists() || key.exists() {
-            (tls.cert, tls.key) = (cert, key);
+            take("docker.tls.cert", &mut tls.cert, cert);
+            take("docker.tls.key", &mut tls.key, key);
         }
     }
     said

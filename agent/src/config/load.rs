@@ -79,9 +79,11 @@ impl fmt::Display for Place {
 
 /// An address with a user's name in it is refused; its password is not repeated.
 fn without_password(text: &str) -> Cow<'_, str> {
-    let split = text.split_once("://");
-    match split.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, host)) => format!("{scheme}://…@{host}").into(),
+    // Where no scheme is said it begins with the value.
+    let begin = ["://", "="].iter().find_map(|mark| Some(text.find(mark)? + mark.len()));
+    let (before, address) = text.split_at(begin.unwrap_or_default());
+    match address.rsplit_once('@') {
+        Some((_, host)) => format!("{before}…@{host}").into(),
         None => text.into(),
     }
 }
@@ -421,11 +423,22 @@ mod tests {
             assert!(error.contains(told), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        let error = load("", &["docker.host=tcp://u:secret@h"]).unwrap_err();
-        assert!(
-            error.contains("docker.host=tcp://…@h: docker.host: must not"),
-            "{error}"
-        );
+        for (said, told) in [
+            (
+                "docker.host=tcp://u:secret@h",
+                "docker.host=tcp://…@h: docker.host: must",
+            ),
+            (
+                "docker.host=tcp://u:sec@ret@h",
+                "docker.host=tcp://…@h: docker.host: must",
+            ),
+            ("docker.host=u:secret@h:1", "docker.host=…@h:1: docker.host: must"),
+            ("docker.host=tcp:/u:secret@h", "docker.host=…@h: docker.host: must"),
+        ] {
+            let error = load("", &[said]).unwrap_err();
+            assert!(error.contains(told), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]
