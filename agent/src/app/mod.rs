@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
 pub use self::rights::without as without_rights;
@@ -181,6 +181,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
         }
     }
     background.shutdown().await;
+    let _ = timeout_at(deadline, engine.at_rest()).await;
     if !account(kernel.as_deref(), &register) {
         code = ExitCode::FAILURE;
     }

@@ -111,7 +111,7 @@ pub fn tell_way(endpoint: &Endpoint) {
             "the engine is spoken to without TLS: whoever is on the way reads the logs, and who reaches that port owns the machine"
         );
     }
-    if let Some(fault) = endpoint.tls().and_then(Tls::own_fault) {
+    if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
         warn!("the agent's certificate (docker.tls.cert) {fault}");
     }
 }

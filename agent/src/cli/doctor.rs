@@ -96,7 +96,10 @@ pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
 fn examine(config: &Config, endpoint: Endpoint) -> Result<Report> {
     let kernel = kernel_part();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (engine, containers) = runtime.block_on(engine(config, endpoint))?;
+    let asked = runtime.block_on(engine(config, endpoint));
+    // A name server that does not answer is not waited for.
+    runtime.shutdown_background();
+    let (engine, containers) = asked?;
     Ok(Report {
         engine,
         containers,
@@ -114,7 +117,7 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             verifies: true,
             ca: docker.ca.clone(),
             cert: (!docker.cert.as_os_str().is_empty()).then(|| docker.cert.clone()),
-            cert_fault: tls.own_fault(),
+            cert_fault: tls.own_invalidity(),
         }
     });
     let client = app::client(config, endpoint, &Register::default(), &metrics::registry()?)?;

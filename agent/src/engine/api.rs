@@ -90,6 +90,11 @@ impl Engine {
         self.requests.host()
     }
 
+    /// Waits until no socket is open that is not a connection of the agent's own: looking up a name takes some.
+    pub async fn at_rest(&self) {
+        self.requests.at_rest().await;
+    }
+
     pub fn pool(&self) -> &Pool {
         self.requests.pool()
     }

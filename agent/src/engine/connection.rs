@@ -140,7 +140,8 @@ impl Connection {
             let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
             body.map_err(|error| body_error(endpoint, limit, error))
         })
-        .await?;
+        .await
+        .map_err(|error| self.explained(error))?;
         self.idle = true;
         Ok(Answer {
             status: head.status.as_u16(),
@@ -237,7 +238,7 @@ impl StreamBody {
         loop {
             match drive(unlocked(&mut self.connection.driver), self.body.frame()).await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(cut_or_malformed(error)),
+                Some(Err(error)) => return Err(self.connection.explained(cut_or_malformed(error))),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));

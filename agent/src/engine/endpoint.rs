@@ -95,6 +95,13 @@ impl Endpoint {
         &self.shown
     }
 
+    /// Waits until no name is being looked up: that has sockets of its own.
+    pub async fn at_rest(&self) {
+        if let Way::Tcp { host, .. } = &self.way {
+            host.at_rest().await;
+        }
+    }
+
     /// The `Host` of requests.
     pub fn authority(&self) -> &str {
         &self.authority
@@ -216,6 +223,8 @@ async fn first_of(
         kind = error.kind();
         failures.push(format!("{address}: {error}"));
     }
+    // In the same order each time, or each time would be news.
+    failures.sort();
     Err(EngineError::Connect(io::Error::new(kind, failures.join(", "))))
 }
 

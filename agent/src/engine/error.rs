@@ -100,16 +100,12 @@ impl EngineError {
     /// Whether a request that can be repeated has a better chance soon: no answer has come, or one that says that the
     /// engine cannot serve anybody just now. A timeout has cost enough already.
     pub fn may_pass_soon(&self) -> bool {
-        matches!(
-            self,
-            EngineError::Connect(_)
-                | EngineError::Resolve(_)
-                | EngineError::Closed
-                | EngineError::Status {
-                    status: 500 | 502..=504,
-                    ..
-                }
-        )
+        match self {
+            EngineError::Connect(error) | EngineError::Resolve(error) => error.kind() != io::ErrorKind::TimedOut,
+            EngineError::Closed => true,
+            EngineError::Status { status, .. } => matches!(status, 500 | 502..=504),
+            _ => false,
+        }
     }
 
     /// The `reason` label of `docker_http_errors_total`.

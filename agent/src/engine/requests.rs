@@ -42,6 +42,10 @@ impl Requests {
         self.opener.endpoint.shown()
     }
 
+    pub async fn at_rest(&self) {
+        self.opener.endpoint.at_rest().await;
+    }
+
     pub fn pool(&self) -> &Pool {
         &self.pool
     }

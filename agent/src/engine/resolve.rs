@@ -23,9 +23,12 @@ pub struct Host {
 struct Asked {
     /// `getaddrinfo` blocks, for as long as it likes. So it runs in another thread, and in one only: who gives up waiting
     /// leaves the lookup here for the next one, who waits on for the same.
-    lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
+    lookup: Option<JoinHandle<Answer>>,
     found: Option<(Instant, Arc<[SocketAddr]>)>,
 }
+
+/// When it came: one that nobody waited for any more may be old.
+type Answer = (Instant, io::Result<Vec<SocketAddr>>);
 
 impl Host {
     pub fn new(name: String, port: u16) -> Self {
@@ -59,18 +62,36 @@ impl Host {
         {
             return Ok(Arc::clone(found));
         }
-        let lookup = asked.lookup.get_or_insert_with(|| {
-            let host = (self.name.clone(), self.port);
-            spawn_blocking(move || Ok(host.to_socket_addrs()?.collect()))
-        });
-        let found = lookup.await;
-        asked.lookup = None;
-        let found: Arc<[SocketAddr]> = found.map_err(io::Error::other)??.into();
+        let (at, found) = loop {
+            let lookup = asked.lookup.get_or_insert_with(|| self.look_up());
+            let answer = lookup.await;
+            asked.lookup = None;
+            let (at, found) = answer.map_err(io::Error::other)?;
+            if at.elapsed() < FRESH {
+                break (at, found);
+            }
+        };
+        let found: Arc<[SocketAddr]> = found?.into();
         if found.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
-        asked.found = Some((Instant::now(), Arc::clone(&found)));
+        asked.found = Some((at, Arc::clone(&found)));
         Ok(found)
+    }
+
+    fn look_up(&self) -> JoinHandle<Answer> {
+        let host = (self.name.clone(), self.port);
+        spawn_blocking(move || {
+            let found = host.to_socket_addrs().map(Iterator::collect);
+            (Instant::now(), found)
+        })
+    }
+
+    /// Waits until no lookup is under way.
+    pub async fn at_rest(&self) {
+        if let Some(lookup) = self.asked.lock().await.lookup.take() {
+            let _ = lookup.await;
+        }
     }
 }
 
@@ -97,13 +118,39 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_leaves_the_lookup_to_the_next() {
         let host = Host::new("localhost".to_owned(), 1);
+        let (answer, answers) = std::sync::mpsc::channel();
+        let lookup = spawn_blocking(move || answers.recv().unwrap());
+        host.asked.lock().await.lookup = Some(lookup);
         {
             let mut first = std::pin::pin!(host.addresses());
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(first.as_mut().poll(&mut cx).is_pending());
         }
         assert!(host.asked.lock().await.lookup.is_some());
-        host.addresses().await.unwrap();
+        let elsewhere = SocketAddr::new(IpAddr::from([10, 0, 0, 7]), 1);
+        answer.send((Instant::now(), Ok(vec![elsewhere]))).unwrap();
+        assert_eq!(host.addresses().await.unwrap()[..], [elsewhere]);
         assert!(host.asked.lock().await.lookup.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_waited_for_is_not_taken_for_todays() {
+        let host = Host::new("localhost".to_owned(), 1);
+        let old = Instant::now().checked_sub(FRESH).unwrap();
+        let failed = Err(io::Error::other("the name server was away"));
+        host.asked.lock().await.lookup = Some(spawn_blocking(move || (old, failed)));
+        assert!(!host.addresses().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn at_rest_is_when_no_lookup_is_under_way() {
+        let host = Host::new("localhost".to_owned(), 1);
+        let (answer, answers) = std::sync::mpsc::channel();
+        host.asked.lock().await.lookup = Some(spawn_blocking(move || answers.recv().unwrap()));
+        let mut rest = std::pin::pin!(host.at_rest());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(rest.as_mut().poll(&mut cx).is_pending());
+        answer.send((Instant::now(), Ok(Vec::new()))).unwrap();
+        rest.await;
     }
 }

@@ -163,19 +163,39 @@ impl Tls {
     }
 
     /// What the agent's own certificate can be refused for, as far as the agent can tell: an engine says little of it.
-    pub fn own_fault(&self) -> Option<String> {
+    fn own_fault(&self) -> Option<String> {
+        let wrong = self.own_wrong()?;
+        if is_of_issuer(&wrong) {
+            return Some(format!(
+                "is not signed by {}, as the engine's is",
+                self.ca_file.display()
+            ));
+        }
+        Some(validity(&wrong))
+    }
+
+    /// What is wrong with it whoever signed it: an engine may have another CA for its clients than for itself.
+    pub fn own_invalidity(&self) -> Option<String> {
+        self.own_wrong()
+            .filter(|wrong| !is_of_issuer(wrong))
+            .as_ref()
+            .map(validity)
+    }
+
+    fn own_wrong(&self) -> Option<CertificateError> {
         let (first, others) = self.own.split_first()?;
         let roots = Arc::clone(&self.roots);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider)).build();
         match verifier.ok()?.verify_client_cert(first, others, UnixTime::now()) {
-            // One that is signed by another CA of the same name has a bad signature.
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => Some(
-                format!("is not signed by {}, as the engine's is", self.ca_file.display()),
-            ),
-            Err(Error::InvalidCertificate(wrong)) => Some(validity(&wrong)),
+            Err(Error::InvalidCertificate(wrong)) => Some(wrong),
             Err(_) | Ok(_) => None,
         }
     }
+}
+
+/// One that is signed by another CA of the same name has a bad signature.
+fn is_of_issuer(wrong: &CertificateError) -> bool {
+    matches!(wrong, CertificateError::UnknownIssuer | CertificateError::BadSignature)
 }
 
 /// The same text each time, and not the time at which it was looked at.
