@@ -33,7 +33,9 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, head: &str, end: En
         let mut stream = acceptor.accept(stream).await?;
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
-            stream.read_buf(&mut request).await?;
+            if stream.read_buf(&mut request).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
         }
         if !request.windows(5).any(|part| part == b"/logs") {
             let answer = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";

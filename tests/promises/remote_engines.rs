@@ -75,20 +75,19 @@ fn assert_followed(launch: Launch, engine: &Engine, address: SocketAddr) {
     for writer in &writers {
         writer.start(engine);
     }
-    let mut compared = 0;
-    for _ in 0..seconds {
+    // For half as long as they write at least, however long a look takes.
+    let start = std::time::Instant::now();
+    while start.elapsed() < SECOND * seconds as u32 / 2 {
         wait::until("the ledger and ss to agree", PATIENCE, || {
             match ledger::compare(&agent, &address) {
                 Comparison::Agrees { connections } => (connections > writers.len()).then_some(()),
                 Comparison::Differs(_) | Comparison::Restless => None,
             }
         });
-        compared += 1;
         let metrics = agent.admin.metrics().expect("/metrics");
         assert_eq!(ledger::conserved(&metrics), Ok(1), "the engine is the only peer");
         sleep(SECOND / 2);
     }
-    assert_eq!(compared, seconds);
     assert_rows(&agent, address, writers.len());
     for writer in &writers {
         engine.wait(&writer.name);
@@ -146,8 +145,7 @@ fn assert_rows(agent: &Agent, address: SocketAddr, logs: usize) {
                 .filter(|row| row.purpose.as_deref() == Some(purpose))
                 .count()
         };
-        assert!(of("logs") >= logs && of("events") == 1, "{rows:?}");
-        Some(())
+        (of("logs") >= logs && of("events") == 1).then_some(())
     });
 }
 

@@ -360,11 +360,13 @@ impl Drop for Agent {
     }
 }
 
-/// Without the variables that the tests are steered by: the agent takes its own from the same prefix.
+/// Without the variables that the tests are steered by (the agent takes its own from the same prefix), and without those of
+/// whoever runs them.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LOG_CAPTURER_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("LOG_CAPTURER_") || text.starts_with("DOCKER_") {
             command.env_remove(name);
         }
     }
