@@ -95,6 +95,9 @@ fn a_record_that_is_not_complete_is_delivered_after_its_delay_and_at_the_end() {
         .kernel("off")
         .environment("LOG_CAPTURER_CAPTURE_MULTILINE_RULES", r"[{start: '^\S'}]")
         .environment("LOG_CAPTURER_CAPTURE_MULTILINE_MAX_DELAY", "2s")
+        // Or the silence would wake the stream, and end the record by chance.
+        .environment("LOG_CAPTURER_CAPTURE_SILENCE_PROBE_AFTER", "10m")
+        .environment("LOG_CAPTURER_CAPTURE_SILENCE_MAX_INTERVAL", "10m")
         .start();
     agent.wait_ready();
     engine.run_script("waits", &[], "echo start; echo '  on'; sleep 100");
