@@ -161,6 +161,16 @@ mod tests {
         let tls = completed(named, &certs).1;
         assert_eq!((tls.cert, tls.key), ("/c".into(), "/k".into()));
         assert_eq!(tls.ca, folder.join("ca.pem"));
+
+        // The variable has a say in what was taken from its folder, and in nothing else.
+        let mut named = host("tcp://h");
+        (named.tls.cert, named.tls.key) = ("/c".into(), "/k".into());
+        let said = complete(&mut named, |name| {
+            let found = certs.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        let keys: Vec<_> = said.iter().map(|said| said.key.as_str()).collect();
+        assert_eq!(keys, ["docker.tls.mode", "docker.tls.ca"]);
         std::fs::remove_dir_all(&folder).unwrap();
 
         let ca = |variables: &[_]| completed(host("https://h"), variables).1.ca;
