@@ -81,6 +81,14 @@ fn connection(agent: &Agent, what: &str, wanted: impl Fn(&Connection) -> bool) -
     })
 }
 
+/// The same of one whose close is not made.
+fn keep(shim: &Shim, agent: &Agent, what: &str, wanted: impl Fn(&Connection) -> bool) -> (Connection, Instant) {
+    shim.keep(agent.pid(), || {
+        let found = connection(agent, what, &wanted);
+        (found.0.inode, found)
+    })
+}
+
 fn log_of<'a>(container: &'a str, opened_by: &'a str) -> impl Fn(&Connection) -> bool + 'a {
     move |row| {
         row.container.as_deref() == Some(container) && row.opened_by.as_ref().is_some_and(|by| by.ends_with(opened_by))
@@ -134,8 +142,9 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
         let mut unseen = 0;
         for id in ids.iter().cycle() {
             let is_log = log_of(id, "open_another");
-            let (victim, opened) = connection(&agent, "a rotated stream", |row| is_log(row) && row.age_seconds < 0.1);
-            shim.keep(victim.inode);
+            let (victim, opened) = keep(&shim, &agent, "a rotated stream", |row| {
+                is_log(row) && row.age_seconds < 0.1
+            });
             let since = Instant::now();
             let scan = agent.admin.leaks().expect("/leaks").scanned_seconds_ago;
             if scan.is_some_and(|ago| opened.elapsed().as_secs_f64() < ago) {
@@ -228,12 +237,10 @@ fn a_leaked_connection_is_ended_where_that_is_asked_for_and_costs_no_line() {
     let id = engine
         .docker(&["inspect", "--format", "{{.Id}}", "north"])
         .expect("inspect it");
-    let (idle, _) = connection(&agent, "a control connection", |row| {
+    let (idle, _) = keep(&shim, &agent, "a control connection", |row| {
         row.purpose.as_deref() == Some("control")
     });
-    shim.keep(idle.inode);
-    let (victim, _) = connection(&agent, "a rotated stream", log_of(&id, "open_another"));
-    shim.keep(victim.inode);
+    let (victim, _) = keep(&shim, &agent, "a rotated stream", log_of(&id, "open_another"));
     let healed = |agent: &Agent| {
         let metrics = agent.admin.metrics().expect("/metrics");
         metrics.sum("leaks_healed_total", &[]).unwrap_or(0.0)

@@ -325,12 +325,14 @@ fn what_is_leaked_over_tcp_is_named() {
         .start();
     agent.wait_ready();
     Writer::new("web", Kind::Short, 100_000).start(&engine);
-    let victim = wait::until("a rotated stream", PATIENCE, || {
-        let rows = agent.admin.connections().ok()?;
-        let rotated = |by: &String| by.ends_with("open_another");
-        rows.into_iter().find(|row| row.opened_by.as_ref().is_some_and(rotated))
+    let victim = shim.keep(agent.pid(), || {
+        let victim = wait::until("a rotated stream", PATIENCE, || {
+            let rows = agent.admin.connections().ok()?;
+            let rotated = |by: &String| by.ends_with("open_another");
+            rows.into_iter().find(|row| row.opened_by.as_ref().is_some_and(rotated))
+        });
+        (victim.inode, victim)
     });
-    shim.keep(victim.inode);
     let leak = wait::until("the leak to be named", PATIENCE, || {
         agent.admin.leaks().ok()?.leaks.into_iter().next()
     });

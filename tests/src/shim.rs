@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::agent::Launch;
-use crate::{preload, wait};
+use crate::{preload, wait, witness};
 
 const SOURCE: &str = include_str!("shim.c");
 /// An idle agent looks at least this often.
 const PATIENCE: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(10);
 
 pub struct Shim {
     directory: TempDir,
@@ -31,9 +33,23 @@ impl Shim {
             .environment("LEAK_SHIM", self.directory.path())
     }
 
-    /// The next close of this connection is not made, though the agent believes so. Returns when that has happened.
-    pub fn keep(&self, inode: u64) {
-        self.plant("keep", inode);
+    /// The next close of the agent's connection with the inode that `choose` gives is not made, though the agent believes
+    /// so. Returns when that has happened, with what else was given. One that was closed before the agent could see the
+    /// fault is followed by another choice.
+    pub fn keep<T>(&self, agent: u32, mut choose: impl FnMut() -> (u64, T)) -> T {
+        let start = Instant::now();
+        loop {
+            let (inode, chosen) = choose();
+            let path = self.write("keep", &inode.to_string());
+            // In this order: what is not closed stays open.
+            while witness::socket_inodes(agent).contains(&inode) && path.exists() {
+                assert!(start.elapsed() < PATIENCE, "no close of {inode} in {PATIENCE:?}");
+                sleep(STEP);
+            }
+            if !path.exists() {
+                return chosen;
+            }
+        }
     }
 
     /// From now on the agent does not hear of anything that comes on this connection, nor of its end.
