@@ -58,6 +58,8 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
     let readiness = Readiness::default();
     let registry = metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
+    // Most of what has run by now does not run again, and the attach takes the most memory of all.
+    memory::give_back();
     let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
     memory::give_back();
     let listen = config.admin.listen;

@@ -1,3 +1,5 @@
+use std::io::Cursor;
+
 use super::*;
 
 /// Writes BTF by hand: little by little, as the format has it.
@@ -103,10 +105,18 @@ fn sample() -> Vec<u8> {
     writer.bytes()
 }
 
+/// All that are looked for in the sample; `file` and what follows are not in it.
+const NAMES: &[&str] = &[
+    "sock", "common", "state", "first", "deep", "shutdown", "old_sock", "file", "f_count", "sk_ino", "what",
+];
+
+fn read<'a>(bytes: Vec<u8>, names: &[&'a str]) -> Result<Btf<'a, Cursor<Vec<u8>>>, BtfError> {
+    Btf::read(Cursor::new(bytes), names.iter().copied())
+}
+
 #[test]
 fn plain_nested_and_anonymous_fields() {
-    let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let mut btf = read(sample(), NAMES).unwrap();
     assert_eq!(btf.offset("sock.common"), Ok(8));
     assert_eq!(btf.offset("sock.common.state"), Ok(10));
     assert_eq!(btf.offset("sock.first"), Ok(16));
@@ -115,8 +125,7 @@ fn plain_nested_and_anonymous_fields() {
 
 #[test]
 fn small_numbers_are_parts_of_a_word() {
-    let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let mut btf = read(sample(), NAMES).unwrap();
     assert_eq!(
         btf.bits("sock.shutdown"),
         Ok(Bits {
@@ -147,20 +156,20 @@ fn functions_keep_their_ids_for_aya() {
     writer.typedef("close", int);
     let close = writer.function("close", int);
     let bytes = writer.bytes();
-    let btf = Btf::parse(&bytes).unwrap();
+    let names = ["open", "close", "read"];
+    let btf = read(bytes, &names).unwrap();
     assert_eq!((btf.function("open"), btf.function("close")), (Ok(open), Ok(close)));
     assert_eq!(btf.function("read"), Err(BtfError::NoFunction("read".into())));
 
-    let reduced = Btf::reduced_to(&[(close, "close"), (open, "open")]);
-    let btf = Btf::parse(&reduced).unwrap();
+    let reduced = reduced_to(&[(close, "close"), (open, "open")]);
+    let btf = read(reduced.clone(), &names).unwrap();
     assert_eq!((btf.function("open"), btf.function("close")), (Ok(open), Ok(close)));
     aya::Btf::parse(&reduced, aya::Endianness::default()).unwrap();
 }
 
 #[test]
 fn what_is_not_there_is_named() {
-    let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let mut btf = read(sample(), NAMES).unwrap();
     assert_eq!(btf.offset("file.f_count"), Err(BtfError::NoStructure("file".into())));
     assert_eq!(btf.offset("sock.sk_ino"), Err(BtfError::NoField("sock.sk_ino".into())));
     assert_eq!(
@@ -174,9 +183,32 @@ fn cut_short_anywhere_is_refused_without_a_panic() {
     let bytes = sample();
     for length in 0..bytes.len() {
         assert_eq!(
-            Btf::parse(&bytes[..length]).err(),
+            read(bytes[..length].to_vec(), NAMES).err(),
             Some(BtfError::Malformed),
             "{length} bytes"
         );
     }
+}
+
+/// Beyond one buffer, and one stride: types are found by their ids all the same, and names at any place.
+#[test]
+fn what_is_far_away_is_found() {
+    let mut writer = Writer::new();
+    let far = 3 * BUFFER as u32 / 12;
+    for number in 0..far {
+        writer.int(&format!("int{number}"), 4);
+    }
+    let last = writer.int("last", 2);
+    let inner = writer.aggregate(STRUCT, "inner", &[("near", 7, 0, 0), ("flags", last, 48, 0)]);
+    let alias = writer.typedef("alias", inner);
+    writer.aggregate(STRUCT, "outer", &[("first", 1, 0, 0), ("second", alias, 64, 0)]);
+    let names = ["outer", "second", "near", "flags"];
+    let mut btf = read(writer.bytes(), &names).unwrap();
+    assert_eq!(btf.offset("outer.second.near"), Ok(8));
+    assert_eq!(btf.bits("outer.second.near").map(|bits| bits.mask), Ok(u32::MAX));
+    assert_eq!(
+        btf.bits("outer.second.flags").map(|bits| (bits.shift, bits.mask)),
+        Ok((16, 0xffff))
+    );
+    assert_eq!(btf.offset("inner.near"), Err(BtfError::NoStructure("inner".into())));
 }

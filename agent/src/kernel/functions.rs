@@ -10,8 +10,8 @@ use aya::{
 };
 
 use super::{
-    btf::{Btf, BtfError},
-    layout,
+    btf::{self, BtfError},
+    layout::{self, Types},
     loader::{Link, Links, Settings, attach_tcp_state, create, make_ready},
     refusal::Refusal,
 };
@@ -54,11 +54,18 @@ pub struct Functions {
 }
 
 impl Functions {
-    pub fn find(vmlinux: &[u8]) -> Result<Self, Refusal> {
+    /// The functions' names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let programs = EXITS.iter().chain(ENTRIES).chain(OPTIONAL);
+        programs.map(|&(_, function)| function)
+    }
+
+    /// `types` have the [`Self::names`].
+    pub fn find(types: &mut Types) -> Result<Self, Refusal> {
         ask_whether_taken()?;
         Ok(Self {
-            registers: layout::registers(vmlinux)?,
-            types: functions(vmlinux).map_err(|error| Refusal::missing(FIND, error))?,
+            registers: layout::registers(types)?,
+            types: functions(types).map_err(|error| Refusal::missing(FIND, error))?,
         })
     }
 
@@ -70,8 +77,7 @@ impl Functions {
 }
 
 /// Loads a program of this tier's type for no function at all. A kernel that takes none of them says so first of all (EPERM),
-/// and then nothing is looked for in its types, which takes tens of milliseconds and megabytes; any other says that the function
-/// is missing.
+/// and then no types are made for aya, which takes milliseconds and megabytes; any other says that the function is missing.
 fn ask_whether_taken() -> Result<(), Refusal> {
     // include/uapi/linux/bpf.h
     const BPF_PROG_LOAD: libc::c_int = 5;
@@ -159,18 +165,17 @@ fn load(object: &[u8], settings: &Settings, types: &AyaBtf, layout: &Layout) -> 
 }
 
 /// Of the kernel's types, those functions alone.
-fn functions(vmlinux: &[u8]) -> Result<Vec<u8>, BtfError> {
-    let btf = Btf::parse(vmlinux)?;
+fn functions(types: &Types) -> Result<Vec<u8>, BtfError> {
     let mut found = Vec::new();
     for &(_, function) in EXITS.iter().chain(ENTRIES) {
-        found.push((btf.function(function)?, function));
+        found.push((types.function(function)?, function));
     }
     found.extend(
         OPTIONAL
             .iter()
-            .filter_map(|&(_, function)| Some((btf.function(function).ok()?, function))),
+            .filter_map(|&(_, function)| Some((types.function(function).ok()?, function))),
     );
-    Ok(Btf::reduced_to(&found))
+    Ok(btf::reduced_to(&found))
 }
 
 fn attach_entry(ebpf: &mut Ebpf, name: &str, function: &str, types: &AyaBtf) -> Result<Link, Refusal> {

@@ -1,6 +1,7 @@
 //! Finds, on the running kernel, what the programs have to know of it.
 
-use std::{fs, path::Path};
+use std::fs::{self, File};
+use std::path::Path;
 
 use abi::Layout;
 
@@ -11,54 +12,76 @@ use super::{
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
+type Place = fn(&mut Layout) -> &mut u32;
+
+/// Fields of kernel structures, and where their offsets go.
+const FIELDS: &[(&str, Place)] = &[
+    ("task_struct.files", |layout| &mut layout.task_struct_files),
+    ("files_struct.fdt", |layout| &mut layout.files_struct_fdt),
+    (MAX_FDS, |layout| &mut layout.fdtable_max_fds),
+    ("file.f_op", |layout| &mut layout.file_f_op),
+    ("file.f_inode", |layout| &mut layout.file_f_inode),
+    ("file.private_data", |layout| &mut layout.file_private_data),
+    ("inode.i_mode", |layout| &mut layout.inode_i_mode),
+    ("inode.i_ino", |layout| &mut layout.inode_i_ino),
+    ("inode.i_sb", |layout| &mut layout.inode_i_sb),
+    ("super_block.s_flags", |layout| &mut layout.super_block_s_flags),
+    ("socket.sk", |layout| &mut layout.socket_sk),
+    ("socket.type", |layout| &mut layout.socket_type),
+    ("socket_alloc.socket", |layout| &mut layout.socket_alloc_socket),
+    ("socket_alloc.vfs_inode", |layout| &mut layout.socket_alloc_vfs_inode),
+    ("sock.sk_socket", |layout| &mut layout.sock_sk_socket),
+    ("sock.__sk_common.skc_family", |layout| &mut layout.sock_skc_family),
+    ("sock.__sk_common.skc_state", |layout| &mut layout.sock_skc_state),
+    ("unix_sock.peer", |layout| &mut layout.unix_sock_peer),
+    ("unix_sock.addr", |layout| &mut layout.unix_sock_addr),
+    ("unix_address.len", |layout| &mut layout.unix_address_len),
+    ("unix_address.name", |layout| &mut layout.unix_address_name),
+    ("sock.__sk_common.skc_daddr", |layout| &mut layout.sock_skc_daddr),
+    ("sock.__sk_common.skc_dport", |layout| &mut layout.sock_skc_dport),
+    ("sock.sk_err", |layout| &mut layout.sock_sk_err),
+    ("sock.sk_max_ack_backlog", |layout| &mut layout.sock_sk_max_ack_backlog),
+];
+
+const MAX_FDS: &str = "fdtable.max_fds";
+/// Read at once with the one before it.
+const FD: &str = "fdtable.fd";
+/// Not there in a kernel without IPv6.
+const V6_ADDRESS: &str = "sock.__sk_common.skc_v6_daddr";
+const SHUTDOWN: &str = "sock.sk_shutdown";
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: &[&str] = &["pt_regs.di", "pt_regs.si", "pt_regs.dx"];
+#[cfg(not(target_arch = "x86_64"))]
+const REGISTERS: &[&str] = &[];
+
 /// The kernel's description of its types.
-pub fn vmlinux() -> Result<Vec<u8>, Refusal> {
-    fs::read(VMLINUX).map_err(|error| Refusal::new(format_args!("read {VMLINUX}"), &error))
+pub type Types = Btf<'static, File>;
+
+/// With all that [`structures`] and [`registers`] look for, and these functions.
+pub fn types(functions: impl Iterator<Item = &'static str>) -> Result<Types, Refusal> {
+    let file = File::open(VMLINUX).map_err(|error| Refusal::new(format_args!("read {VMLINUX}"), &error))?;
+    let paths = FIELDS.iter().map(|&(path, _)| path).chain([FD, V6_ADDRESS, SHUTDOWN]);
+    let paths = paths.chain(REGISTERS.iter().copied());
+    let names = paths.flat_map(|path| path.split('.'));
+    Btf::read(file, names.chain(functions)).map_err(|error| Refusal::missing(format_args!("read {VMLINUX}"), error))
 }
 
 /// The fields of kernel structures. The tracepoints' records are [`records`], the registers [`registers`].
-pub fn structures(vmlinux: &[u8]) -> Result<Layout, Refusal> {
-    from_btf(vmlinux).map_err(|error| Refusal::missing(format_args!("find kernel structures in {VMLINUX}"), error))
+pub fn structures(types: &mut Types) -> Result<Layout, Refusal> {
+    fields(types).map_err(|error| Refusal::missing(format_args!("find kernel structures in {VMLINUX}"), error))
 }
 
-fn from_btf(bytes: &[u8]) -> Result<Layout, BtfError> {
-    let btf = Btf::parse(bytes)?;
-    let fdtable_max_fds = btf.offset("fdtable.max_fds")?;
-    // They are read at once.
-    if btf.offset("fdtable.fd")? != fdtable_max_fds + 8 {
-        return Err(BtfError::NoField("fdtable.fd after fdtable.max_fds".into()));
+fn fields(types: &mut Types) -> Result<Layout, BtfError> {
+    let mut layout = Layout::default();
+    for &(path, place) in FIELDS {
+        *place(&mut layout) = types.offset(path)?;
     }
-    Ok(Layout {
-        task_struct_files: btf.offset("task_struct.files")?,
-        files_struct_fdt: btf.offset("files_struct.fdt")?,
-        fdtable_max_fds,
-        file_f_op: btf.offset("file.f_op")?,
-        file_f_inode: btf.offset("file.f_inode")?,
-        file_private_data: btf.offset("file.private_data")?,
-        inode_i_mode: btf.offset("inode.i_mode")?,
-        inode_i_ino: btf.offset("inode.i_ino")?,
-        inode_i_sb: btf.offset("inode.i_sb")?,
-        super_block_s_flags: btf.offset("super_block.s_flags")?,
-        socket_sk: btf.offset("socket.sk")?,
-        socket_type: btf.offset("socket.type")?,
-        socket_alloc_socket: btf.offset("socket_alloc.socket")?,
-        socket_alloc_vfs_inode: btf.offset("socket_alloc.vfs_inode")?,
-        sock_sk_socket: btf.offset("sock.sk_socket")?,
-        sock_skc_family: btf.offset("sock.__sk_common.skc_family")?,
-        sock_skc_state: btf.offset("sock.__sk_common.skc_state")?,
-        unix_sock_peer: btf.offset("unix_sock.peer")?,
-        unix_sock_addr: btf.offset("unix_sock.addr")?,
-        unix_address_len: btf.offset("unix_address.len")?,
-        unix_address_name: btf.offset("unix_address.name")?,
-        sock_skc_daddr: btf.offset("sock.__sk_common.skc_daddr")?,
-        sock_skc_dport: btf.offset("sock.__sk_common.skc_dport")?,
-        // Not there in a kernel without IPv6.
-        sock_skc_v6_daddr: btf.offset("sock.__sk_common.skc_v6_daddr").unwrap_or_default(),
-        sock_sk_err: btf.offset("sock.sk_err")?,
-        sock_sk_max_ack_backlog: btf.offset("sock.sk_max_ack_backlog")?,
-        sock_sk_shutdown: btf.bits("sock.sk_shutdown")?,
-        ..Layout::default()
-    })
+    if types.offset(FD)? != layout.fdtable_max_fds + 8 {
+        return Err(BtfError::NoField(format!("{FD} after {MAX_FDS}")));
+    }
+    layout.sock_skc_v6_daddr = types.offset(V6_ADDRESS).unwrap_or_default();
+    layout.sock_sk_shutdown = types.bits(SHUTDOWN)?;
+    Ok(layout)
 }
 
 /// Adds the tracepoints' records: all `sys_enter_*` are alike, and all `sys_exit_*`.
@@ -72,20 +95,13 @@ pub fn records(tracefs: &Path, layout: &mut Layout) -> Result<(), Refusal> {
 pub type Registers = [u32; 3];
 
 /// Finds them.
-pub fn registers(vmlinux: &[u8]) -> Result<Registers, Refusal> {
-    const X86_64: [&str; 3] = ["pt_regs.di", "pt_regs.si", "pt_regs.dx"];
-    if !cfg!(target_arch = "x86_64") {
-        return Err(Refusal::missing(
-            "find a system call's arguments",
-            "not known for this processor",
-        ));
-    }
-    let find = || -> Result<Registers, BtfError> {
-        let btf = Btf::parse(vmlinux)?;
-        let [first, second, third] = X86_64.map(|field| btf.offset(field));
-        Ok([first?, second?, third?])
+pub fn registers(types: &mut Types) -> Result<Registers, Refusal> {
+    const WHAT: &str = "find a system call's arguments";
+    let &[first, second, third] = REGISTERS else {
+        return Err(Refusal::missing(WHAT, "not known for this processor"));
     };
-    find().map_err(|error| Refusal::missing("find a system call's arguments", error))
+    let mut find = || Ok([types.offset(first)?, types.offset(second)?, types.offset(third)?]);
+    find().map_err(|error: BtfError| Refusal::missing(WHAT, error))
 }
 
 fn record_field(tracefs: &Path, event: &str, field: &str) -> Result<u32, Refusal> {
@@ -131,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_has_them_all() {
-        match vmlinux().and_then(|vmlinux| structures(&vmlinux)) {
+        match types(std::iter::empty()).and_then(|mut types| structures(&mut types)) {
             Ok(layout) => assert!(layout.unix_sock_peer > layout.sock_sk_socket, "{layout:?}"),
             Err(refusal) => println!("not run: {refusal}"),
         }

@@ -73,11 +73,10 @@ pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
     if memmem::find(object, &abi::STAMP).is_none() {
         return Err(Refusal::outdated());
     }
-    // A few megabytes, gone again before the programs are loaded.
     let (layout, functions) = {
-        let vmlinux = layout::vmlinux()?;
-        let functions = (settings.tier != Some(Tier::Tracepoint)).then(|| Functions::find(&vmlinux));
-        (layout::structures(&vmlinux)?, functions)
+        let mut types = layout::types(Functions::names())?;
+        let functions = (settings.tier != Some(Tier::Tracepoint)).then(|| Functions::find(&mut types));
+        (layout::structures(&mut types)?, functions)
     };
     namespace::aside(|aside| {
         let mut refused = None;
