@@ -39,6 +39,8 @@ fn sigterm_under_load_leaves_whole_lines_and_no_connection() {
     }
     let last = agent.last_words();
     assert!(last.contains("the kernel holds 0 connections"), "{last:?}");
+    let stderr = agent.stderr();
+    assert!(!stderr.contains("WARN"), "a stop is nothing to warn of:\n{stderr}");
     let left: Vec<_> = witness::unix_sockets()
         .into_iter()
         .filter(|socket| held.inodes.contains(&socket.inode))

@@ -160,6 +160,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
                 () = signals.stop() => {}
                 failed = writers.failed() => fatal = Some(failed),
             }
+            engine.leave();
         })
         .await;
 

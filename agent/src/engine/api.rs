@@ -108,6 +108,11 @@ impl Engine {
         self.health().verdicts()
     }
 
+    /// The agent is about to stop.
+    pub fn leave(&self) {
+        self.health().leave();
+    }
+
     /// Keeps the pool as it shall be, for ever: closes and opens connections, and pings those that are idle.
     pub async fn tend(self) {
         let mut checks = JoinSet::new();

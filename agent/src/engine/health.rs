@@ -33,6 +33,8 @@ struct Heard {
     failed_pings: u32,
     list: Option<Result<Duration, ()>>,
     follows_events: bool,
+    /// What is heard from now on is our own doing.
+    left: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,11 @@ impl Health {
         self.hear(|heard| heard.follows_events = follows);
     }
 
+    /// The agent stops: that it follows no events any more says nothing of the engine.
+    pub fn leave(&self) {
+        self.hear(|heard| heard.left = true);
+    }
+
     fn hear(&self, change: impl FnOnce(&mut Heard)) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut heard);
@@ -94,7 +101,7 @@ impl Health {
         let before = self.verdict.send_replace(verdict.clone());
         match (before.ready, verdict.ready) {
             (false, true) => info!(signs = verdict.detail, "the engine is well"),
-            (true, false) => warn!(signs = verdict.detail, "the engine is not well"),
+            (true, false) if !heard.left => warn!(signs = verdict.detail, "the engine is not well"),
             _ => {}
         }
     }
