@@ -182,6 +182,15 @@ fn start(operation: Operation, engine: Engine) -> Pin<Box<dyn Future<Output = ()
     })
 }
 
+/// A machine that is busy with other work may let a ping wait for longer than its limit.
+async fn until_ok<E: std::fmt::Display>(attempt: impl AsyncFn() -> Result<(), E>) {
+    let mut attempts = 0;
+    while let Err(error) = attempt().await {
+        attempts += 1;
+        assert!(attempts < 10, "no ping in {attempts} attempts: {error}");
+    }
+}
+
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
 }
@@ -218,10 +227,13 @@ async fn whatever_is_given_up_leaves_nothing_behind() {
                     peer.set(Behaviour::Answers);
                     match idle {
                         Idle::None => {}
-                        Idle::One => drop(engine.ping().await.expect("a ping")),
+                        Idle::One => until_ok(async || engine.ping().await.map(drop)).await,
                         Idle::Two => {
-                            let both = tokio::join!(engine.ping(), engine.ping());
-                            both.0.and(both.1).expect("two pings");
+                            until_ok(async || {
+                                let both = tokio::join!(engine.ping(), engine.ping());
+                                both.0.and(both.1).map(drop)
+                            })
+                            .await;
                         }
                     }
                     peer.set(behaviour);
