@@ -206,8 +206,8 @@ fn the_docker_clients_variables_suffice() {
 }
 
 /// It says why, once; it is not ready, counts, tries again and again, though not all the time, and leaks nothing.
-fn assert_refused(address: SocketAddr, folder: &Path, reason: &str, why: &str) {
-    let mut agent = by_environment(address, folder).kernel("required").start();
+fn assert_refused(launch: Launch, address: SocketAddr, reason: &str, why: &str) {
+    let mut agent = launch.kernel("required").start();
     agent.wait_said(why, PATIENCE);
     let ready = wait::until("/readyz to name it", PATIENCE, || {
         agent.admin.get("/readyz").ok().filter(|ready| ready.body.contains(why))
@@ -243,26 +243,22 @@ fn an_agent_whose_certificate_is_not_taken_says_why() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
     let (_engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let assert_refused =
+        |folder: &Path, reason, why| assert_refused(by_environment(address, folder), address, reason, why);
     let refused = "tls_client_certificate";
     let expired = certificates.client(Validity::Expired);
-    assert_refused(address, &expired, refused, "it has expired at 2001-02-03T00:00:00Z");
+    assert_refused(&expired, refused, "it has expired at 2001-02-03T00:00:00Z");
     let nobody = certificates.nobody();
-    assert_refused(
-        address,
-        &nobody,
-        refused,
-        "asks for the agent's certificate, and there is none",
-    );
+    assert_refused(&nobody, refused, "asks for the agent's certificate, and there is none");
     let strangers = Certificates::new();
     let stranger = strangers.client(Validity::Good);
     assert_refused(
-        address,
         &stranger,
         "tls_unknown_issuer",
         "the engine's certificate is not signed by",
     );
     std::fs::copy(nobody.join("ca.pem"), stranger.join("ca.pem")).expect("copy the CA's certificate");
-    assert_refused(address, &stranger, refused, "it is not signed by");
+    assert_refused(&stranger, refused, "it is not signed by");
 }
 
 #[test]
@@ -270,11 +266,27 @@ fn an_engine_whose_certificate_has_expired_is_not_followed() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
     let (_engine, address) = start_with_tls(&certificates.engine(Validity::Expired));
+    let launch = by_environment(address, &certificates.client(Validity::Good));
     let why = "the engine's certificate has expired at 2001-02-03T00:00:00Z";
-    assert_refused(address, &certificates.client(Validity::Good), "tls_expired", why);
+    assert_refused(launch, address, "tls_expired", why);
 }
 
-/// By the command that checks, and by the agent before it does anything: the key, the file, and what is wrong.
+#[test]
+fn an_engine_whose_certificate_is_for_another_name_is_not_followed() {
+    needs!(requirements::engine(), requirements::kernel(), requirements::ss());
+    let certificates = Certificates::new();
+    let (_engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let named = |name: &'static str| {
+        by_environment(address, &certificates.client(Validity::Good))
+            .environment("LOG_CAPTURER_DOCKER_TLS_SERVER_NAME", name)
+    };
+    let why = "the engine's certificate is not for \"elsewhere.example\"";
+    assert_refused(named("elsewhere.example"), address, "tls_wrong_name", why);
+    let mut agent = named("localhost").start();
+    agent.wait_ready();
+    agent.stop();
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
