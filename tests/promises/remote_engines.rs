@@ -280,7 +280,7 @@ fn an_engine_whose_certificate_is_for_another_name_is_not_followed() {
         by_environment(address, &certificates.client(Validity::Good))
             .environment("LOG_CAPTURER_DOCKER_TLS_SERVER_NAME", name)
     };
-    let why = "the engine's certificate is not for \"elsewhere.example\"";
+    let why = "name in docker.tls.server_name what it is for";
     assert_refused(named("elsewhere.example"), address, "tls_wrong_name", why);
     let mut agent = named("localhost").start();
     agent.wait_ready();
