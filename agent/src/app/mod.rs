@@ -38,8 +38,8 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
-    // One thread: two cost a follower of logs two and a half times the CPU, in handing each
-    // line's wake-up from one to the other. Sinks block in threads of their own.
+    // One thread: two cost 1.6 times the CPU (docs/performance.md), in handing each line's wake-up from one to the other.
+    // Sinks block in threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(move || hook.rest())
