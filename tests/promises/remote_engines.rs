@@ -287,6 +287,7 @@ fn an_engine_whose_certificate_is_for_another_name_is_not_followed() {
     agent.stop();
 }
 
+/// By the command that checks, and by the agent before it does anything: the key, the file, and what is wrong.
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let (certificates, others) = (Certificates::new(), Certificates::new());

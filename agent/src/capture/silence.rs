@@ -26,7 +26,7 @@ use crate::engine::EngineError;
 use crate::record::{ContainerId, Time};
 
 /// Between two questions, whatever the number of silent streams: at most four of them a second. Each has the engine open and
-/// search a log, which takes it some 5 ms: ten a second were half as much again as what five hundred quiet streams take it.
+/// search a log.
 const BETWEEN: Duration = Duration::from_millis(250);
 /// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
 /// file late on a busy machine, and some look every second only.
