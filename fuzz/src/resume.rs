@@ -24,6 +24,8 @@ struct Log {
     known: HashSet<(Time, String)>,
     /// Engine 20.10 filters every line by the time, newer ones none behind the first that matches.
     filters_all: bool,
+    /// Podman is asked for a time where others are asked for the last records.
+    is_podman: bool,
 }
 
 /// An open connection.
@@ -57,6 +59,7 @@ pub fn check(input: &[u8]) {
         latest: 1_795_187_098_000_000_000,
         known: HashSet::new(),
         filters_all: coin(&mut source),
+        is_podman: coin(&mut source),
     };
     let mut agent = Agent::default();
     let mut open = None;
@@ -129,7 +132,8 @@ impl Log {
     fn open(&self, position: &Position, is_tail: bool) -> Open {
         let (next, since) = match position.since(is_tail) {
             Since::Beginning => (self.first, None),
-            Since::Tail(lines) => (self.first.max(self.lines.len().saturating_sub(lines as usize)), None),
+            Since::Tail { or_since, .. } if self.is_podman => (self.first, Some(or_since)),
+            Since::Tail { records, .. } => (self.first.max(self.lines.len().saturating_sub(records as usize)), None),
             Since::Time(since) => (self.first, Some(since)),
         };
         Open {

@@ -23,6 +23,8 @@ fn podman_is_an_engine_like_any_other() {
         before,
         Writer::new("nine-long", Kind::Short, 300).pace(10, 0.1),
         Writer::new("mixed", Kind::Mixed, 300).pace(10, 0.1),
+        // Some of its lines are written while a stream is opened.
+        Writer::new("busy", Kind::Short, 6_000).pace(10, 0.01),
     ];
     for writer in &writers[1..] {
         podman.run_script(&writer.name, &writer.script());

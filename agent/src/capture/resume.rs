@@ -147,14 +147,18 @@ impl Position {
         if self.seen.is_empty() {
             return Since::Beginning;
         }
-        if tail && self.ends_at_last() {
-            return Since::Tail(TAIL);
-        }
         let times = self.seen.iter().chain(&self.open).map(|seen| seen.time);
-        match times.chain(self.begun).chain(self.unsettled.earliest()).min() {
-            Some(earliest) => Since::Time(Time(earliest.0.saturating_sub(MARGIN_NANOS))),
-            None => Since::Beginning,
+        let Some(earliest) = times.chain(self.begun).chain(self.unsettled.earliest()).min() else {
+            return Since::Beginning;
+        };
+        let time = Time(earliest.0.saturating_sub(MARGIN_NANOS));
+        if tail && self.ends_at_last() {
+            return Since::Tail {
+                records: TAIL,
+                or_since: time,
+            };
         }
+        Since::Time(time)
     }
 
     /// Whether nothing before the last line is still wanted.
@@ -325,7 +329,7 @@ mod tests {
         let since = match since {
             Since::Beginning => return log.to_vec(),
             Since::Time(since) => since,
-            Since::Tail(n) => return log[log.len().saturating_sub(n as usize)..].to_vec(),
+            Since::Tail { records, .. } => return log[log.len().saturating_sub(records as usize)..].to_vec(),
         };
         let matches = |entry: &&Entry| entry.0 >= since.0;
         if all {
@@ -440,7 +444,8 @@ mod tests {
         assert!(position.set_begun(Some(begun)));
         assert_eq!(position.since(true), Since::Time(Time(begun.0 - MARGIN_NANOS)));
         assert!(position.set_begun(None));
-        assert_eq!(position.since(true), Since::Tail(TAIL));
+        let since = position.since(true);
+        assert!(matches!(since, Since::Tail { records: TAIL, .. }), "{since:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The endpoints that the agent uses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -36,7 +36,21 @@ const RECORD: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Engine {
     requests: Arc<Requests>,
-    version: Arc<Mutex<Option<ApiVersion>>>,
+    peer: Arc<Mutex<Option<Peer>>>,
+}
+
+/// Who answers, as far as what is asked depends on it.
+#[derive(Clone, Copy)]
+struct Peer {
+    version: ApiVersion,
+    is_podman: bool,
+}
+
+impl Peer {
+    /// The path under the version that was agreed on.
+    fn path(self, path: &str) -> String {
+        format!("/v{}{path}", self.version)
+    }
 }
 
 /// Where a log stream begins.
@@ -46,7 +60,13 @@ pub enum Since {
     Time(Time),
     /// The last so many records of the log, of whatever time. The engine searches for a time from the log's first byte;
     /// for the last records it starts at the end.
-    Tail(u32),
+    ///
+    /// Podman is asked for the time: following, it reads the last records, then goes to where the file ends by then, and
+    /// what was written in between is lost (seen with 4.3 at each open of a busy log).
+    Tail {
+        records: u32,
+        or_since: Time,
+    },
 }
 
 /// Where a log stream ends.
@@ -68,11 +88,11 @@ impl Until {
 }
 
 impl Since {
-    fn query(self) -> String {
+    fn query(self, peer: Peer) -> String {
         match self {
             Since::Beginning => String::new(),
-            Since::Time(time) => format!("&since={}", time.as_since()),
-            Since::Tail(records) => format!("&tail={records}"),
+            Since::Tail { records, .. } if !peer.is_podman => format!("&tail={records}"),
+            Since::Time(time) | Since::Tail { or_since: time, .. } => format!("&since={}", time.as_since()),
         }
     }
 }
@@ -81,7 +101,7 @@ impl Engine {
     pub fn new(opener: Opener, options: Options) -> Self {
         Self {
             requests: Arc::new(Requests::new(opener, options)),
-            version: Arc::default(),
+            peer: Arc::default(),
         }
     }
 
@@ -148,6 +168,10 @@ impl Engine {
     /// Asks the engine who it is and agrees on a version. To be called again after every
     /// reconnect: it can be another engine by then.
     pub async fn ping(&self) -> Result<ApiVersion, EngineError> {
+        Ok(self.meet().await?.version)
+    }
+
+    async fn meet(&self) -> Result<Peer, EngineError> {
         let began = Instant::now();
         let answer = self.requests.short(Purpose::Control, "ping", "/_ping", PONG).await;
         self.health().pinged(match &answer {
@@ -157,8 +181,12 @@ impl Engine {
         let answer = self.known(answer)?;
         let header = answer.headers.get("api-version");
         let version = ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))?;
-        *self.version() = Some(version);
-        Ok(version)
+        let peer = Peer {
+            version,
+            is_podman: answer.headers.contains_key("libpod-api-version"),
+        };
+        *self.known_peer() = Some(peer);
+        Ok(peer)
     }
 
     /// All containers, those that have ended too.
@@ -206,12 +234,10 @@ impl Engine {
 
     /// Subscribes to the containers' events, from `since` on.
     pub async fn events(&self, since: Option<Time>) -> Result<Events, EngineError> {
-        let mut path = self
-            .path(
-                "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A\
+        let mut path = self.peer().await?.path(
+            "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A\
              %5B%22start%22%2C%22die%22%2C%22destroy%22%2C%22rename%22%5D%7D",
-            )
-            .await?;
+        );
         if let Some(since) = since {
             path += &format!("&since={}", since.as_since());
         }
@@ -234,13 +260,12 @@ impl Engine {
         until: Until,
         max_line_bytes: usize,
     ) -> Result<LogStream, EngineError> {
-        let path = self
-            .path(&format!(
-                "/containers/{container}/logs?{}stdout=1&stderr=1&timestamps=1{}",
-                until.query(),
-                since.query()
-            ))
-            .await?;
+        let peer = self.peer().await?;
+        let path = peer.path(&format!(
+            "/containers/{container}/logs?{}stdout=1&stderr=1&timestamps=1{}",
+            until.query(),
+            since.query(peer)
+        ));
         let opening = Opening {
             site,
             container: Some(container.clone()),
@@ -253,7 +278,7 @@ impl Engine {
     /// a connection of the pool: what it costs is one short request.
     pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
-        let path = self.path(&path).await?;
+        let path = self.peer().await?.path(&path);
         let answer = self.known(self.requests.short(Purpose::Logs, "probe", &path, RECORD).await)?;
         // The record can be a part of a long line: its text does not matter.
         let mut decoder = Decoder::new(Transfer::UntilClose, 0);
@@ -264,33 +289,51 @@ impl Engine {
         Ok(newest)
     }
 
-    /// The path under the version that was agreed on.
-    async fn path(&self, path: &str) -> Result<String, EngineError> {
-        let known = *self.version();
-        let version = match known {
-            Some(version) => version,
-            None => self.ping().await?,
-        };
-        Ok(format!("/v{version}{path}"))
+    /// Who answers: asked for where that is not known.
+    async fn peer(&self) -> Result<Peer, EngineError> {
+        let known = *self.known_peer();
+        match known {
+            Some(peer) => Ok(peer),
+            None => self.meet().await,
+        }
     }
 
     async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
-        let path = self.path(path).await?;
+        let path = self.peer().await?.path(path);
         let answer = self.known(self.requests.short(Purpose::Control, endpoint, &path, ANSWER).await)?;
         serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
     }
 
-    /// After this it can be another engine that answers: the version is asked for again.
+    /// After this it can be another engine that answers: who it is is asked for again.
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
             // Of one that was not asked nothing new is known.
             if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
-                *self.version() = None;
+                *self.known_peer() = None;
             }
         })
     }
 
-    fn version(&self) -> std::sync::MutexGuard<'_, Option<ApiVersion>> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_peer(&self) -> MutexGuard<'_, Option<Peer>> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podman_is_asked_for_a_time_and_never_for_the_last_records() {
+        let peer = |is_podman| Peer {
+            version: ApiVersion::negotiate(Some("1.41")).unwrap(),
+            is_podman,
+        };
+        let tail = Since::Tail {
+            records: 2_000,
+            or_since: Time(1_795_628_471_250_000_000),
+        };
+        assert_eq!(tail.query(peer(false)), "&tail=2000");
+        assert_eq!(tail.query(peer(true)), "&since=1795628471.250000000");
     }
 }

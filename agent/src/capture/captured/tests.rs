@@ -116,7 +116,7 @@ fn sent(log: &[Entry], since: Since) -> Vec<Entry> {
     match since {
         Since::Beginning => log.to_vec(),
         Since::Time(since) => log.iter().filter(|entry| entry.0 >= since.0).cloned().collect(),
-        Since::Tail(n) => log[log.len().saturating_sub(n as usize)..].to_vec(),
+        Since::Tail { records, .. } => log[log.len().saturating_sub(records as usize)..].to_vec(),
     }
 }
 
