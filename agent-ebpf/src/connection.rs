@@ -4,209 +4,19 @@
 //! on, and opens when the socket's state says so ([`Phase`]). That is told by the tracepoint of the state's changes
 //! (`inet_sock_set_state`), which runs wherever a packet arrives, in anybody's time; and whatever it should miss, by the next look.
 //!
-//! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
-//! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
+//! Its entry in `CONNECTIONS` is only touched by who holds it ([`Held`]).
 
-use abi::{Call, Connection, Limited, Mark, Measure, Peer, Phase, State, Totals, tcp};
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
+use abi::{Call, Connection, Limited, Mark, Peer, Phase, State, tcp};
+use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::{
-    atomic::Cell,
     call::Thread,
-    descriptor, histogram,
+    descriptor,
+    held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{ANSWERS, CONNECT_ERRORS, CONNECTIONS, EXACT, PEERS, SOCKETS, count, refused},
+    maps::{ANSWERS, CONNECTIONS, EXACT, SOCKETS, refused},
     peer,
 };
-
-/// More than one turn only when another processor changed the same counter in between.
-const TURNS: u32 = 4;
-
-/// A connection that cannot be removed while this is held. Give it back with [`Held::release`].
-#[derive(Clone, Copy)]
-pub struct Held(*mut Connection);
-
-/// Holds the connection with this inode, if there is one that is not just being removed.
-#[inline(never)]
-pub fn hold(inode: u64) -> Option<Held> {
-    if inode == 0 {
-        return None;
-    }
-    let held = Held(CONNECTIONS.get_ptr_mut(inode)?);
-    let mut holders = held.holders().load();
-    for _ in 0..TURNS {
-        if holders == 0 {
-            return None;
-        }
-        match held.holders().replace(holders, holders + 1) {
-            // Between the lookup and this the memory may have become another connection's.
-            Ok(()) if held.inode() == inode => return Some(held),
-            Ok(()) => {
-                held.release();
-                return None;
-            }
-            Err(now) => holders = now,
-        }
-    }
-    None
-}
-
-/// Takes over a holder that the caller knows to exist: a cell's, or that of a call under way.
-#[inline(always)]
-pub fn owned(inode: u64) -> Option<Held> {
-    if inode == 0 {
-        return None;
-    }
-    CONNECTIONS.get_ptr_mut(inode).map(Held)
-}
-
-impl Held {
-    #[inline(always)]
-    pub fn inode(self) -> u64 {
-        // SAFETY: held, so the entry is this connection's.
-        unsafe { (*self.0).inode }
-    }
-
-    #[inline(always)]
-    fn sk(self) -> Address {
-        // SAFETY: held, so the entry is this connection's.
-        unsafe { (*self.0).sk as Address }
-    }
-
-    #[inline(always)]
-    fn family(self) -> u16 {
-        // SAFETY: held, so the entry is this connection's.
-        unsafe { (*self.0).peer.family }
-    }
-
-    /// Lets go; the last one out removes the connection.
-    #[inline(never)]
-    pub fn release(self) {
-        if self.holders().decrement() != 1 {
-            return;
-        }
-        // At 0 nobody else can take hold of it, and only we remove it: the entry is still ours to read.
-        // SAFETY: a map's value.
-        connection_gone(unsafe { (*self.0).inode });
-    }
-
-    /// Brings the phase up to the socket's state.
-    #[inline(always)]
-    fn progress(self, state: u32) {
-        if self.phase().load() != Phase::Connecting as u64 {
-            return;
-        }
-        match state {
-            tcp::SYN_SENT | tcp::SYN_RECV => {}
-            tcp::CLOSE => self.failed(),
-            _ => self.open(Phase::Connecting),
-        }
-    }
-
-    #[inline(always)]
-    fn failed(self) {
-        // 0: it was ended by ourselves, or the error was fetched already.
-        let errno = kernel::error(self.sk());
-        let phase = if errno == 0 { Phase::Idle } else { Phase::Failed };
-        let changed = self.phase().replace(Phase::Connecting as u64, phase as u64);
-        if changed.is_ok() && errno != 0 {
-            count(&CONNECT_ERRORS, errno);
-        }
-    }
-
-    /// From now on it is a connection.
-    #[inline(never)]
-    fn open(self, from: Phase) {
-        if self.phase().replace(from as u64, Phase::Open as u64).is_err() {
-            return;
-        }
-        // SAFETY: held; and it was us who opened it.
-        let connection = unsafe {
-            Cell::new(&raw mut (*self.0).opened_ns).store(now());
-            &*self.0
-        };
-        if let Some(totals) = totals(&connection.peer).or_else(|| first_totals(&connection.peer)) {
-            totals.opened().count();
-        }
-    }
-
-    /// The peer's end has been seen, for the first time or again.
-    #[inline(always)]
-    pub fn ended(self) {
-        // SAFETY: a map's value.
-        let _ = unsafe { Cell::new(&raw mut (*self.0).ended_ns) }.replace(0, now());
-    }
-
-    #[inline(always)]
-    fn holders(self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).holders) }
-    }
-
-    /// What our own `shutdown` did to it: bits of `sk_shutdown`.
-    #[inline(always)]
-    pub fn own_shutdown(self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).own_shutdown) }
-    }
-
-    #[inline(always)]
-    fn state_at_close(self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).state_at_close) }
-    }
-
-    #[inline(always)]
-    fn phase(self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).phase) }
-    }
-}
-
-/// The last holder is gone. Global, see `table::settle`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn connection_gone(inode: u64) -> u32 {
-    let Some(held) = owned(inode) else { return 0 };
-    // SAFETY: a map's value, which only we remove.
-    let connection = unsafe { &*held.0 };
-    if connection.phase == Phase::Open as u64 {
-        closed(connection);
-    }
-    if is_told_of(connection.peer.family)
-        && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
-            // SAFETY: a map's value. The address may be a later connection's by now.
-            unsafe { *named == inode }
-        })
-    {
-        let _ = SOCKETS.remove(connection.sk);
-    }
-    let _ = CONNECTIONS.remove(inode);
-    0
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_boot_ns() }
-}
-
-/// Counts what has been open until now.
-#[inline(always)]
-fn closed(connection: &Connection) {
-    let now = now();
-    histogram::observe(Measure::Age, now.saturating_sub(connection.opened_ns));
-    let after_peer = connection.state_at_close != State::Established as u64;
-    if after_peer {
-        histogram::observe(Measure::CloseWait, now.saturating_sub(connection.ended_ns));
-    }
-    if let Some(totals) = totals(&connection.peer).or_else(other_totals) {
-        totals.closed().count();
-        if after_peer {
-            totals.closed_after_peer().count();
-        }
-    }
-}
 
 /// `connect` has returned on an AF_UNIX socket. Whether it failed.
 #[inline(always)]
@@ -248,10 +58,7 @@ const ERESTART: i64 = -512;
 #[inline(always)]
 fn disconnected(inode: u64) {
     let Some(held) = hold(inode) else { return };
-    if held.phase().replace(Phase::Open as u64, Phase::Idle as u64).is_ok() {
-        // SAFETY: held.
-        closed(unsafe { &*held.0 });
-    }
+    held.disconnected();
     held.release();
 }
 
@@ -362,7 +169,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     let Some(held) = owned(socket.inode) else { return };
     // SAFETY: a map's value, which nobody else touches before it has a holder.
-    let connection = unsafe { &mut *held.0 };
+    let connection = unsafe { &mut *held.entry() };
     connection.inode = socket.inode;
     connection.file = socket.file as u64;
     connection.sk = sk as u64;
@@ -385,7 +192,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
 
 /// Whether a hook tells of such a socket what happens in other processes' time.
 #[inline(always)]
-fn is_told_of(family: u16) -> bool {
+pub fn is_told_of(family: u16) -> bool {
     family != AF_UNIX || EXACT.load() != 0
 }
 
@@ -422,7 +229,7 @@ fn again(inode: u64, name: Name, phase: Phase) {
     let before = held.phase().load();
     if before == Phase::Idle as u64 || before == Phase::Failed as u64 {
         // SAFETY: held; in these phases nobody reads it, and a socket is connected by one thread at a time (`lock_sock`).
-        let connection = unsafe { &mut *held.0 };
+        let connection = unsafe { &mut *held.entry() };
         connection.ended_ns = 0;
         connection.state_at_close = BLANK.state_at_close;
         connection.peer = BLANK.peer;
@@ -434,7 +241,6 @@ fn again(inode: u64, name: Name, phase: Phase) {
     held.release();
 }
 
-const E2BIG: i32 = 7;
 const EEXIST: i32 = 17;
 
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
@@ -542,46 +348,4 @@ extern "C" fn connection_look(fd: u32, index: u32) -> u32 {
         answer.inode = inode;
     }
     0
-}
-
-/// Peers are never removed: those that found room at the opening are there at the close, and the others still are not.
-#[inline(always)]
-fn totals(peer: &Peer) -> Option<Counters> {
-    PEERS.get_ptr_mut(peer).map(Counters)
-}
-
-#[inline(always)]
-fn first_totals(peer: &Peer) -> Option<Counters> {
-    if PEERS.insert(peer, Totals::ZERO, u64::from(BPF_NOEXIST)) == Err(-E2BIG) {
-        refused(Limited::Peers);
-    }
-    totals(peer).or_else(other_totals)
-}
-
-#[inline(always)]
-fn other_totals() -> Option<Counters> {
-    totals(&Peer::OTHER)
-}
-
-/// [`Totals`] in their map.
-struct Counters(*mut Totals);
-
-impl Counters {
-    #[inline(always)]
-    fn opened(&self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).opened) }
-    }
-
-    #[inline(always)]
-    fn closed(&self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).closed) }
-    }
-
-    #[inline(always)]
-    fn closed_after_peer(&self) -> Cell {
-        // SAFETY: a map's value.
-        unsafe { Cell::new(&raw mut (*self.0).closed_after_peer) }
-    }
 }

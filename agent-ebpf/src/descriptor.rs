@@ -15,7 +15,7 @@ use abi::{Call, Limited};
 use crate::{
     atomic::Cell,
     call::Thread,
-    connection::{Held, hold, owned},
+    held::{Held, hold, owned},
     kernel::{self, Address},
     maps::{DESCRIPTORS, refused},
 };

@@ -5,7 +5,7 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::Thread,
-    connection, descriptor,
+    connection, descriptor, held,
     kernel::{self, AF_UNIX},
     maps::{self, CONNECT_ERRORS},
     range, table,
@@ -86,7 +86,7 @@ pub fn duplicated(ctx: &impl Sized, thread: Thread, result: i64) {
     } else {
         table::kept(call.detail);
     }
-    if let Some(held) = connection::owned(call.inode) {
+    if let Some(held) = held::owned(call.inode) {
         held.release();
     }
 }
@@ -100,7 +100,7 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
 #[inline(always)]
 pub fn shut_down(thread: Thread, result: i64) {
     let Some(call) = thread.exit() else { return };
-    if let Some(held) = connection::owned(call.inode) {
+    if let Some(held) = held::owned(call.inode) {
         if result != 0 {
             held.own_shutdown().clear(u64::from(call.detail));
         }

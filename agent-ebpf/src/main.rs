@@ -12,6 +12,7 @@ mod call;
 mod connection;
 mod descriptor;
 mod fentry;
+mod held;
 mod histogram;
 mod hooks;
 mod kernel;
@@ -20,6 +21,7 @@ mod maps;
 mod peer;
 mod range;
 mod table;
+mod totals;
 mod tracepoint;
 
 use abi::{CENSUS, SURVEY};

@@ -5,7 +5,8 @@
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use log_capturer::capture::resume::{Position, Recent};
+use log_capturer::capture::recent::Recent;
+use log_capturer::capture::resume::Position;
 use log_capturer::delivery::{Encoder, Fields, Tail};
 use log_capturer::engine::chunked::Chunked;
 use log_capturer::engine::decode::{Decoder, Transfer};

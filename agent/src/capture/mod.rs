@@ -13,6 +13,7 @@
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
+//! | `recent` | what an engine repeats by itself, on a stream that goes on |
 //! | `unsettled` | where the sinks' order is not the log's |
 //! | `own` | which container is the agent's own |
 
@@ -26,6 +27,7 @@ mod options;
 mod own;
 mod positions;
 mod rate;
+pub mod recent;
 pub mod resume;
 mod selection;
 mod silence;
