@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 const START: Duration = Duration::from_secs(60);
 /// `dockerd` itself gives its containers 15 s.
@@ -93,6 +93,15 @@ impl Daemon {
             bail!("dockerd does not run");
         }
         kill_process(Pid::from_child(&self.child), signal).context("cannot signal dockerd")
+    }
+
+    /// SIGSTOP, until it stands: a thread that runs on for a moment can still answer somebody.
+    pub(crate) fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        // The kernel tells the parent of a stop when the last thread has come to it. An end is left for `is_running`.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), options).context("cannot wait for dockerd to stand")?;
+        Ok(())
     }
 
     /// SIGTERM, and SIGKILL where that does not help in time.

@@ -133,9 +133,9 @@ impl PrivateEngine {
         daemon.wait_ready(&self.dir)
     }
 
-    /// SIGSTOP: the engine accepts connections, by its backlog, and answers nothing.
+    /// SIGSTOP, until every thread stands: the engine accepts connections, by its backlog, and answers nothing.
     pub fn stop_signal(&self) -> Result<()> {
-        self.daemon().signal(rustix::process::Signal::STOP)
+        self.daemon().pause()
     }
 
     pub fn cont(&self) -> Result<()> {
