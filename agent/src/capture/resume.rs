@@ -10,8 +10,8 @@
 //!   was taken before, remembered or not, and the first new line is behind it. If that line
 //!   has not come by then, it is no longer in the log, and others may be missing with it: a
 //!   gap, which is counted.
-//! - The end of the log is asked for by a number of records, not by a time. Only where it does
-//!   not reach back far enough is a time asked for, which lies before the earliest of the
+//! - The end of the log is asked for by a number of records, not by a time (but see [`Since::Tail`]
+//!   for Podman). Only where it does not reach back far enough is a time asked for, which lies before the earliest of the
 //!   remembered lines by more than writers of one container are ever held up. (Engine 20.10
 //!   filters every line by it; newer ones stop filtering after the first match.)
 
