@@ -148,7 +148,7 @@ fn what_the_start_took_is_given_back() {
     );
     println!("{most} MiB resident at most, {now} MiB afterwards");
     assert!(
-        now <= 8 && most <= 12,
+        now <= 6 && most <= 10,
         "{now} MiB resident, {most} MiB during the start"
     );
     engine.wait("north");
