@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -26,6 +26,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "audit",
             "kernel",
             "admin",
+            "source",
             "engine",
             "register",
             "record",
@@ -56,7 +57,7 @@ const MODULES: [(&str, &[&str]); 19] = [
         &[
             "delivery",
             "encode",
-            "decode",
+            "source",
             "engine",
             "register",
             "record",
@@ -67,6 +68,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "state",
         ],
     ),
+    ("source", &["decode", "engine", "register", "record"]),
     ("delivery", &["encode", "record", "metrics", "readiness"]),
     ("encode", &["record", "config"]),
     ("decode", &["record"]),
