@@ -18,10 +18,12 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way, watch_options};
+use self::wiring::{
+    Shared, attach, checkpoints, delivery, open_files, policy, services, tell_room, tell_way, watch_options,
+};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
-use crate::capture::{self, Capture, Checkpoints};
+use crate::capture::{self, Capture, Checkpoints, Policies};
 use crate::config::Config;
 use crate::delivery;
 use crate::engine::{Endpoint, Verdict};
@@ -129,8 +131,9 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
     }
 
     let part = readiness.part("engine");
+    let policies = Policies::new(policy(config)?);
     let capture = Capture::new(
-        context(
+        services(
             config,
             Shared {
                 engine: engine.clone(),
@@ -143,6 +146,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             unseen_since,
             capture::Metrics::new(&registry, &delivery_metrics)?,
         )?,
+        &policies,
         part,
     );
     let mut saving = JoinSet::new();

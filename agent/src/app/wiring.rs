@@ -7,7 +7,9 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::audit::{Patience, WatchOptions};
-use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
+use crate::capture::{
+    self, Checkpoints, Intervals, Options, Policy, Positions, Probes, RotationIntervals, Selection, Services, Slots,
+};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
 use crate::delivery::sink::{self, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
@@ -171,7 +173,7 @@ pub struct Shared {
     pub kernel: Option<Arc<Kernel>>,
 }
 
-pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Context> {
+pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Services> {
     let Shared {
         engine,
         register,
@@ -182,20 +184,19 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     } = shared;
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
-    Ok(Context {
+    Ok(Services {
         source: Source::new(engine.clone(), usize::try_from(capture.max_line_bytes.as_u64())?),
         engine,
         register,
         outbox,
         positions,
         unseen_since,
-        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
-        options: Options::new(capture).context("capture.multiline")?,
         slots: Slots::new(
             capture.streams.max_concurrent,
             capture.rotation.max_concurrent,
             Arc::clone(&metrics),
         ),
+        probes: Probes::default(),
         pace,
         metrics,
         is_released: Box::new(move |inode| {
@@ -204,17 +205,26 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
                 .ok()
                 .map(|held| !held)
         }),
+        retry: engine::Options::from(&config.docker).retry,
+    })
+}
+
+/// What a reload replaces.
+pub fn policy(config: &Config) -> Result<Policy> {
+    let capture = &config.capture;
+    Ok(Policy {
+        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
+        options: Options::new(capture).context("capture.multiline")?,
         host: config.host.clone(),
         fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
-        rotation: Rotation {
+        rotation: RotationIntervals {
             interval: capture.rotation.interval,
             idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),
         },
-        probes: Probes::new(Intervals {
+        silence: Intervals {
             probe_after: capture.silence.probe_after,
             max_interval: capture.silence.max_interval,
-        }),
-        retry: engine::Options::from(&config.docker).retry,
+        },
     })
 }
 

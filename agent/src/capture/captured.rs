@@ -6,18 +6,19 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::Context;
 use super::metrics::Series;
 use super::multiline::Multiline;
+use super::policy::Policy;
 use super::rate::RateLimit;
 use super::recent::Recent;
 use super::resume::{Position, Replay, Verdict};
+use super::services::Services;
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time};
 
 /// What has been taken from the log, and where it goes.
 pub struct Captured {
-    context: Arc<Context>,
+    services: Arc<Services>,
     id: ContainerId,
     /// What the sinks had before is older.
     began: Time,
@@ -62,29 +63,46 @@ impl Before {
 
 impl Captured {
     /// Goes on where the container was left off.
-    pub fn new(context: &Arc<Context>, container: &Container) -> Self {
+    pub fn new(services: &Arc<Services>, policy: &Policy, container: &Container) -> Self {
         Self {
             id: container.id.clone(),
             began: Time::now(),
-            multiline: context.options.multiline(container),
-            rate_limit: context.options.rate_limit(container),
-            tail: Tail::new(container, &context.host, &context.fields),
-            series: Series::new(&container.name, &context.metrics),
-            position: context.positions.of(&container.id),
+            multiline: policy.options.multiline(container),
+            rate_limit: policy.options.rate_limit(container),
+            tail: Tail::new(container, &policy.host, &policy.fields),
+            series: Series::new(&container.name, &services.metrics),
+            position: services.positions.of(&container.id),
             replay: None,
             recent: Recent::default(),
             end_suffices: true,
             falls_short: false,
-            context: Arc::clone(context),
+            services: Arc::clone(services),
         }
     }
 
     /// The container has a new name, or other labels.
-    pub fn describe(&mut self, container: &Container) {
-        self.tail = Tail::new(container, &self.context.host, &self.context.fields);
+    pub fn describe(&mut self, policy: &Policy, container: &Container) {
+        self.tail = Tail::new(container, &policy.host, &policy.fields);
         if container.name != self.series.name() {
-            self.series = Series::new(&container.name, &self.context.metrics);
+            self.series = Series::new(&container.name, &self.services.metrics);
         }
+    }
+
+    /// Another policy is in force, from the next line on. What waits for the rest of its record is handed on where its
+    /// rule has changed.
+    pub fn obey(&mut self, policy: &Policy, container: &Container) {
+        let multiline = policy.options.multiline(container);
+        if multiline.as_ref().map(Multiline::rule) != self.multiline.as_ref().map(Multiline::rule) {
+            self.flush();
+            self.multiline = multiline;
+            self.publish();
+        }
+        let before = self.rate_limit.take();
+        self.rate_limit = policy.options.rate_limit(container);
+        if let (Some(limit), Some(before)) = (&mut self.rate_limit, before) {
+            limit.go_on_from(&before);
+        }
+        self.describe(policy, container);
     }
 
     pub fn series(&self) -> &Series {
@@ -191,7 +209,7 @@ impl Captured {
     }
 
     fn place(&mut self, line: &Line<'_>) -> Place {
-        let deduplicated = &self.context.metrics.deduplicated;
+        let deduplicated = &self.services.metrics.deduplicated;
         let Some(replay) = &mut self.replay else {
             let repeats = self.recent.repeats(line);
             deduplicated.inc_by(repeats.into());
@@ -238,22 +256,22 @@ impl Captured {
                 self.position.unsettled.give_up_written();
             }
             if self.position.unsettled.is_written(line) {
-                self.context.metrics.deduplicated.inc();
+                self.services.metrics.deduplicated.inc();
                 return Taken::Known;
             }
         }
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {
-            self.context.metrics.truncated.inc();
+            self.services.metrics.truncated.inc();
         }
         if self.rate_limit.as_mut().is_some_and(|limit| !limit.admits(line.time)) {
             self.series.rate_limited();
             return Taken::New;
         }
         match &mut self.multiline {
-            None => self.context.outbox.push(line, &self.tail),
+            None => self.services.outbox.push(line, &self.tail),
             Some(multiline) => {
-                let mut out = deliver(&self.context, &self.tail, &self.series);
+                let mut out = deliver(&self.services, &self.tail, &self.series);
                 multiline.push(line, &mut out);
             }
         }
@@ -275,7 +293,7 @@ impl Captured {
     /// together.
     pub fn publish(&self) {
         let waiting = self.multiline.iter().flat_map(Multiline::waiting);
-        self.context.positions.publish(&self.id, &self.position, waiting);
+        self.services.positions.publish(&self.id, &self.position, waiting);
     }
 
     /// When [`Captured::flush_due`] has something to do, if nothing comes before.
@@ -288,7 +306,7 @@ impl Captured {
         let Some(multiline) = &mut self.multiline else {
             return;
         };
-        let mut out = deliver(&self.context, &self.tail, &self.series);
+        let mut out = deliver(&self.services, &self.tail, &self.series);
         multiline.flush_due(Instant::now(), &mut out);
         self.publish();
     }
@@ -303,13 +321,13 @@ impl Captured {
     /// Nothing more comes, and nobody will ask from where: the container is gone.
     pub fn forget(&mut self) {
         self.flush();
-        self.context.positions.forget(&self.id);
+        self.services.positions.forget(&self.id);
     }
 
     /// Ends all records.
     fn flush(&mut self) {
         if let Some(multiline) = &mut self.multiline {
-            let mut out = deliver(&self.context, &self.tail, &self.series);
+            let mut out = deliver(&self.services, &self.tail, &self.series);
             multiline.flush(&mut out);
         }
     }
@@ -335,9 +353,9 @@ pub async fn until(deadline: Option<Instant>) {
 }
 
 /// Where records of several lines go.
-fn deliver<'a>(context: &'a Context, tail: &'a Tail, series: &'a Series) -> impl FnMut(&Line<'_>, u32) + 'a {
+fn deliver<'a>(services: &'a Services, tail: &'a Tail, series: &'a Series) -> impl FnMut(&Line<'_>, u32) + 'a {
     |line, lines| {
-        context.outbox.push_merged(line, lines, tail);
+        services.outbox.push_merged(line, lines, tail);
         series.merged(lines - 1);
     }
 }

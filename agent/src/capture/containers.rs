@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
-use super::{ContainerState, Context, own};
+use super::policy::InForce;
+use super::{ContainerState, Policies, Services, own};
 use crate::engine::{Action, EngineError, Event, Listed};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
@@ -26,10 +27,13 @@ const LASTING: Duration = Duration::from_secs(10);
 
 /// Follows every container of the engine.
 pub struct Capture {
-    context: Arc<Context>,
+    services: Arc<Services>,
+    policies: Policies,
+    /// What selects the containers that are known.
+    policy: InForce,
     readiness: Part,
     own: Option<ContainerId>,
-    known: HashMap<ContainerId, watch::Sender<ContainerState>>,
+    known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
     last_event: Option<Time>,
@@ -38,10 +42,18 @@ pub struct Capture {
     listed: Time,
 }
 
+/// A container that is followed.
+struct Known {
+    life: watch::Sender<ContainerState>,
+    follower: AbortHandle,
+}
+
 impl Capture {
-    pub fn new(context: Context, readiness: Part) -> Self {
+    pub fn new(services: Services, policies: &Policies, readiness: Part) -> Self {
         Self {
-            context: Arc::new(context),
+            services: Arc::new(services),
+            policies: policies.clone(),
+            policy: policies.follow(),
             readiness,
             own: own::container(),
             known: HashMap::new(),
@@ -70,16 +82,16 @@ impl Capture {
 
     /// Keeps in touch with the engine, for ever.
     async fn watch(&mut self) {
-        let mut backoff = self.context.backoff();
+        let mut backoff = self.services.backoff();
         let mut complained = None;
         loop {
             let began = Instant::now();
             let error = self.session().await;
             if began.elapsed() > LASTING {
-                backoff = self.context.backoff();
+                backoff = self.services.backoff();
                 complained = None;
             }
-            let text = format!("{}: {error}", self.context.engine.host());
+            let text = format!("{}: {error}", self.services.engine.host());
             self.readiness.down(&text);
             // Of an open circuit breaker more need not be said than it said itself.
             let is_news = !matches!(error, EngineError::BreakerOpen { .. }) && complained.as_ref() != Some(&text);
@@ -88,15 +100,15 @@ impl Capture {
                 complained = Some(text);
             }
             let growing = backoff.grown();
-            let pause = self.context.engine.refuses_for().unwrap_or(growing);
+            let pause = self.services.engine.refuses_for().unwrap_or(growing);
             debug!(?pause, "waiting for the engine");
-            let _ = timeout(pause, self.context.engine.answering_again()).await;
+            let _ = timeout(pause, self.services.engine.answering_again()).await;
         }
     }
 
     /// From a connect to what ended it.
     async fn session(&mut self) -> EngineError {
-        let engine = self.context.engine.clone();
+        let engine = self.services.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
             let events = engine.events(self.last_event).await?;
@@ -108,6 +120,9 @@ impl Capture {
             Err(error) => return error,
         };
         self.listed = asked;
+        if self.policy.renew() {
+            self.leave_out().await;
+        }
         self.reconcile(listed);
         self.readiness.up(&format!("API {version}"));
         info!(api = %version, containers = self.known.len(), "connected to the engine");
@@ -135,6 +150,16 @@ impl Capture {
                     self.let_go(ended);
                     continue;
                 }
+                () = self.policy.renewed() => {
+                    self.leave_out().await;
+                    match engine.list().await {
+                        Ok(listed) => {
+                            self.reconcile(listed);
+                            continue;
+                        }
+                        Err(error) => error,
+                    }
+                }
             };
             return failed;
         }
@@ -153,7 +178,7 @@ impl Capture {
             Action::Start(container) => self.started(container, event.time >= self.listed),
             Action::Die => self.tell(&event.id, |life| life.running = false),
             Action::Destroy => {
-                self.context.register.container_gone(&event.id);
+                self.services.register.container_gone(&event.id);
                 self.tell(&event.id, |life| {
                     life.running = false;
                     life.removed = true;
@@ -170,12 +195,12 @@ impl Capture {
 
     /// A container runs: it has just been started, or it was found so.
     fn started(&mut self, container: Container, just_now: bool) {
-        if self.own.as_ref() == Some(&container.id) || !self.context.selection.selects(&container) {
+        if self.own.as_ref() == Some(&container.id) || !self.policy.get().selection.selects(&container) {
             return;
         }
         let id = container.id.clone();
         if let Some(known) = self.known.get(&id) {
-            known.send_modify(|life| {
+            known.life.send_modify(|life| {
                 life.starts += u64::from(just_now || !life.running);
                 life.running = true;
                 life.removed = false;
@@ -193,12 +218,16 @@ impl Capture {
             removed: false,
             destroyed: false,
         });
-        let follower = Follower::new(Arc::clone(&self.context), life);
-        self.known.insert(id.clone(), sender);
-        self.followers.spawn(async move {
-            follower.run().await;
-            id
-        });
+        let follower = Follower::new(Arc::clone(&self.services), self.policies.follow(), life);
+        let follower = {
+            let id = id.clone();
+            self.followers.spawn(async move {
+                follower.run().await;
+                id
+            })
+        };
+        let known = Known { life: sender, follower };
+        self.known.insert(id, known);
     }
 
     /// What the list says is true, whatever the events said. Every follower hears of it, so
@@ -220,14 +249,14 @@ impl Capture {
                 self.started(container, false);
             }
         }
-        self.context.positions.retain(|id| there.contains_key(id));
+        self.services.positions.retain(|id| there.contains_key(id));
         for (id, known) in &self.known {
             let running = there.get(id).copied();
             if running != Some(true) {
                 if running.is_none() {
-                    self.context.register.container_gone(id);
+                    self.services.register.container_gone(id);
                 }
-                known.send_modify(|life| {
+                known.life.send_modify(|life| {
                     life.running = false;
                     life.removed = running.is_none();
                 });
@@ -238,24 +267,46 @@ impl Capture {
     /// Whether a container that does not run can have lines that were never taken.
     fn has_unread(&self, id: &ContainerId, created: Time) -> bool {
         // To the second, as the list tells it.
-        created.0 + 1_000_000_000 > self.context.unseen_since.0 || self.context.positions.knows(id)
+        created.0 + 1_000_000_000 > self.services.unseen_since.0 || self.services.positions.knows(id)
     }
 
     fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut ContainerState)) {
         if let Some(known) = self.known.get(id) {
-            known.send_modify(change);
+            known.life.send_modify(change);
         }
     }
 
-    fn let_go(&mut self, ended: Result<ContainerId, tokio::task::JoinError>) {
+    /// Stops following those that the policy in force does not select. Each has published what it has taken, or does so as
+    /// it is dropped; when this returns, all are.
+    async fn leave_out(&mut self) {
+        let selection = &self.policy.get().selection;
+        let mut leaving = Vec::new();
+        for (id, known) in &self.known {
+            if !selection.selects(&known.life.borrow().container) {
+                known.follower.abort();
+                leaving.push(id.clone());
+            }
+        }
+        info!(left_out = leaving.len(), "another policy is in force");
+        while leaving.iter().any(|id| self.known.contains_key(id)) {
+            let Some(ended) = self.followers.join_next().await else {
+                return;
+            };
+            self.let_go(ended);
+        }
+    }
+
+    fn let_go(&mut self, ended: Result<ContainerId, JoinError>) {
         match ended {
             Ok(id) => {
                 self.known.remove(&id);
             }
-            // Reconciling follows the container again.
-            Err(panic) => {
-                error!(%panic, "a follower has failed; please report this");
-                self.known.retain(|_, life| !life.is_closed());
+            Err(error) => {
+                // Reconciling follows the container again.
+                if error.is_panic() {
+                    error!(panic = %error, "a follower has failed; please report this");
+                }
+                self.known.retain(|_, known| known.follower.id() != error.id());
             }
         }
     }

@@ -8,6 +8,7 @@
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
 //! | `multiline` | several lines as one record |
 //! | `rate` | how many lines a second a container may bring |
+//! | `services`, `policy` | what followers work with for the life of the process, and what a reload replaces |
 //! | `options` | how a container's lines are treated |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
@@ -26,84 +27,32 @@ mod metrics;
 mod multiline;
 mod options;
 mod own;
+mod policy;
 mod positions;
 mod rate;
 pub mod recent;
 pub mod resume;
 mod seen;
 mod selection;
+mod services;
 mod silence;
 mod slots;
 mod unsettled;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::delivery::Outbox;
-use crate::encode::Fields;
-use crate::engine::{Delays, Engine, Retry};
-use crate::pace::Pace;
-use crate::record::{Container, Time};
-use crate::register::{Inode, Register};
-use crate::source::Source;
+use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
 pub use options::Options;
+pub use policy::{Policies, Policy, RotationIntervals};
 pub use positions::Positions;
 pub use selection::Selection;
+pub use services::Services;
 pub use silence::{Intervals, Probes};
 pub use slots::Slots;
-
-/// Asks the kernel whether a connection that the agent closed is released. `None` where
-/// there is no kernel part to ask.
-pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
-
-/// How old a stream's connection gets.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotation {
-    pub interval: Duration,
-    /// While it brings nothing.
-    pub idle_interval: Duration,
-}
-
-/// What every container's follower works with.
-pub struct Context {
-    pub engine: Engine,
-    pub source: Source,
-    pub register: Register,
-    pub outbox: Outbox,
-    pub positions: Positions,
-    /// Containers that were created later than this, and have ended, were never seen.
-    pub unseen_since: Time,
-    pub selection: Selection,
-    pub options: Options,
-    pub slots: Slots,
-    pub pace: Arc<Pace>,
-    pub metrics: Arc<Metrics>,
-    pub is_released: IsReleased,
-    /// The `host` of every record.
-    pub host: String,
-    pub fields: Fields,
-    pub rotation: Rotation,
-    pub probes: Probes,
-    pub retry: Retry,
-}
-
-impl Context {
-    fn backoff(&self) -> Delays {
-        self.retry.delays()
-    }
-
-    /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that
-    /// streams that began together do not rotate together.
-    fn rotate_at(&self) -> Instant {
-        Instant::now() + self.rotation.interval.mul_f64(1.0 - 0.1 * fastrand::f64())
-    }
-}
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]

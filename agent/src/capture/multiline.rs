@@ -17,7 +17,7 @@ use crate::record::{Line, Stream, Time};
 const KEEP: usize = 4 * 1024;
 
 /// When a record ends that no other one follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From one line to the next, by their times, and by the clock.
     pub max_delay: Duration,
@@ -56,6 +56,11 @@ impl Multiline {
     #[cfg(test)]
     pub fn start(&self) -> &str {
         self.start.as_str()
+    }
+
+    /// What says which lines are one record.
+    pub fn rule(&self) -> (&str, Limits) {
+        (self.start.as_str(), self.limits)
     }
 
     /// Takes a line. Lends the record that it ends, with the number of its lines.

@@ -68,8 +68,9 @@ impl Positions {
         inner.changed = true;
         let position = Arc::make_mut(inner.all.entry(record.container.clone()).or_default());
         match record.lines {
-            None => position.note(&record.line()),
-            Some(_) => position.unsettled.found(record.stream, &record.bytes),
+            // Behind a record of several lines, of which the position does not know the last, where the policy was replaced.
+            None if !position.unsettled.has_written() => position.note(&record.line()),
+            _ => position.unsettled.found(record.stream, &record.bytes),
         }
     }
 

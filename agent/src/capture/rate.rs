@@ -31,6 +31,11 @@ impl RateLimit {
         }
     }
 
+    /// As far as that one is used up, this one is.
+    pub fn go_on_from(&mut self, before: &Self) {
+        self.taken = before.taken;
+    }
+
     /// Whether a line of this time may pass.
     pub fn admits(&mut self, time: Time) -> bool {
         let now = time.0;

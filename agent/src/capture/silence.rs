@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::Context;
+use super::Services;
 use crate::record::{ContainerId, Time};
 use crate::source::Fault;
 
@@ -46,18 +46,18 @@ pub struct Intervals {
 /// Questions of all silent streams: one at a time, and not too many of them.
 #[derive(Debug)]
 pub struct Probes {
-    pub intervals: Intervals,
     next: Mutex<Instant>,
 }
 
-impl Probes {
-    pub fn new(intervals: Intervals) -> Self {
+impl Default for Probes {
+    fn default() -> Self {
         Self {
-            intervals,
             next: Mutex::new(Instant::now()),
         }
     }
+}
 
+impl Probes {
     async fn turn(&self) -> tokio::sync::MutexGuard<'_, Instant> {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;
@@ -70,7 +70,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
 
 /// Looks after one open stream.
 pub struct Silence {
-    context: Arc<Context>,
+    services: Arc<Services>,
     container: ContainerId,
     doubt: Doubt,
     timer: Pin<Box<Sleep>>,
@@ -85,10 +85,10 @@ pub enum Sign {
 }
 
 impl Silence {
-    pub fn new(context: &Arc<Context>, container: &ContainerId) -> Self {
-        let doubt = Doubt::new(context.probes.intervals);
+    pub fn new(services: &Arc<Services>, container: &ContainerId, intervals: Intervals) -> Self {
+        let doubt = Doubt::new(intervals);
         Self {
-            context: Arc::clone(context),
+            services: Arc::clone(services),
             container: container.clone(),
             timer: Box::pin(sleep(doubt.pause)),
             doubt,
@@ -118,7 +118,7 @@ impl Silence {
             Sign::Newest(Err(_)) => Some("unanswered"),
         };
         if let Some(outcome) = outcome {
-            self.context.metrics.probes.with_label_values(&[outcome]).inc();
+            self.services.metrics.probes.with_label_values(&[outcome]).inc();
         }
         match self.doubt.judge(sign, reads, room, knows) {
             Next::Wait(pause) => self.timer.as_mut().reset(Instant::now() + pause),
@@ -136,11 +136,16 @@ impl Silence {
         self.doubt.taken_over();
     }
 
+    /// From the next look on.
+    pub fn set_intervals(&mut self, intervals: Intervals) {
+        self.doubt.intervals = intervals;
+    }
+
     fn ask(&self) -> Asking {
-        let (context, container) = (Arc::clone(&self.context), self.container.clone());
+        let (services, container) = (Arc::clone(&self.services), self.container.clone());
         Box::pin(async move {
-            let _turn = context.probes.turn().await;
-            context.source.newest(&container).await
+            let _turn = services.probes.turn().await;
+            services.source.newest(&container).await
         })
     }
 }
@@ -315,7 +320,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn questions_keep_a_distance() {
-        let probes = Arc::new(Probes::new(doubt().intervals));
+        let probes = Arc::new(Probes::default());
         let began = Instant::now();
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..21 {

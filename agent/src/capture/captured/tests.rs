@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
+use super::super::{
+    ContainerState, Intervals, Metrics, Options, Policies, Positions, Probes, RotationIntervals, Selection, Slots,
+};
 use super::*;
 use crate::delivery::{Batch, Bounds, Outbox};
 use crate::encode::{Decoded, Fields};
@@ -19,7 +21,7 @@ use crate::source::Source;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
-fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<Batch>>) {
+fn services(positions: Positions) -> (Arc<Services>, Receiver<Arc<Batch>>) {
     let registry = crate::metrics::registry().unwrap();
     let delivery = crate::delivery::Metrics::new(&registry).unwrap();
     let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
@@ -42,32 +44,38 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         flush_interval: SECOND,
     };
     let (sender, receiver) = sync_channel(bounds.max_batches);
-    let context = Context {
+    let services = Services {
         source: Source::new(engine.clone(), 1 << 20),
         engine,
         register,
         outbox: Outbox::new(bounds, vec![sender], Vec::new()),
         positions,
         unseen_since: Time(0),
-        selection: Selection::default(),
-        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
         slots: Slots::new(1, 1, Arc::clone(&metrics)),
+        probes: Probes::default(),
         pace: Arc::new(Pace::new(Duration::ZERO)),
         metrics,
         is_released: Box::new(|_| None),
+        retry: asked.retry,
+    };
+    (Arc::new(services), receiver)
+}
+
+fn policy(options: &str) -> Policy {
+    Policy {
+        selection: Selection::default(),
+        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
         host: "host".into(),
         fields: Fields::new(&[], &[]).unwrap(),
-        rotation: Rotation {
+        rotation: RotationIntervals {
             interval: SECOND,
             idle_interval: SECOND,
         },
-        probes: Probes::new(Intervals {
+        silence: Intervals {
             probe_after: SECOND,
             max_interval: SECOND,
-        }),
-        retry: asked.retry,
-    };
-    (Arc::new(context), receiver)
+        },
+    }
 }
 
 /// xorshift
@@ -167,11 +175,11 @@ impl Disk {
 }
 
 /// A process from its start to its end; tells whether it was at the end of the log, once all of it was written.
-fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
+fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
     let positions = disk.recover();
-    let (context, records) = context(options, positions.clone());
+    let (services, records) = services(positions.clone());
     disk.checkpoint(&records, &positions);
-    let mut captured = Captured::new(&context, &container());
+    let mut captured = Captured::new(&services, &policies[random.below(policies.len())], &container());
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
         *written = (*written + random.below(800)).min(log.len());
@@ -199,6 +207,8 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
                     captured.flush();
                     captured.publish();
                 }
+                // Another policy is put in force, and perhaps the same one.
+                2 => captured.obey(&policies[random.below(policies.len())], &container()),
                 _ => disk.take(&records),
             }
         }
@@ -216,13 +226,14 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
     at_end
 }
 
-fn assert_every_line_once(options: &str) {
+fn assert_every_line_once(options: &[&str]) {
+    let policies: Vec<_> = options.iter().map(|options| policy(options)).collect();
     for seed in 1..40_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let log = random_log(&mut random);
         let (mut disk, mut written) = (Disk::default(), 0);
         let mut processes = 0;
-        while !process(&mut random, options, &log, &mut written, &mut disk) {
+        while !process(&mut random, &policies, &log, &mut written, &mut disk) {
             processes += 1;
             assert!(processes < 1_000, "seed {seed}: no end");
         }
@@ -243,23 +254,32 @@ fn assert_every_line_once(options: &str) {
 
 #[test]
 fn lines_by_themselves() {
-    assert_every_line_once("{}");
+    assert_every_line_once(&["{}"]);
 }
 
 #[test]
 fn records_of_several_lines() {
-    assert_every_line_once("multiline: {rules: [{start: '^start'}]}");
+    assert_every_line_once(&["multiline: {rules: [{start: '^start'}]}"]);
 }
 
 #[test]
 fn records_that_only_their_limits_end() {
-    assert_every_line_once("multiline: {rules: [{start: '^never'}], max_lines: 40}");
+    assert_every_line_once(&["multiline: {rules: [{start: '^never'}], max_lines: 40}"]);
+}
+
+#[test]
+fn policies_that_are_replaced_while_lines_come() {
+    assert_every_line_once(&[
+        "{}",
+        "multiline: {rules: [{start: '^start'}]}",
+        "multiline: {rules: [{start: '^never'}], max_lines: 40}",
+    ]);
 }
 
 /// There may be ten thousand of them, of which fifty are read.
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
-    let (context, _records) = context("{}", Positions::default());
+    let (services, _records) = services(Positions::default());
     let life = ContainerState {
         container: Arc::new(container()),
         starts: 1,
@@ -267,7 +287,11 @@ fn a_container_that_is_not_read_takes_little_memory() {
         removed: false,
         destroyed: false,
     };
-    let mut follower = Follower::new(context, tokio::sync::watch::channel(life).1);
+    let mut follower = Follower::new(
+        services,
+        Policies::new(policy("{}")).follow(),
+        tokio::sync::watch::channel(life).1,
+    );
     let size = size_of_val(&follower.read());
     assert!(size <= 5 * 1024, "{size} bytes more for each that is read");
     let size = size_of_val(&follower.run());

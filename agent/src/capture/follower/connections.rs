@@ -44,12 +44,12 @@ pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<New, Fault> 
 impl Follower {
     /// Starts to open the connection that will take over.
     pub(super) fn open_another(&self) -> Opening {
-        let context = Arc::clone(&self.context);
+        let services = Arc::clone(&self.services);
         let id = self.container.id.clone();
         let since = self.captured.since();
         Box::pin(async move {
-            let spare = context.slots.spare().await;
-            let stream = context.source.open(&id, Site::Rotation, since, Until::Death).await?;
+            let spare = services.slots.spare().await;
+            let stream = services.source.open(&id, Site::Rotation, since, Until::Death).await?;
             Ok(New { stream, since, spare })
         })
     }
@@ -91,7 +91,7 @@ impl Follower {
         let age = old.stream.opened().elapsed();
         let inode: Inode = old.stream.inode();
         drop(old);
-        let released = (self.context.is_released)(inode);
+        let released = (self.services.is_released)(inode);
         if released == Some(false) {
             warn!(
                 container = self.container.name,
@@ -99,6 +99,6 @@ impl Follower {
             );
         }
         self.captured.series().rotated(released);
-        self.context.metrics.stream_age.observe(age.as_secs_f64());
+        self.services.metrics.stream_age.observe(age.as_secs_f64());
     }
 }

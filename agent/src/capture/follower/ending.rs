@@ -25,7 +25,7 @@ impl Follower {
             self.whole = Some(starts);
         }
         // The event comes a moment after the end.
-        let pause = self.context.retry.initial_delay + self.next_pause();
+        let pause = self.services.retry.initial_delay + self.next_pause();
         let over = timeout(pause, self.life.wait_for(|life| life.is_over()));
         let is_over = self.captured.while_waiting(async { over.await.is_ok() }).await;
         if !is_over {
@@ -60,20 +60,21 @@ impl Follower {
     /// Reads the log of a container whose stream has ended once more, from the last line on. Engine 20.10 often ends a
     /// follow without the last line, where that has no line feed. Such a line is still in what is returned.
     async fn read_rest(&mut self) -> Result<Stream, Fault> {
-        let context = Arc::clone(&self.context);
+        let services = Arc::clone(&self.services);
         loop {
             let since = self.captured.since();
-            let mut rest = context
+            let mut rest = services
                 .source
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
             self.captured.begin(since);
             loop {
+                self.renew_policy();
                 let captured = &mut self.captured;
                 let mut take = |line: Line<'_>| {
                     captured.take(&line);
                 };
-                let read = rest.read(|cx| context.outbox.poll_room(cx), &mut take);
+                let read = rest.read(|cx| services.outbox.poll_room(cx), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
                     Err(_) => Err(Fault::Broken(Cause::new(

@@ -31,8 +31,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::captured::Captured;
+use super::policy::InForce;
 use super::slots::Slot;
-use super::{ContainerState, Context};
+use super::{ContainerState, Services};
 use crate::engine::Delays;
 use crate::record::Container;
 use crate::source::Fault;
@@ -44,7 +45,8 @@ const GAP_SHOWN: Duration = Duration::from_secs(120);
 
 /// Reads one container's log.
 pub struct Follower {
-    context: Arc<Context>,
+    services: Arc<Services>,
+    policy: InForce,
     life: watch::Receiver<ContainerState>,
     container: Arc<Container>,
     captured: Captured,
@@ -75,12 +77,13 @@ pub(super) enum End {
 }
 
 impl Follower {
-    pub fn new(context: Arc<Context>, life: watch::Receiver<ContainerState>) -> Self {
+    pub fn new(services: Arc<Services>, policy: InForce, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
-        let captured = Captured::new(&context, &container);
+        let captured = Captured::new(&services, policy.get(), &container);
         Self {
-            backoff: context.backoff(),
-            context,
+            backoff: services.backoff(),
+            services,
+            policy,
             life,
             container,
             captured,
@@ -161,9 +164,9 @@ impl Follower {
 
     /// Waits for a slot, and shows how far behind the container falls meanwhile.
     async fn slot(&mut self) -> Slot {
-        let context = Arc::clone(&self.context);
-        let waits = || context.metrics.errors.with_label_values(&["pool_full"]).inc();
-        let mut slot = pin!(context.slots.take(waits));
+        let services = Arc::clone(&self.services);
+        let waits = || services.metrics.errors.with_label_values(&["pool_full"]).inc();
+        let mut slot = pin!(services.slots.take(waits));
         loop {
             match self.captured.while_waiting(timeout(LAG_SHOWN, &mut slot)).await {
                 Ok(slot) => return slot,
@@ -193,7 +196,7 @@ impl Follower {
     }
 
     fn count(&self, error_type: &str) {
-        let errors = &self.context.metrics.errors;
+        let errors = &self.services.metrics.errors;
         errors.with_label_values(&[error_type]).inc();
     }
 
@@ -235,13 +238,22 @@ impl Follower {
         }
     }
 
+    /// Takes over another policy, before the next line. Tells whether there is one.
+    fn renew_policy(&mut self) -> bool {
+        let is_another = self.policy.renew();
+        if is_another {
+            self.captured.obey(self.policy.get(), &self.container);
+        }
+        is_another
+    }
+
     /// Takes over a new name.
     fn rename(&mut self) {
         let now = Arc::clone(&self.life.borrow().container);
         if Arc::ptr_eq(&now, &self.container) {
             return;
         }
-        self.captured.describe(&now);
+        self.captured.describe(self.policy.get(), &now);
         self.container = now;
     }
 }

@@ -30,7 +30,7 @@ impl Follower {
         let since = self.captured.since();
         // On the heap: a stream that is read holds nothing of its opening, or of its ending.
         let opening = Box::pin(
-            self.context
+            self.services
                 .source
                 .open(&self.container.id, Site::Follow, since, Until::Death),
         );
@@ -39,12 +39,12 @@ impl Follower {
             Err(fault) => return self.not_opened(fault),
         };
         self.captured.begin(since);
-        let context = Arc::clone(&self.context);
+        let services = Arc::clone(&self.services);
         let mut rotation = Rotation::default();
         let mut opening: Option<Opening> = None;
-        let mut timer = pin!(sleep_until(context.rotate_at()));
-        let mut turn = pin!(context.slots.turn());
-        let mut silence = Silence::new(&context, &self.container.id);
+        let mut timer = pin!(sleep_until(self.policy.get().rotation.next()));
+        let mut turn = pin!(services.slots.turn());
+        let mut silence = Silence::new(&services, &self.container.id, self.policy.get().silence);
         let mut so_far = SoFar::default();
         loop {
             let deadline = self.captured.deadline();
@@ -82,6 +82,12 @@ impl Follower {
                         Event::FellShort
                     }
                     Ok(Progress::Read(_)) => {
+                        if std::mem::take(&mut so_far.other_policy) {
+                            silence.set_intervals(self.policy.get().silence);
+                            if alone && opening.is_none() {
+                                timer.as_mut().reset(self.policy.get().rotation.next());
+                            }
+                        }
                         // Every other stream has its turn before this one's next.
                         yield_now().await;
                         continue;
@@ -109,7 +115,7 @@ impl Follower {
             let now = Instant::now();
             match step.timer {
                 Timer::Unchanged | Timer::Off => {}
-                Timer::Rotation => timer.as_mut().reset(context.rotate_at()),
+                Timer::Rotation => timer.as_mut().reset(self.policy.get().rotation.next()),
                 Timer::CatchUp => timer.as_mut().reset(now + CATCH_UP),
                 Timer::AtOnce => timer.as_mut().reset(now),
             }
@@ -127,11 +133,11 @@ impl Follower {
 
     /// Whether a rotation would be for nothing. Not so where the end of the log was not enough to go on from.
     fn may_grow_old(&self, stream: &Stream) -> bool {
-        self.captured.asks_for_the_end() && stream.opened().elapsed() < self.context.rotation.idle_interval
+        self.captured.asks_for_the_end() && stream.opened().elapsed() < self.policy.get().rotation.idle_interval
     }
 
     fn is_stalled(&self, silence: &mut Silence, sign: Sign, reads: u64) -> bool {
-        let room = self.context.outbox.has_room();
+        let room = self.services.outbox.has_room();
         silence.judge(sign, reads, room, |time| self.captured.knows(time))
     }
 

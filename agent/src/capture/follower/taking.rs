@@ -19,6 +19,8 @@ pub(super) struct SoFar {
     pub reads: u64,
     /// The present stream has brought something new.
     pub any_new: bool,
+    /// Another policy is in force, and has not been looked at but for the lines.
+    pub other_policy: bool,
 }
 
 /// What one read has brought.
@@ -37,8 +39,8 @@ impl Brought {
 
 impl Follower {
     /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
-    /// see to: the stream has ended, others are to have their turn, or a record of several lines is due at another time than
-    /// `deadline`. Where it does not read `alone`, each read is one.
+    /// see to: the stream has ended, others are to have their turn, another policy is in force, or a record of several lines
+    /// is due at another time than `deadline`. Where it does not read `alone`, each read is one.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -49,7 +51,8 @@ impl Follower {
     ) -> Poll<Result<Progress, Fault>> {
         let mut left = TURN_BYTES;
         loop {
-            let (captured, outbox) = (&mut self.captured, &self.context.outbox);
+            so_far.other_policy |= self.renew_policy();
+            let (captured, outbox) = (&mut self.captured, &self.services.outbox);
             let mut brought = Brought::default();
             let mut take = |line: Line<'_>| brought.count(captured.take(&line));
             let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
@@ -58,7 +61,7 @@ impl Follower {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short() => left -= bytes,
                 _ => return Poll::Ready(progress),
             }
-            if self.captured.deadline() != deadline {
+            if so_far.other_policy || self.captured.deadline() != deadline {
                 return Poll::Ready(progress);
             }
         }
@@ -74,12 +77,12 @@ impl Follower {
             return;
         };
         so_far.reads += 1;
-        self.context.pace.read(brought.lines, bytes);
+        self.services.pace.read(brought.lines, bytes);
         if brought.new > 0 {
             self.captured.show_lag();
             if !std::mem::replace(&mut so_far.any_new, true) {
                 self.captured.ask_for_the_end();
-                self.backoff = self.context.backoff();
+                self.backoff = self.services.backoff();
             }
         }
         if self.life.has_changed().unwrap_or(false) {
