@@ -5,6 +5,7 @@ mod layering;
 mod lints;
 mod metrics;
 mod source;
+mod test_files;
 mod words;
 
 use std::process::ExitCode;
@@ -17,13 +18,14 @@ type Check = (&'static str, fn() -> Result<()>);
 
 const LICENCES: &str = "licences";
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("format", lints::format),
     ("clippy", lints::clippy),
     (LICENCES, lints::licences),
     ("metrics that nothing changes", metrics::check),
     ("layering", layering::check),
     ("circles", circles::check),
+    ("test files", test_files::check),
     ("words", words::check),
 ];
 

@@ -1,10 +1,10 @@
 //! Words that no file of the repository holds.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use super::source;
 use crate::cargo;
 
 /// Put together here, or this file would be the first to hold them.
@@ -17,20 +17,11 @@ const WORDS: [(&str, &str); 5] = [
 ];
 
 pub fn check() -> Result<()> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(cargo::root())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
     let mut found = Vec::new();
-    for file in String::from_utf8_lossy(&output.stdout).split_terminator('\0') {
+    for file in source::files()? {
         // Deleted but not yet committed, or not text.
-        if let Ok(text) = std::fs::read_to_string(cargo::root().join(file)) {
-            found.extend(offences(Path::new(file), &text));
+        if let Ok(text) = std::fs::read_to_string(cargo::root().join(&file)) {
+            found.extend(offences(&file, &text));
         }
     }
     ensure!(found.is_empty(), "\n{}", found.join("\n"));
