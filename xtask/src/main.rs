@@ -5,11 +5,13 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod files;
 mod fuzz;
 mod run;
 mod say;
 mod setup;
 mod soak;
+mod source;
 mod test;
 mod vm;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use proc_macro2::{Delimiter, TokenTree};
 
-use super::source::{self, Source, is_punct, line_of};
+use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
 const MODULES: [(&str, &[&str]); 19] = [

@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit::Visit;
 
-use super::source::{self, Source, is_punct};
+use crate::source::{self, Source, is_punct};
 
 const TYPES: [&str; 14] = [
     "Counter",

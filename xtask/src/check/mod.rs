@@ -4,7 +4,6 @@ mod circles;
 mod layering;
 mod lints;
 mod metrics;
-mod source;
 mod test_files;
 mod words;
 

@@ -2,22 +2,20 @@
 //!
 //! So every check knows tests by the path of their file, and nobody has to look for them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use syn::ItemMod;
 use syn::visit::{Visit, visit_item_mod};
 
-use super::source;
-use crate::cargo;
+use crate::files::{self, Text};
+use crate::source;
 
 pub fn check() -> Result<()> {
-    let is_rust = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "rs");
     let mut found = Vec::new();
-    for file in source::files()?.into_iter().filter(is_rust) {
-        // Deleted but not yet committed.
-        if let Ok(text) = std::fs::read_to_string(cargo::root().join(&file)) {
-            found.extend(offences(&file, &text)?);
+    for Text { path, text } in files::texts()? {
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(offences(&path, &text)?);
         }
     }
     ensure!(found.is_empty(), "\n{}", found.join("\n"));

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::source;
-use crate::cargo;
+use crate::files;
 
 /// Put together here, or this file would be the first to hold them.
 const WORDS: [(&str, &str); 5] = [
@@ -17,13 +16,8 @@ const WORDS: [(&str, &str); 5] = [
 ];
 
 pub fn check() -> Result<()> {
-    let mut found = Vec::new();
-    for file in source::files()? {
-        // Deleted but not yet committed, or not text.
-        if let Ok(text) = std::fs::read_to_string(cargo::root().join(&file)) {
-            found.extend(offences(&file, &text));
-        }
-    }
+    let texts = files::texts()?;
+    let found: Vec<_> = texts.iter().flat_map(|text| offences(&text.path, &text.text)).collect();
     ensure!(found.is_empty(), "\n{}", found.join("\n"));
     Ok(())
 }

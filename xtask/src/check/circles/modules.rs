@@ -8,7 +8,7 @@ use quote::ToTokens;
 use syn::Item;
 
 use super::paths::Names;
-use crate::check::source;
+use crate::source;
 
 /// A module's place in [`Crate::modules`].
 pub type Id = usize;

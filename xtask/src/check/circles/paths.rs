@@ -5,7 +5,7 @@
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::UseTree;
 
-use crate::check::source::{is_punct, line_of};
+use crate::source::{is_punct, line_of};
 
 pub type Path = Vec<String>;
 

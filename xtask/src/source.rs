@@ -1,7 +1,6 @@
-//! The agent's source, as the checks read it: tokens, without what is compiled for tests only.
+//! The project's source, as the checks read it: tokens, without what is compiled for tests only.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use proc_macro2::{TokenStream, TokenTree};
@@ -15,21 +14,6 @@ pub struct Source {
     /// Below `agent/src`.
     pub path: PathBuf,
     pub file: File,
-}
-
-/// The repository's files, below its root: those that git keeps, and those that are new.
-pub fn files() -> Result<Vec<PathBuf>> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(cargo::root())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let names = String::from_utf8(output.stdout)?;
-    Ok(names.split_terminator('\0').map(PathBuf::from).collect())
 }
 
 /// Reads `agent/src`.
