@@ -12,7 +12,8 @@ use aya::{
 use super::{
     btf::{self, BtfError},
     layout::{self, Types},
-    loader::{Link, Links, Settings, attach_tcp_state, create, make_ready},
+    links::{Link, Links},
+    object::{Settings, attach_tcp_state, create, make_ready},
     refusal::Refusal,
 };
 

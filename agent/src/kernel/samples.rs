@@ -17,7 +17,7 @@ use rustix::{
     time::{TimerfdClockId, TimerfdFlags, timerfd_create},
 };
 
-use super::{loader::ask_two, refusal::Refusal};
+use super::{object::ask_two, refusal::Refusal};
 
 /// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
 /// is nothing is told as [`abi::Kind::Other`].
