@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -28,6 +28,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "audit",
             "kernel",
             "admin",
+            "source",
             "engine",
             "register",
             "record",
@@ -58,7 +59,7 @@ const MODULES: [(&str, &[&str]); 19] = [
         &[
             "delivery",
             "encode",
-            "decode",
+            "source",
             "engine",
             "register",
             "record",
@@ -69,6 +70,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "state",
         ],
     ),
+    ("source", &["decode", "engine", "register", "record"]),
     ("delivery", &["encode", "record", "metrics", "readiness"]),
     ("encode", &["record", "config"]),
     ("decode", &["record"]),
