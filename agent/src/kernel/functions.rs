@@ -1,5 +1,7 @@
 //! Tier `fentry`: the programs at the entry and exit of kernel functions.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 

@@ -1,5 +1,7 @@
 //! A descriptor of each kind that the kernel half tells by its `file_operations`, for it to learn from.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::{
     io,
     os::{
