@@ -15,9 +15,12 @@ use super::room::Room;
 use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
+/// How [`watch`] looks for leaks.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
+    /// From one scan to the next.
     pub interval: Duration,
+    /// How long something must look leaked before it is called a leak.
     pub patience: Patience,
     /// The most connections that the agent accepts by itself, see [`growth`].
     pub clients: u64,
@@ -38,6 +41,7 @@ pub struct Found {
 }
 
 impl Leaks {
+    /// What it was. Before the first scan it is empty.
     pub fn now(&self) -> Found {
         self.lock().clone()
     }
