@@ -26,6 +26,8 @@ pub struct Options {
 }
 
 impl Options {
+    /// Compiles the expressions of a configuration. A malformed one is an error, but a
+    /// configuration that was loaded has none.
     pub fn new(capture: &config::Capture) -> Result<Self, PatternError> {
         let multiline = &capture.multiline;
         let rule = |rule: &MultilineRule| Ok((Rule::new(&rule.containers)?, Arc::new(expression(&rule.start)?)));

@@ -28,6 +28,8 @@ pub struct Rule {
 }
 
 impl Selection {
+    /// Compiles the patterns of the selectors. A malformed one is an error, but a
+    /// configuration that was loaded has none.
     pub fn new(include: &[Selector], exclude: &[Selector]) -> Result<Self, PatternError> {
         let rules = |selectors: &[Selector]| selectors.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
         Ok(Self {
@@ -36,6 +38,7 @@ impl Selection {
         })
     }
 
+    /// Whether a container is captured.
     pub fn selects(&self, container: &Container) -> bool {
         let opted_out = container.labels.get(EXCLUDE).is_some_and(|value| value == "true");
         let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(container));

@@ -68,6 +68,7 @@ impl Asking {
 }
 
 impl Slots {
+    /// At most `limit` streams are read at a time; rotations may hold `spare` more.
     pub fn new(limit: usize, spare: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             streams: Arc::new(Semaphore::new(limit)),
