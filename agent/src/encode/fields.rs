@@ -48,6 +48,7 @@ impl Fields {
         })
     }
 
+    /// Those of a container's labels that its records bear.
     pub fn labels<'a>(&self, container: &'a Container) -> BTreeMap<&'a str, &'a str> {
         let chosen = |key: &str| self.labels.iter().any(|pattern| pattern.is_match(key.as_bytes()));
         let labels = container.labels.iter().filter(|(key, _)| chosen(key));
