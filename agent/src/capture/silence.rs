@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Context;
 use super::resume::Position;
+use crate::config;
 use crate::engine::EngineError;
 use crate::record::{ContainerId, Time};
 
@@ -42,6 +43,15 @@ pub struct Intervals {
     /// The silence after which the engine is asked first; the next questions come later and later.
     pub probe_after: Duration,
     pub max_interval: Duration,
+}
+
+impl From<&config::Silence> for Intervals {
+    fn from(silence: &config::Silence) -> Self {
+        Self {
+            probe_after: silence.probe_after,
+            max_interval: silence.max_interval,
+        }
+    }
 }
 
 /// Questions of all silent streams: one at a time, and not too many of them.

@@ -2,6 +2,14 @@
 //!
 //! `configs/default.yaml` shows every key with its default and what it is for; a test holds
 //! the two equal. Durations are written as `5m`, sizes as `64MiB`.
+//!
+//! Each section checks itself: `check` tells [`Problems`] what is wrong with the section's own keys.
+//!
+//! There is one way from a section to the part that it configures. The part has its own options
+//! type, and beside it stands `impl From<&config::Section> for Options`, or `TryFrom` where
+//! patterns are compiled. `app/wiring.rs` calls it, and copies no value itself. So a part
+//! knows its own section and no other, and its options can be made in a test without any
+//! configuration. `docs/decisions` has the reasons, under *one way from a section to options*.
 
 mod address;
 mod capture;
@@ -39,6 +47,7 @@ pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
+pub use values::bytes;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

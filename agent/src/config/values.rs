@@ -15,6 +15,11 @@ pub fn exactly<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(size.as_u64())
 }
 
+/// A size as one of something in memory.
+pub fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
 /// One of several words, of which some can be `on` and `off`. YAML 1.1 takes these two for `true` and `false`, and what
 /// writes YAML 1.1 writes them so.
 pub fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::sink::FileEnd;
+use crate::config;
 use crate::encode::{Encoder, Tail};
 use crate::record::Line;
 
@@ -23,6 +24,16 @@ pub struct Bounds {
     pub batch_bytes: usize,
     pub max_batches: usize,
     pub flush_interval: Duration,
+}
+
+impl From<&config::Delivery> for Bounds {
+    fn from(delivery: &config::Delivery) -> Self {
+        Self {
+            batch_bytes: config::bytes(delivery.batch_bytes),
+            max_batches: delivery.max_batches,
+            flush_interval: delivery.flush_interval,
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::Regex;
 use serde::Serialize;
 
-use crate::config::{Field, PatternError, pattern};
+use crate::config::{self, Field, PatternError, pattern};
 use crate::record::Container;
 
 /// The labels that a record bears, and what is told of compose and swarm.
@@ -37,6 +37,14 @@ pub struct Swarm<'a> {
     task: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
+}
+
+impl TryFrom<&config::Capture> for Fields {
+    type Error = PatternError;
+
+    fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
+        Self::new(&capture.labels, &capture.fields)
+    }
 }
 
 impl Fields {

@@ -38,6 +38,7 @@ pub use self::{
     refusal::{Refusal, RefusalKind},
     snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
 };
+use crate::config::{self, KernelTier};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -55,6 +56,20 @@ impl Default for Options {
             tier: None,
             connections: 4096,
             debug: false,
+        }
+    }
+}
+
+impl From<&config::Kernel> for Options {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            tier: match kernel.tier {
+                KernelTier::Auto => None,
+                KernelTier::Fentry => Some(Tier::Fentry),
+                KernelTier::Tracepoint => Some(Tier::Tracepoint),
+            },
+            connections: kernel.max_connections,
+            debug: kernel.debug,
         }
     }
 }

@@ -7,7 +7,8 @@ use proc_macro2::{Delimiter, TokenTree};
 
 use super::source::{self, Source, is_punct, line_of};
 
-/// Each module, and what it may import besides itself.
+/// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
+/// it turns that into its options.
 const MODULES: [(&str, &[&str]); 19] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
@@ -67,12 +68,12 @@ const MODULES: [(&str, &[&str]); 19] = [
             "state",
         ],
     ),
-    ("delivery", &["encode", "record", "metrics", "readiness"]),
+    ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
     ("encode", &["record", "config"]),
     ("decode", &["record"]),
     // What is made of the ledger and the register, which know nothing of each other.
-    ("audit", &["kernel", "register", "record", "metrics"]),
-    ("kernel", &["metrics"]),
+    ("audit", &["kernel", "register", "record", "config", "metrics"]),
+    ("kernel", &["config", "metrics"]),
     ("engine", &["decode", "register", "record", "config", "metrics"]),
     ("readiness", &[]),
     ("state", &[]),
