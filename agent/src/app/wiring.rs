@@ -16,6 +16,7 @@ use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
 use crate::register::Register;
+use crate::source::Source;
 use crate::state::StateDir;
 
 /// Loads the kernel part, as far as the configuration and the host allow.
@@ -162,6 +163,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
+        source: Source::new(engine.clone(), config::bytes(capture.max_line_bytes)),
         engine,
         register,
         outbox,
@@ -180,7 +182,6 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
         }),
         host: config.host.clone(),
         fields: capture.try_into().context("capture.labels")?,
-        max_line_bytes: config::bytes(capture.max_line_bytes),
         rotation: (&capture.rotation).into(),
         probes: Probes::new((&capture.silence).into()),
         retry: (&config.docker.retry).into(),

@@ -9,7 +9,7 @@ use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -27,6 +27,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "audit",
             "kernel",
             "admin",
+            "source",
             "engine",
             "register",
             "record",
@@ -57,7 +58,7 @@ const MODULES: [(&str, &[&str]); 19] = [
         &[
             "delivery",
             "encode",
-            "decode",
+            "source",
             "engine",
             "register",
             "record",
@@ -68,6 +69,7 @@ const MODULES: [(&str, &[&str]); 19] = [
             "state",
         ],
     ),
+    ("source", &["decode", "engine", "register", "record"]),
     ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
     ("encode", &["record", "config"]),
     ("decode", &["record"]),
