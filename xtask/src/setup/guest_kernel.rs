@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-use crate::say;
-use crate::setup::debian;
+use super::debian;
+use crate::{cargo, say};
 
 /// Depends on the newest one of the distribution: 6.1 on Debian 12.
 const NEWEST: &str = "linux-image-cloud-amd64";
@@ -66,7 +66,7 @@ fn module(modules: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Gets it if there is none.
-pub fn ensure_unpacked() -> Result<()> {
+pub fn ensure() -> Result<()> {
     if Kernel::find().is_ok() {
         return Ok(());
     }
@@ -97,9 +97,9 @@ fn newest() -> Result<String> {
 }
 
 fn directory() -> Result<PathBuf> {
-    ensure!(
+    anyhow::ensure!(
         cfg!(target_arch = "x86_64"),
         "the virtual machine is x86-64, and this host is not"
     );
-    Ok(super::directory()?.join("kernel"))
+    Ok(cargo::target_dir()?.join("vm/kernel"))
 }

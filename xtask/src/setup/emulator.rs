@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use private_engine::find_tool;
 
-use crate::say;
-use crate::setup::debian;
+use super::debian;
+use crate::{cargo, say};
 
 pub const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
@@ -70,5 +70,5 @@ fn program_below(root: &Path) -> PathBuf {
 }
 
 fn directory() -> Result<PathBuf> {
-    Ok(super::directory()?.join("emulator"))
+    Ok(cargo::target_dir()?.join("vm/emulator"))
 }

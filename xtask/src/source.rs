@@ -1,11 +1,11 @@
-//! The agent's source, as the checks read it: tokens, without what is compiled for tests only.
+//! The project's source, as the checks read it: tokens, without what is compiled for tests only.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Attribute, File, Item};
+use syn::{Attribute, File, ImplItem, Item};
 use walkdir::WalkDir;
 
 use crate::cargo;
@@ -32,7 +32,7 @@ pub fn agent() -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// `mod tests;` is a file or a directory of its own in some places.
+/// `mod tests;` is a file or a directory of its own in some places: `test_files.rs` sees to it that others are not.
 fn is_tests(path: &Path) -> bool {
     path.with_extension("").iter().any(|part| part == "tests")
 }
@@ -61,24 +61,65 @@ impl Source {
 }
 
 fn drop_tests(items: &mut Vec<Item>) {
-    items.retain(|item| !attributes(item).iter().any(is_cfg_test));
+    items.retain(|item| !is_for_tests(attributes(item)));
     for item in items {
-        if let Item::Mod(module) = item
-            && let Some((_, items)) = &mut module.content
-        {
-            drop_tests(items);
+        match item {
+            Item::Mod(module) => {
+                if let Some((_, items)) = &mut module.content {
+                    drop_tests(items);
+                }
+            }
+            Item::Impl(block) => block.items.retain(|item| !is_for_tests(attributes_within(item))),
+            _ => {}
         }
     }
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
     match item {
-        Item::Mod(item) => &item.attrs,
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::ExternCrate(item) => &item.attrs,
         Item::Fn(item) => &item.attrs,
+        Item::ForeignMod(item) => &item.attrs,
         Item::Impl(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
         Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::TraitAlias(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
         _ => &[],
+    }
+}
+
+fn attributes_within(item: &ImplItem) -> &[Attribute] {
+    match item {
+        ImplItem::Const(item) => &item.attrs,
+        ImplItem::Fn(item) => &item.attrs,
+        ImplItem::Type(item) => &item.attrs,
+        ImplItem::Macro(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// Whether `#[cfg(test)]` is among them.
+pub fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(is_cfg_test)
+}
+
+/// From `#[path = "..."]`.
+pub fn path_attribute(attributes: &[Attribute]) -> Option<String> {
+    let attribute = attributes.iter().find(|attribute| attribute.path().is_ident("path"))?;
+    match &attribute.meta.require_name_value().ok()?.value {
+        syn::Expr::Lit(syn::ExprLit {
+            lit: syn::Lit::Str(path),
+            ..
+        }) => Some(path.value()),
+        _ => None,
     }
 }
 
@@ -114,9 +155,15 @@ mod tests {
 
     #[test]
     fn tests_are_left_out() {
-        let source = Source::parse("engine/pool.rs", "fn kept() {} #[cfg(test)] mod tests { fn gone() {} }").unwrap();
-        let text = source.tokens().to_string();
-        assert!(text.contains("kept") && !text.contains("gone"), "{text}");
+        for gone in [
+            "#[cfg(test)] mod tests { fn gone() {} }",
+            "mod inner { #[cfg(test)] const gone: u8 = 0; }",
+            "impl Pool { #[cfg(test)] fn gone() {} }",
+        ] {
+            let source = Source::parse("engine/pool.rs", &format!("fn kept() {{}} {gone}")).unwrap();
+            let text = source.tokens().to_string();
+            assert!(text.contains("kept") && !text.contains("gone"), "{text}");
+        }
         assert!(is_tests(Path::new("engine/tests/pool.rs")) && is_tests(Path::new("engine/tests.rs")));
         assert!(!is_tests(Path::new("engine/contests.rs")));
     }
