@@ -2,11 +2,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::exit::Exit;
 use super::print::{print, table};
 use crate::admin::{FdsPage, GrowingRow, KindRow, client};
-
-/// The account and its witnesses differ, or a kind only ever grows.
-const WRONG: u8 = 3;
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/fds")?;
@@ -23,9 +21,9 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
         eprintln!("not compared: descriptors were opened and closed all the while");
     }
     Ok(if page.conserved == Some(false) || !page.growing.is_empty() {
-        ExitCode::from(WRONG)
+        Exit::Found.into()
     } else {
-        ExitCode::SUCCESS
+        Exit::Success.into()
     })
 }
 
