@@ -5,6 +5,8 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod docs;
+mod files;
 mod fuzz;
 mod run;
 mod say;
@@ -84,8 +86,10 @@ enum Verb {
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
-    /// Format, lints, licences, metrics that nothing changes, imports against the layering.
+    /// Format, lints, licences, metrics that nothing changes, imports against the layering, the documents.
     Check,
+    /// Writes docs/reference from the code.
+    Docs,
     /// Installs what the other verbs need; each calls it for its own part.
     Setup,
 }
@@ -115,6 +119,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Check => check::check(),
+        Verb::Docs => docs::docs(),
         Verb::Setup => setup::setup(),
     }
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask check`: all checks run, whatever one of them finds.
 
 mod layering;
+mod links;
 mod lints;
 mod metrics;
-mod source;
+mod promised;
+pub mod source;
 mod words;
 
 use std::process::ExitCode;
@@ -14,13 +16,16 @@ use crate::setup::{self, Part};
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 9] = [
     ("format", lints::format),
     ("clippy", lints::clippy),
     ("licences", lints::licences),
     ("metrics that nothing changes", metrics::check),
     ("layering", layering::check),
     ("words", words::check),
+    ("reference", crate::docs::check),
+    ("links", links::check),
+    ("promises that are tests", promised::check),
 ];
 
 pub fn check() -> Result<ExitCode> {
