@@ -44,7 +44,7 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     }));
     print(&table(&rows))?;
     if page.kernel == "none" {
-        eprintln!("the agent runs without its kernel part: this is its own belief, not the kernel's word");
+        eprintln!("the agent runs without its kernel half: this is what it believes, not what the kernel says");
     }
     Ok(Exit::Success.into())
 }

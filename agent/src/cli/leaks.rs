@@ -12,7 +12,7 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/leaks")?;
     let page: LeaksPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {
-        bail!("the agent runs without its kernel part, so it cannot tell what is leaked; its log says why");
+        bail!("the agent runs without its kernel half, so it cannot tell what is leaked; its log says why");
     }
     let found = !page.leaks.is_empty() || !page.growing.is_empty();
     if json {
