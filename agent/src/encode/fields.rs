@@ -18,23 +18,30 @@ pub struct Fields {
 /// Where a container belongs, by the labels that `docker compose` gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compose<'a> {
+    /// The label `com.docker.compose.project`.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a str>,
+    /// The label `com.docker.compose.service`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.compose.container-number`.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<&'a str>,
 }
 
-/// The same of a swarm.
+/// Where a container belongs, by the labels that a swarm gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swarm<'a> {
+    /// The label `com.docker.stack.namespace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<&'a str>,
+    /// The label `com.docker.swarm.service.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.swarm.task.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a str>,
+    /// The label `com.docker.swarm.node.id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
 }
