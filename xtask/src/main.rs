@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod docs;
 mod files;
 mod fuzz;
 mod run;
@@ -86,11 +87,13 @@ enum Verb {
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
-    /// Format, lints, licences, and the rules of the house.
+    /// Format, lints, licences, the rules of the house, and the documents.
     Check {
         /// Only checks whose name contains this
         filter: Option<String>,
     },
+    /// Writes docs/reference from the code.
+    Docs,
     /// Installs what the other verbs need; each calls it for its own part.
     Setup,
 }
@@ -120,6 +123,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Check { filter } => check::check(filter.as_deref()),
+        Verb::Docs => docs::docs(),
         Verb::Setup => setup::setup(),
     }
 }

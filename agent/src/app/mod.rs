@@ -18,7 +18,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way, watch_options};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
@@ -39,7 +39,7 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
-    // One thread: two cost 1.6 times the CPU (docs/performance.md), in handing each line's wake-up from one to the other.
+    // One thread: two cost 1.6 times the CPU (docs/evidence/performance.md), in handing each line's wake-up from one to the other.
     // Sinks block in threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -93,11 +93,11 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
     let leaks = Leaks::default();
     if let Some(kernel) = &kernel {
         let metrics = LeakMetrics::new(&registry)?;
-        let options = watch_options(config);
         background.spawn(audit::watch(
             Arc::clone(kernel),
             register.clone(),
-            options,
+            (&config.kernel).into(),
+            admin::CLIENTS as u64,
             metrics,
             leaks.clone(),
             tell_room(config, &readiness, kernel.tier()),

@@ -12,6 +12,7 @@ use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
 use super::room::Room;
+use crate::config;
 use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
@@ -22,10 +23,21 @@ pub struct WatchOptions {
     pub interval: Duration,
     /// How long something must look leaked before it is called a leak.
     pub patience: Patience,
-    /// The most connections that the agent accepts by itself, see [`growth`].
-    pub clients: u64,
     /// End a leaked connection by `shutdown(2)`.
     pub heal: bool,
+}
+
+impl From<&config::Kernel> for WatchOptions {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            interval: kernel.leaks.scan_interval,
+            patience: Patience {
+                orphan: kernel.leaks.orphan_after,
+                half_closed: kernel.leaks.half_closed_after,
+            },
+            heal: kernel.heal,
+        }
+    }
 }
 
 /// What the last scan found, for whoever asks.
@@ -51,11 +63,12 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled. `lacks_room` is told at each scan whether the account is incomplete, and why.
+/// Scans for as long as it is polled. `clients` is the most connections that the agent accepts by itself, see [`growth`]. `lacks_room` is told at each scan whether the account is incomplete, and why.
 pub async fn watch(
     kernel: Arc<Kernel>,
     register: Register,
     options: WatchOptions,
+    clients: u64,
     metrics: LeakMetrics,
     found: Leaks,
     mut lacks_room: impl FnMut(Option<String>),
@@ -85,7 +98,7 @@ pub async fn watch(
             let count = leaks.iter().filter(|leak| leak.reason == reason).count();
             metrics.leaked.with_label_values(&[reason.as_str()]).set(count as i64);
         }
-        let counts = growth::counts(&snapshot, options.clients);
+        let counts = growth::counts(&snapshot, clients);
         let growing = growth.scan(counts, now, |kind| tell_growing(kind, now));
         for kind in Kind::ALL {
             let by = growing.iter().find(|one| one.kind == kind).map_or(0, |one| one.by);

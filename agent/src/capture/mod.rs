@@ -41,6 +41,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config;
 use crate::delivery::Outbox;
 use crate::encode::Fields;
 use crate::engine::{Delays, Engine, Retry};
@@ -56,7 +57,7 @@ pub use options::Options;
 pub use positions::Positions;
 pub use selection::Selection;
 pub use silence::{Intervals, Probes};
-pub use slots::Slots;
+pub use slots::{SlotLimits, Slots};
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
 /// there is no kernel part to ask.
@@ -69,6 +70,15 @@ pub struct Rotation {
     pub interval: Duration,
     /// While it brings nothing.
     pub idle_interval: Duration,
+}
+
+impl From<&config::Rotation> for Rotation {
+    fn from(rotation: &config::Rotation) -> Self {
+        Self {
+            interval: rotation.interval,
+            idle_interval: rotation.idle_interval.max(rotation.interval),
+        }
+    }
 }
 
 /// What every container's follower works with.

@@ -11,6 +11,7 @@ use regex::bytes::Regex;
 use tokio::time::Instant;
 
 use super::seen::Seen;
+use crate::config;
 use crate::record::{Line, Stream, Time};
 
 /// A buffer that grew beyond this for one long record is given back after it.
@@ -23,6 +24,16 @@ pub struct Limits {
     pub max_delay: Duration,
     pub max_bytes: usize,
     pub max_lines: usize,
+}
+
+impl From<&config::Multiline> for Limits {
+    fn from(multiline: &config::Multiline) -> Self {
+        Self {
+            max_delay: multiline.max_delay,
+            max_bytes: config::bytes(multiline.max_bytes),
+            max_lines: multiline.max_lines,
+        }
+    }
 }
 
 /// One container's records.

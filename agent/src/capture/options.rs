@@ -25,23 +25,22 @@ pub struct Options {
     rate_limit: config::LineRate,
 }
 
-impl Options {
+impl TryFrom<&config::Capture> for Options {
+    type Error = PatternError;
+
     /// Compiles the expressions of a configuration. A malformed one is an error, but a
     /// configuration that was loaded has none.
-    pub fn new(capture: &config::Capture) -> Result<Self, PatternError> {
-        let multiline = &capture.multiline;
+    fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
         let rule = |rule: &MultilineRule| Ok((Rule::new(&rule.containers)?, Arc::new(expression(&rule.start)?)));
         Ok(Self {
-            multiline: multiline.rules.iter().map(rule).collect::<Result<_, _>>()?,
-            limits: Limits {
-                max_delay: multiline.max_delay,
-                max_bytes: usize::try_from(multiline.max_bytes.as_u64()).unwrap_or(usize::MAX),
-                max_lines: multiline.max_lines,
-            },
+            multiline: capture.multiline.rules.iter().map(rule).collect::<Result<_, _>>()?,
+            limits: (&capture.multiline).into(),
             rate_limit: capture.rate_limit.clone(),
         })
     }
+}
 
+impl Options {
     /// How the container's lines become records; `None`: each by itself.
     pub fn multiline(&self, container: &Container) -> Option<Multiline> {
         let ruled = || {
@@ -100,11 +99,16 @@ mod tests {
         }
     }
 
+    fn options(yaml: &str) -> Options {
+        let capture: config::Capture = serde_saphyr::from_str(yaml).unwrap();
+        Options::try_from(&capture).unwrap()
+    }
+
     #[test]
     fn the_label_goes_before_the_rules_and_a_bad_one_is_ignored() {
         let yaml =
             "multiline: {rules: [{start: '^A', containers: {name: 'web-*'}}, {start: '^B', containers: {label: b}}]}";
-        let options = Options::new(&serde_saphyr::from_str(yaml).unwrap()).unwrap();
+        let options = options(yaml);
         for (name, labels, start) in [
             ("web-1", &[] as &[_], Some("^A")),
             ("web-1", &[("b", "")], Some("^A")),
@@ -135,7 +139,7 @@ mod tests {
             (5, Some("-1"), true),
         ] {
             let yaml = format!("rate_limit: {{lines_per_second: {all}}}");
-            let options = Options::new(&serde_saphyr::from_str(&yaml).unwrap()).unwrap();
+            let options = options(&yaml);
             let labels: Vec<_> = label.iter().map(|label| (RATE_LIMIT, *label)).collect();
             let limit = options.rate_limit(&container("web", &labels));
             assert_eq!(limit.is_some(), limited, "{all} {label:?}");

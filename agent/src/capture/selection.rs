@@ -2,7 +2,7 @@
 
 use regex::bytes::Regex;
 
-use crate::config::{PatternError, Selector, pattern};
+use crate::config::{self, PatternError, Selector, pattern};
 use crate::record::Container;
 
 /// A container with this label set to `true` is left alone, whatever the configuration says.
@@ -25,6 +25,14 @@ pub struct Rule {
     /// The key, and the value where one is asked for.
     label: Option<(String, Option<Regex>)>,
     project: Option<Regex>,
+}
+
+impl TryFrom<&config::Capture> for Selection {
+    type Error = PatternError;
+
+    fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
+        Self::new(&capture.include, &capture.exclude)
+    }
 }
 
 impl Selection {

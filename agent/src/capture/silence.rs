@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Context;
 use super::resume::Position;
+use crate::config;
 use crate::record::{ContainerId, Time};
 use crate::source::Fault;
 
@@ -43,6 +44,15 @@ pub struct Intervals {
     pub probe_after: Duration,
     /// The longest time from one question to the next.
     pub max_interval: Duration,
+}
+
+impl From<&config::Silence> for Intervals {
+    fn from(silence: &config::Silence) -> Self {
+        Self {
+            probe_after: silence.probe_after,
+            max_interval: silence.max_interval,
+        }
+    }
 }
 
 /// Questions of all silent streams: one at a time, and not too many of them.

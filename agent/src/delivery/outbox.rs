@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::sink::FileEnd;
+use crate::config;
 use crate::encode::{Encoder, Tail};
 use crate::record::Line;
 
@@ -26,6 +27,16 @@ pub struct Bounds {
     pub max_batches: usize,
     /// The age at which a batch is handed over even while the sinks are writing.
     pub flush_interval: Duration,
+}
+
+impl From<&config::Delivery> for Bounds {
+    fn from(delivery: &config::Delivery) -> Self {
+        Self {
+            batch_bytes: config::bytes(delivery.batch_bytes),
+            max_batches: delivery.max_batches,
+            flush_interval: delivery.flush_interval,
+        }
+    }
 }
 
 /// The one queue from the streams to all sinks. Its clones share it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::bytes::Regex;
 use serde::Serialize;
 
-use crate::config::{Field, PatternError, pattern};
+use crate::config::{self, Field, PatternError, pattern};
 use crate::record::Container;
 
 /// The labels that a record bears, and what is told of compose and swarm.
@@ -18,25 +18,40 @@ pub struct Fields {
 /// Where a container belongs, by the labels that `docker compose` gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compose<'a> {
+    /// The label `com.docker.compose.project`.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a str>,
+    /// The label `com.docker.compose.service`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.compose.container-number`.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<&'a str>,
 }
 
-/// The same of a swarm.
+/// Where a container belongs, by the labels that a swarm gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swarm<'a> {
+    /// The label `com.docker.stack.namespace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<&'a str>,
+    /// The label `com.docker.swarm.service.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.swarm.task.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a str>,
+    /// The label `com.docker.swarm.node.id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
+}
+
+impl TryFrom<&config::Capture> for Fields {
+    type Error = PatternError;
+
+    fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
+        Self::new(&capture.labels, &capture.fields)
+    }
 }
 
 impl Fields {

@@ -45,6 +45,7 @@ pub use self::{
     snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
     tier::Tier,
 };
+use crate::config::{self, KernelTier};
 
 /// How the kernel part is attached: `kernel` in the configuration.
 #[derive(Clone, Debug)]
@@ -63,6 +64,20 @@ impl Default for Options {
             tier: None,
             connections: 4096,
             debug: false,
+        }
+    }
+}
+
+impl From<&config::Kernel> for Options {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            tier: match kernel.tier {
+                KernelTier::Auto => None,
+                KernelTier::Fentry => Some(Tier::Fentry),
+                KernelTier::Tracepoint => Some(Tier::Tracepoint),
+            },
+            connections: kernel.max_connections,
+            debug: kernel.debug,
         }
     }
 }

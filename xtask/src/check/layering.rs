@@ -9,7 +9,8 @@ use proc_macro2::{Delimiter, TokenTree};
 
 use crate::source::{self, Source, is_punct, line_of};
 
-/// Each module, and what it may import besides itself.
+/// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
+/// it turns that into its options.
 const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
@@ -61,12 +62,12 @@ const MODULES: [(&str, &[&str]); 20] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
-    ("delivery", &["encode", "record", "metrics", "readiness"]),
+    ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
     ("encode", &["record", "config"]),
     ("decode", &["record"]),
     // What is made of the ledger and the register, which know nothing of each other.
-    ("audit", &["kernel", "register", "record", "metrics"]),
-    ("kernel", &["metrics"]),
+    ("audit", &["kernel", "register", "record", "config", "metrics"]),
+    ("kernel", &["config", "metrics"]),
     ("engine", &["decode", "register", "record", "config", "metrics"]),
     ("readiness", &[]),
     ("state", &[]),

@@ -2,8 +2,10 @@
 
 mod circles;
 mod layering;
+mod links;
 mod lints;
 mod metrics;
+mod promised;
 mod test_files;
 mod words;
 
@@ -17,7 +19,7 @@ type Check = (&'static str, fn() -> Result<()>);
 
 const LICENCES: &str = "licences";
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 11] = [
     ("format", lints::format),
     ("clippy", lints::clippy),
     (LICENCES, lints::licences),
@@ -26,6 +28,9 @@ const CHECKS: [Check; 8] = [
     ("circles", circles::check),
     ("test files", test_files::check),
     ("words", words::check),
+    ("reference", crate::docs::check),
+    ("links", links::check),
+    ("promises that are tests", promised::check),
 ];
 
 /// Those whose name contains the filter; without one, all.

@@ -1,0 +1,47 @@
+//! Which containers something is for.
+
+use serde::{Deserialize, Serialize};
+
+use super::pattern::pattern;
+use super::place::Problems;
+
+/// Matches a container when all that is given matches: globs, or expressions behind `regex:`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selector {
+    pub name: Option<String>,
+    pub image: Option<String>,
+    /// `key`, or `key=pattern`.
+    pub label: Option<String>,
+    /// The compose project.
+    pub project: Option<String>,
+}
+
+impl Selector {
+    pub fn check_all(selectors: &[Self], key: &str, problems: &mut Problems) {
+        problems.require(
+            selectors.iter().all(|selector| *selector != Self::default()),
+            key,
+            "must give each entry at least one of name, image, label, project",
+        );
+        check_patterns(selectors.iter().flat_map(Self::patterns), key, problems);
+    }
+
+    /// All patterns that it has.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        let label = self.label.as_deref().and_then(|label| label.split_once('='));
+        let whole = [&self.name, &self.image, &self.project];
+        whole
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .chain(label.map(|(_, value)| value))
+    }
+}
+
+/// What is wrong with patterns.
+pub fn check_patterns<'a>(patterns: impl Iterator<Item = &'a str>, key: &str, problems: &mut Problems) {
+    for error in patterns.filter_map(|text| pattern(text).err()) {
+        problems.add(key, error.to_string());
+    }
+}
