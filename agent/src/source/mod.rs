@@ -5,25 +5,19 @@
 //! |---|---|
 //! | `api` | the engine's API: a connection for each log that is read |
 //! | `fault` | why a log cannot be opened, or not be read on |
+//! | `progress` | what a read brought |
 
 mod api;
 mod fault;
+mod progress;
 
 pub use api::Stream;
 pub use fault::{Cause, Fault};
+pub use progress::Progress;
 
 use crate::engine::Engine;
 use crate::record::{ContainerId, Since, Time, Until};
 use crate::register::Site;
-
-/// What a read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many bytes; the lines in them have been lent.
-    Read(usize),
-    /// The log has ended, for now. Nothing says why.
-    Ended,
-}
 
 /// Opens containers' logs.
 #[derive(Clone)]
