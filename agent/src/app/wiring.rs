@@ -6,17 +6,19 @@ use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
 use crate::admin;
+use crate::audit::{Patience, WatchOptions};
 use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
-use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
+use crate::delivery::sink::{self, Sink};
+use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::encode::Fields;
 use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
-use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
+use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
 use crate::register::Register;
-use crate::sink::{self, Sink};
 use crate::state::StateDir;
 
 /// Loads the kernel part, as far as the configuration and the host allow.

@@ -4,12 +4,9 @@
 //! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
 
 mod btf;
-mod conservation;
 mod descriptors;
 mod functions;
-mod growth;
 mod layout;
-mod leaks;
 mod ledger;
 mod loader;
 mod log;
@@ -18,11 +15,9 @@ mod mark;
 mod metrics;
 mod namespace;
 mod refusal;
-mod room;
 mod samples;
 mod snapshot;
 mod tracepoints;
-mod watch;
 mod witness;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,21 +26,17 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
-pub use self::{
-    conservation::conserve,
-    growth::Growing,
-    leaks::{Detector, Leak, Patience, Reason},
-    metrics::{DriftMetrics, LeakMetrics, Metrics},
-    refusal::{Refusal, RefusalKind},
-    snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
-    watch::{Leaks, WatchOptions, watch},
-};
 use self::{
     descriptors::Descriptors,
     ledger::Ledger,
     loader::{Links, Loaded, Settings, ask, raw_tracepoint},
     log::IntoTracing,
     mark::Marks,
+};
+pub use self::{
+    metrics::Metrics,
+    refusal::{Refusal, RefusalKind},
+    snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
 };
 
 #[derive(Clone, Debug)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{Intervals, Life, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
+use super::super::{ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
 use super::*;
-use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
+use crate::delivery::{Batch, Bounds, Outbox};
+use crate::encode::{Decoded, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener};
 use crate::pace::Pace;
 use crate::record::Stream;
@@ -251,7 +252,7 @@ fn records_that_only_their_limits_end() {
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
     let (context, _records) = context("{}", Positions::default());
-    let life = Life {
+    let life = ContainerState {
         container: Arc::new(container()),
         starts: 1,
         running: true,

@@ -7,8 +7,8 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::{End, Follower};
-use crate::engine::{EngineError, LogStream, Progress, Until};
-use crate::record::Line;
+use crate::engine::{EngineError, LogStream, Progress};
+use crate::record::{Line, Until};
 use crate::register::Site;
 
 /// How long the end of a dead container's log may stay away.

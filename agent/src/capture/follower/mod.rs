@@ -30,9 +30,10 @@ use tracing::{debug, info, warn};
 use super::captured::Captured;
 use super::metrics::Series;
 use super::slots::Slot;
-use super::{Context, Life};
-use crate::delivery::Tail;
-use crate::engine::{DecodeError, Delays, EngineError};
+use super::{ContainerState, Context};
+use crate::decode::DecodeError;
+use crate::encode::Tail;
+use crate::engine::{Delays, EngineError};
 use crate::record::Container;
 
 /// How often the lag of a container that waits for a slot is shown anew.
@@ -43,7 +44,7 @@ const GAP_SHOWN: Duration = Duration::from_secs(120);
 /// Reads one container's log.
 pub struct Follower {
     context: Arc<Context>,
-    life: watch::Receiver<Life>,
+    life: watch::Receiver<ContainerState>,
     container: Arc<Container>,
     captured: Captured,
     backoff: Delays,
@@ -73,7 +74,7 @@ pub(super) enum End {
 }
 
 impl Follower {
-    pub fn new(context: Arc<Context>, life: watch::Receiver<Life>) -> Self {
+    pub fn new(context: Arc<Context>, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
         let captured = Captured::new(&context, &container);
         Self {

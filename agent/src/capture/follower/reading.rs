@@ -15,8 +15,8 @@ use super::super::resume::Replay;
 use super::super::silence::Silence;
 use super::super::slots::TURN;
 use super::{End, Follower};
-use crate::engine::{EngineError, LogStream, Progress, Until};
-use crate::record::Line;
+use crate::engine::{EngineError, LogStream, Progress};
+use crate::record::{Line, Until};
 use crate::register::{Inode, Site};
 
 /// How long an old connection is kept for the new one to catch up with it.
