@@ -1,5 +1,5 @@
 //! Imports go one way: main → cli and app → {capture, audit, admin} → {source, delivery, kernel} → engine → {decode,
-//! encode} → {register, record, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they meet in
+//! encode} → {register, record, escape, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they meet in
 //! `audit`, by a socket's inode.
 
 use anyhow::{Result, ensure};
@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -68,8 +68,8 @@ const MODULES: [(&str, &[&str]); 19] = [
         ],
     ),
     ("delivery", &["encode", "record", "metrics", "readiness"]),
-    ("encode", &["record", "config"]),
-    ("decode", &["record"]),
+    ("encode", &["escape", "record", "config"]),
+    ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "metrics"]),
     ("kernel", &["metrics"]),
@@ -79,6 +79,7 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("pace", &[]),
     ("register", &["record"]),
     ("record", &[]),
+    ("escape", &[]),
     ("config", &["record"]),
     ("metrics", &[]),
     // The map of the modules: it imports none.
