@@ -1,11 +1,13 @@
-//! Bytes that an engine sent, to lines. Pure: no I/O, and each decoder can be fed from anywhere, cut anywhere.
+//! Bytes that an engine sent or its log driver wrote, to lines. Pure: no I/O, and each decoder can be fed from anywhere,
+//! cut anywhere.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `body` | the body of a logs response: transfer coding, then framing, then lines |
 //! | `chunked` | the chunked transfer coding (RFC 9112, section 7.1) |
 //! | `frame` | stdout and stderr in one stream |
-//! | `lines` | times, and the parts of long lines |
+//! | `lines` | messages, with their times |
+//! | `merge` | parts of a long line to the line, wherever they came from |
 //! | `timestamp` | RFC 3339, as engines write it |
 
 mod body;
@@ -13,6 +15,7 @@ mod chunked;
 mod error;
 mod frame;
 mod lines;
+mod merge;
 mod timestamp;
 
 pub use body::{Decoder, Transfer};
