@@ -34,6 +34,9 @@ pub mod engine;
 /// How often the runtime's thread looks at its sockets.
 pub mod pace;
 
+/// Where a container's lines come from.
+pub mod source;
+
 /// From lines to the sinks.
 pub mod delivery;
 

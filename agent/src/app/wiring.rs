@@ -19,6 +19,7 @@ use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
 use crate::register::Register;
+use crate::source::Source;
 use crate::state::StateDir;
 
 /// Loads the kernel part, as far as the configuration and the host allow.
@@ -182,6 +183,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
+        source: Source::new(engine.clone(), usize::try_from(capture.max_line_bytes.as_u64())?),
         engine,
         register,
         outbox,
@@ -204,7 +206,6 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
         }),
         host: config.host.clone(),
         fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
-        max_line_bytes: usize::try_from(capture.max_line_bytes.as_u64())?,
         rotation: Rotation {
             interval: capture.rotation.interval,
             idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),

@@ -43,10 +43,11 @@ use tokio::time::Instant;
 
 use crate::delivery::Outbox;
 use crate::encode::Fields;
-use crate::engine::{Delays, Engine, EngineError, LogStream, Retry};
+use crate::engine::{Delays, Engine, Retry};
 use crate::pace::Pace;
-use crate::record::{Container, ContainerId, Since, Time, Until};
-use crate::register::{Inode, Register, Site};
+use crate::record::{Container, Time};
+use crate::register::{Inode, Register};
+use crate::source::Source;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
@@ -72,6 +73,7 @@ pub struct Rotation {
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -86,17 +88,12 @@ pub struct Context {
     /// The `host` of every record.
     pub host: String,
     pub fields: Fields,
-    pub max_line_bytes: usize,
     pub rotation: Rotation,
     pub probes: Probes,
     pub retry: Retry,
 }
 
 impl Context {
-    async fn open(&self, id: &ContainerId, site: Site, since: Since, until: Until) -> Result<LogStream, EngineError> {
-        self.engine.logs(id, site, since, until, self.max_line_bytes).await
-    }
-
     fn backoff(&self) -> Delays {
         self.retry.delays()
     }
