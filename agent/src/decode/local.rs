@@ -17,7 +17,7 @@ const START: &[u8] = b"\x0a\x06std";
 /// Reads records.
 #[derive(Debug, Default)]
 pub struct Local {
-    /// Of each stream, the hash of the last line's id. Only the parts of a long line have an id.
+    /// Of each stream, the hash of the id that the parts of a long line have, while the line goes on.
     lines: [Option<u64>; 2],
 }
 
@@ -76,17 +76,16 @@ impl Local {
     fn message<'a>(&mut self, entry: &Entry<'a>) -> Message<'a> {
         let line = &mut self.lines[entry.stream as usize];
         let (begins, end) = match &entry.partial {
-            None => {
-                *line = None;
-                (true, End::Line)
-            }
-            Some(Partial { last, id: [] }) => (false, if *last { End::Line } else { End::Open }),
-            Some(Partial { last, id }) => {
+            None => (true, End::Line),
+            Some(Partial { id, last }) => {
                 let hash = Some(XxHash3_64::oneshot(id));
                 let begins = std::mem::replace(line, hash) != hash;
                 (begins, if *last { End::Line } else { End::Part })
             }
         };
+        if end == End::Line {
+            *line = None;
+        }
         Message {
             time: entry.time,
             stream: entry.stream,
