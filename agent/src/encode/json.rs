@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::fields::{Compose, Fields, Swarm};
+use crate::escape::clean_prefix;
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// Bytes that a container's labels may have together.
@@ -203,10 +204,6 @@ impl Decoded {
     }
 }
 
-fn must_be_escaped(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
 /// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
 fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     loop {
@@ -230,17 +227,6 @@ fn escape(mut text: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// How many bytes need no escape. Whole blocks first: the compiler turns the test of one
-/// into a few vector instructions.
-fn clean_prefix(text: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &b| any | must_be_escaped(b));
-    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
-    let from = blocks * BLOCK;
-    let rest = text[from..].iter().position(|&b| must_be_escaped(b));
-    rest.map_or(text.len(), |at| from + at)
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
