@@ -169,16 +169,22 @@ impl Encoder {
 /// What a record says, read back from its line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
+    /// `container.id`.
     pub container: ContainerId,
+    /// `ts`.
     pub time: Time,
+    /// `stream`.
     pub stream: Stream,
+    /// `line`, or `line_base64` decoded: the bytes as the container wrote them.
     pub bytes: Vec<u8>,
+    /// `truncated`; `false` if the record does not say so.
     pub truncated: bool,
     /// Of a record that was put together from lines, how many; line feeds are between them.
     pub lines: Option<u32>,
 }
 
 impl Decoded {
+    /// The line that the record was made of.
     pub fn line(&self) -> Line<'_> {
         Line {
             time: self.time,
