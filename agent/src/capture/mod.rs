@@ -9,6 +9,8 @@
 //! | `multiline` | several lines as one record |
 //! | `rate` | how many lines a second a container may bring |
 //! | `options` | how a container's lines are treated |
+//! | `labels` | what a container's own labels ask for |
+//! | `expressions` | expressions in labels, at a bounded cost |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
@@ -21,7 +23,9 @@
 mod captured;
 mod checkpoint;
 mod containers;
+mod expressions;
 mod follower;
+mod labels;
 mod metrics;
 mod multiline;
 mod options;
@@ -87,7 +91,10 @@ pub struct Context {
     /// Where events and the list of containers come from.
     pub engine: Engine,
     /// Where lines come from.
+    /// Opens logs.
     pub source: Source,
+    /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
+    pub start: Option<Time>,
     /// Told of each container that is removed.
     pub register: Register,
     /// Where records go.

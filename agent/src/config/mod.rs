@@ -18,6 +18,7 @@ mod docker;
 mod environment;
 mod guard;
 mod kernel;
+mod labels;
 mod lines;
 mod load;
 mod locate;
@@ -26,6 +27,7 @@ mod pattern;
 mod place;
 mod pool;
 mod selector;
+mod source;
 mod values;
 
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ pub use delivery::{Delivery, Sink};
 pub use docker::{Api, Docker, Tls, TlsMode};
 pub use guard::{CircuitBreaker, RateLimit, Retry};
 pub use kernel::{Kernel, KernelMode, KernelTier, Leaks};
+pub use labels::{ContainerLabels, RateLabel};
 pub use lines::{LineRate, Multiline, MultilineRule};
 pub use load::Sources;
 pub use overrides::unknown_variables;
@@ -47,6 +50,7 @@ pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
+pub use source::{LogFiles, Source, Start};
 pub use values::bytes;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

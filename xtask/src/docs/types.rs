@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use syn::{Fields, Item, ItemEnum, ItemStruct, Type};
 
 use super::attributes::{doc, serde};
@@ -94,7 +94,7 @@ impl Types {
             ("String", _) => "text".to_owned(),
             ("PathBuf", _) => "path".to_owned(),
             ("SocketAddr", _) => "address and port".to_owned(),
-            ("bool", _) => "`true` or `false`".to_owned(),
+            ("bool", _) => "`true` or `false`, also `on` or `off`".to_owned(),
             ("u8" | "u16" | "u32" | "u64" | "usize", _) => "integer".to_owned(),
             ("NonZeroU32" | "NonZeroU64" | "NonZeroUsize", _) => "integer, at least 1".to_owned(),
             ("f64", _) => "number".to_owned(),
@@ -140,10 +140,13 @@ impl Types {
 
     fn fields(&self, of: &Fields, before: &str, fields: &mut Vec<Field>, named: &mut Vec<String>) -> Result<()> {
         for field in of {
+            let name = field_name(field)?;
+            let about = doc(&field.attrs);
+            ensure!(!about.is_empty(), "{name} has no doc comment");
             fields.push(Field {
-                name: field_name(field)?,
                 kind: self.kind(&field.ty, named)?,
-                about: format!("{before}{}", doc(&field.attrs)),
+                about: format!("{before}{about}"),
+                name,
             });
         }
         Ok(())
@@ -227,11 +230,15 @@ mod tests {
             File {
                 /// Which file.
                 path: PathBuf,
+                /// Which rules.
                 rules: Vec<Rule>,
             },
         }
         /// When.
-        struct Rule { start: Option<String> }
+        struct Rule {
+            /// How it begins.
+            start: Option<String>,
+        }
     "#;
 
     fn tree() -> Tree {
@@ -253,7 +260,7 @@ mod tests {
                 "host: text",
                 "kernel.after: duration",
                 "kernel.room: integer, at least 1",
-                "kernel.on: `true` or `false`",
+                "kernel.on: `true` or `false`, also `on` or `off`",
                 "sinks: list of [`Sink`](#sink)",
                 "levels: list of `error`, `warn` or `info`",
             ]
@@ -273,8 +280,8 @@ mod tests {
             [
                 "Sink.type: `stdout` or `file`: Which of them it is.",
                 "Sink.path: path: With `type: file`. Which file.",
-                "Sink.rules: list of [`Rule`](#rule): With `type: file`. ",
-                "Rule.start: text: ",
+                "Sink.rules: list of [`Rule`](#rule): With `type: file`. Which rules.",
+                "Rule.start: text: How it begins.",
             ]
         );
         assert_eq!(
