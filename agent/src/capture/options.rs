@@ -79,7 +79,7 @@ impl Options {
 fn ignored(container: &Container, label: &str, reason: &str) {
     warn!(
         container = container.name,
-        label, reason, "a label that cannot be used, and is ignored"
+        label, reason, "ignoring a label that cannot be used"
     );
 }
 

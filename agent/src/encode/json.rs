@@ -81,7 +81,7 @@ impl Tail {
                 container = container.name,
                 length,
                 limit = LABELS,
-                "its labels are too long, and are left out"
+                "the container's labels are too long, and are left out of its records"
             );
             labels.clear();
         }
