@@ -7,8 +7,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Context;
+use super::expressions::Expression;
 use super::metrics::Series;
 use super::multiline::Multiline;
+use super::options::Treatment;
 use super::rate::RateLimit;
 use super::recent::Recent;
 use super::resume::{Position, Replay, Verdict};
@@ -24,6 +26,8 @@ pub struct Captured {
     /// Where several lines can be one record.
     multiline: Option<Multiline>,
     rate_limit: Option<RateLimit>,
+    /// See [`Treatment`].
+    _refused: Option<Arc<Expression>>,
     pub position: Position,
     pub tail: Tail,
     pub series: Series,
@@ -41,11 +45,17 @@ pub struct Captured {
 impl Captured {
     /// Goes on where the container was left off.
     pub fn new(context: &Arc<Context>, container: &Container) -> Self {
+        let Treatment {
+            multiline,
+            rate_limit,
+            refused,
+        } = context.options.treatment(container);
         Self {
             id: container.id.clone(),
             began: Time::now(),
-            multiline: context.options.multiline(container),
-            rate_limit: context.options.rate_limit(container),
+            multiline,
+            rate_limit,
+            _refused: refused,
             tail: Tail::new(container, &context.host, &context.fields),
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),

@@ -39,6 +39,7 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(context: Context, readiness: Part) -> Self {
         Self {
             context: Arc::new(context),

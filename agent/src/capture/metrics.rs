@@ -12,30 +12,47 @@ use crate::record::{Stream, Time};
 /// Seconds; around the default rotation interval of five minutes.
 const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
 
+/// The metrics of all containers; those of one are in [`Series`].
 #[derive(Debug)]
 pub struct Metrics {
+    /// `container_streams_active`.
     pub streams_active: IntGauge,
+    /// `stream_pool_utilization_ratio`, from 0 to 1.
     pub utilization: Gauge,
+    /// `stream_rotations_total`, by container and whether the kernel has verified it.
     pub rotations: IntCounterVec,
+    /// `stream_age_seconds`.
     pub stream_age: Histogram,
+    /// `stream_errors_total`, by type.
     pub errors: IntCounterVec,
+    /// `lines_read_total`, by container and stream.
     pub lines: IntCounterVec,
+    /// `bytes_read_total`, by container and stream.
     pub bytes: IntCounterVec,
+    /// `lines_deduplicated_total`.
     pub deduplicated: IntCounter,
+    /// `lines_truncated_total`.
     pub truncated: IntCounter,
+    /// `gaps_total`, by container.
     pub gaps: IntCounterVec,
+    /// `stream_stalls_total`, by container.
     pub stalls: IntCounterVec,
+    /// `lines_merged_total`, by container.
     pub merged: IntCounterVec,
+    /// `lines_rate_limited_total`, by container.
     pub rate_limited: IntCounterVec,
     /// The same of all containers.
     dropped: IntCounter,
+    /// `stream_probes_total`, by outcome.
     pub probes: IntCounterVec,
+    /// `stream_lag_seconds`, by container.
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
     bearers: Mutex<HashMap<String, usize>>,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry, delivery: &delivery::Metrics) -> prometheus::Result<Self> {
         Ok(Self {
             streams_active: gauge(

@@ -9,6 +9,8 @@
 //! | `multiline` | several lines as one record |
 //! | `rate` | how many lines a second a container may bring |
 //! | `options` | how a container's lines are treated |
+//! | `labels` | what a container's own labels ask for |
+//! | `expressions` | expressions in labels, at a bounded cost |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
@@ -21,7 +23,9 @@
 mod captured;
 mod checkpoint;
 mod containers;
+mod expressions;
 mod follower;
+mod labels;
 mod metrics;
 mod multiline;
 mod options;
@@ -66,6 +70,7 @@ pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
 /// How old a stream's connection gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
+    /// While it brings lines.
     pub interval: Duration,
     /// While it brings nothing.
     pub idle_interval: Duration,
@@ -82,24 +87,39 @@ impl From<&config::Rotation> for Rotation {
 
 /// What every container's follower works with.
 pub struct Context {
+    /// Where events and the list of containers come from.
     pub engine: Engine,
+    /// Where lines come from.
     pub source: Source,
+    /// Told of each container that is removed.
     pub register: Register,
+    /// Where records go.
     pub outbox: Outbox,
+    /// How far each log was read.
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    /// Which containers are captured.
     pub selection: Selection,
+    /// How a container's lines are treated.
     pub options: Options,
+    /// How many streams are read at a time.
     pub slots: Slots,
+    /// How long the thread rests between reads.
     pub pace: Arc<Pace>,
+    /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Asked after each rotation about the old connection.
     pub is_released: IsReleased,
     /// The `host` of every record.
     pub host: String,
+    /// What a record says of its container.
     pub fields: Fields,
+    /// When a stream is rotated.
     pub rotation: Rotation,
+    /// When the engine is asked about silent streams.
     pub probes: Probes,
+    /// How long to wait before another attempt.
     pub retry: Retry,
 }
 

@@ -45,6 +45,7 @@ pub struct Position {
     /// Lines that were taken without their line feed, because the container had ended. They come again when a later line
     /// of their stream ends them, which can be behind others.
     open: Vec<Seen>,
+    /// What the last lines alone do not say.
     #[serde(default, skip_serializing_if = "Unsettled::is_empty")]
     pub unsettled: Unsettled,
 }

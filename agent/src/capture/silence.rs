@@ -42,6 +42,7 @@ const OFTEN: u64 = 4;
 pub struct Intervals {
     /// The silence after which the engine is asked first; the next questions come later and later.
     pub probe_after: Duration,
+    /// The longest time from one question to the next.
     pub max_interval: Duration,
 }
 
@@ -57,11 +58,13 @@ impl From<&config::Silence> for Intervals {
 /// Questions of all silent streams: one at a time, and not too many of them.
 #[derive(Debug)]
 pub struct Probes {
+    /// How often each stream is looked after.
     pub intervals: Intervals,
     next: Mutex<Instant>,
 }
 
 impl Probes {
+    /// No question is waiting yet: the first is asked at once.
     pub fn new(intervals: Intervals) -> Self {
         Self {
             intervals,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::labels::ContainerLabels;
 use super::lines::{LineRate, Multiline};
 use super::place::Problems;
 use super::selector::{Selector, check_patterns};
@@ -27,6 +28,7 @@ pub struct Capture {
     pub silence: Silence,
     pub multiline: Multiline,
     pub rate_limit: LineRate,
+    pub container_labels: ContainerLabels,
     /// A longer line is cut there.
     #[serde(serialize_with = "exactly")]
     pub max_line_bytes: ByteSize,
@@ -146,6 +148,7 @@ impl Default for Capture {
             silence: Silence::default(),
             multiline: Multiline::default(),
             rate_limit: LineRate::default(),
+            container_labels: ContainerLabels::default(),
             max_line_bytes: ByteSize::mib(1),
             coalesce: Duration::from_micros(2_750),
         }

@@ -8,11 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::fields::{Compose, Fields, Swarm};
+use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
+use crate::escape::clean_prefix;
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
-/// Bytes that a container's labels may have together.
-const LABELS: usize = 16 * 1024;
+/// What a record takes beside its line and its tail, at most.
+const FRAME: usize = 112;
+/// What a line takes of its log at least, whatever the log's format: each has its time, to the second or better.
+const SHORTEST: usize = "2026-11-20T15:04:58Z".len();
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// A record as it is read back. The [`Encoder`] writes the fields of the line by hand, and [`CommonFields`] behind them.
@@ -57,7 +60,8 @@ struct ContainerFields<'a> {
     name: &'a str,
     /// The image that the container was made from, as the engine calls it.
     image: &'a str,
-    /// The labels that `capture.labels` chooses. None, if they are longer than 16 KiB together.
+    /// The labels that `capture.labels` chooses. The longest are left out, if they and the fields are longer than
+    /// 16 KiB together.
     labels: BTreeMap<&'a str, &'a str>,
     /// With `compose` in `capture.fields`, for a container of a compose project.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,27 +76,25 @@ struct ContainerFields<'a> {
 pub struct Tail(Vec<u8>);
 
 impl Tail {
-    /// Labels that together are longer than [`LABELS`] are left out: every record would bear them.
+    /// Made once for a container: labels that do not fit are reported here.
     pub fn new(container: &Container, host: &str, fields: &Fields) -> Self {
-        let mut labels = fields.labels(container);
-        let length: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if length > LABELS {
+        let chosen = fields.of(container);
+        if chosen.left_out > 0 {
             warn!(
                 container = container.name,
-                length,
-                limit = LABELS,
-                "the container's labels are too long, and are left out of its records"
+                left_out = chosen.left_out,
+                limit = ROOM,
+                "its labels are too long for its records: the longest ones are left out"
             );
-            labels.clear();
         }
         let common = CommonFields {
             container: ContainerFields {
                 id: container.id.as_str(),
                 name: &container.name,
                 image: &container.image,
-                labels,
-                compose: fields.compose(container),
-                swarm: fields.swarm(container),
+                labels: chosen.labels,
+                compose: chosen.compose,
+                swarm: chosen.swarm,
             },
             host,
         };
@@ -103,6 +105,11 @@ impl Tail {
             *brace = b',';
         }
         Self(text)
+    }
+
+    /// How many bytes of records one byte of the container's log becomes, at most.
+    pub fn growth(&self) -> usize {
+        (FRAME + self.0.len()).div_ceil(SHORTEST).max(ESCAPED)
     }
 }
 
@@ -162,16 +169,22 @@ impl Encoder {
 /// What a record says, read back from its line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
+    /// `container.id`.
     pub container: ContainerId,
+    /// `ts`.
     pub time: Time,
+    /// `stream`.
     pub stream: Stream,
+    /// `line`, or `line_base64` decoded: the bytes as the container wrote them.
     pub bytes: Vec<u8>,
+    /// `truncated`; `false` if the record does not say so.
     pub truncated: bool,
     /// Of a record that was put together from lines, how many; line feeds are between them.
     pub lines: Option<u32>,
 }
 
 impl Decoded {
+    /// The line that the record was made of.
     pub fn line(&self) -> Line<'_> {
         Line {
             time: self.time,
@@ -203,10 +216,6 @@ impl Decoded {
     }
 }
 
-fn must_be_escaped(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
 /// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
 fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     loop {
@@ -230,17 +239,6 @@ fn escape(mut text: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// How many bytes need no escape. Whole blocks first: the compiler turns the test of one
-/// into a few vector instructions.
-fn clean_prefix(text: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &b| any | must_be_escaped(b));
-    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
-    let from = blocks * BLOCK;
-    let rest = text[from..].iter().position(|&b| must_be_escaped(b));
-    rest.map_or(text.len(), |at| from + at)
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
@@ -315,11 +313,62 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_too_long_are_left_out_unless_others_are_chosen() {
-        let long = "x".repeat(LABELS);
-        let labels = [("long", long.as_str()), ("tier", "front")];
-        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({}));
-        assert_eq!(shown(&labels, &["tier"], &[])["labels"], json!({"tier": "front"}));
+    fn labels_that_do_not_fit_are_left_out_the_longest_first() {
+        let [long, longer] = [ROOM / 2, ROOM / 2 + 1].map(|length| "x".repeat(length));
+        let labels = [("a", longer.as_str()), ("b", long.as_str()), ("tier", "front")];
+        assert_eq!(
+            shown(&labels, &["*"], &[])["labels"],
+            json!({"b": long, "tier": "front"})
+        );
+        assert_eq!(shown(&labels, &["a"], &[])["labels"], json!({"a": longer}));
+        // Each of its bytes takes six.
+        let escaped = "\u{1}".repeat(ROOM / 5);
+        let labels = [("a", escaped.as_str()), ("tier", "front")];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({"tier": "front"}));
+    }
+
+    #[test]
+    fn compose_and_swarm_have_the_same_bound_and_come_first() {
+        let long = "x".repeat(ROOM);
+        let labels = [
+            ("com.docker.compose.project", long.as_str()),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.swarm.node.id", &long),
+        ];
+        let both = [Field::Compose, Field::Swarm];
+        let container = shown(&labels, &[], &both);
+        assert_eq!(container["compose"], json!({"service": "web"}));
+        assert_eq!(container.get("swarm"), None);
+
+        let project = "x".repeat(ROOM - 10);
+        let labels = [("com.docker.compose.project", project.as_str()), ("tier", "front")];
+        let container = shown(&labels, &["*"], &both);
+        assert_eq!(container["compose"], json!({"project": project}));
+        assert_eq!(container["labels"], json!({}));
+    }
+
+    #[test]
+    fn no_record_takes_more_than_its_bytes_of_the_log_can_grow_to() {
+        let control = [1; 1000];
+        for labels in [vec![], vec![("a", "b")], vec![("a", "\u{1}\u{2}")]] {
+            let tail = Tail::new(
+                &container(&labels),
+                "node-1",
+                &Fields::new(&["*".to_owned()], &[]).unwrap(),
+            );
+            for bytes in [&b""[..], b"x", b"\xff", &control, &[0xff; 1000]] {
+                let line = Line {
+                    time: Time(0),
+                    stream: Stream::Stderr,
+                    bytes,
+                    truncated: true,
+                };
+                let mut out = Vec::new();
+                Encoder::default().encode(&line, Some(u32::MAX), &tail, &mut out);
+                let most = (SHORTEST + bytes.len()) * tail.growth();
+                assert!(out.len() <= most, "{} of {most}", out.len());
+            }
+        }
     }
 
     fn encode(bytes: &[u8], truncated: bool) -> Value {

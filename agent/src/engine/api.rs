@@ -74,6 +74,7 @@ fn since_query(since: Since, peer: Peer) -> String {
 }
 
 impl Engine {
+    /// A client that has not connected yet.
     pub fn new(opener: Opener, options: Options) -> Self {
         Self {
             requests: Arc::new(Requests::new(opener, options)),
@@ -91,6 +92,7 @@ impl Engine {
         self.requests.at_rest().await;
     }
 
+    /// The connections for short requests.
     pub fn pool(&self) -> &Pool {
         self.requests.pool()
     }

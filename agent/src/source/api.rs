@@ -29,11 +29,11 @@ impl Stream {
     }
 
     /// Ready when there is something to read *and* `room` for it, and lends each line that it completes to `out`. Nothing is
-    /// read that is not lent.
+    /// read that is not lent. `room` gives how many bytes may be read.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        room: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+        room: impl FnOnce(&mut Context<'_>) -> Poll<usize>,
         out: &mut impl FnMut(Line<'_>),
     ) -> Poll<Result<Progress, Fault>> {
         let read = self.0.poll_read(cx, room, out);
@@ -47,7 +47,7 @@ impl Stream {
     /// Waits for [`Stream::poll_read`].
     pub async fn read(
         &mut self,
-        mut room: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        mut room: impl FnMut(&mut Context<'_>) -> Poll<usize>,
         out: &mut impl FnMut(Line<'_>),
     ) -> Result<Progress, Fault> {
         poll_fn(|cx| self.poll_read(cx, &mut room, out)).await

@@ -68,8 +68,9 @@ impl Follower {
             self.captured.begin();
             loop {
                 let captured = &mut self.captured;
+                let growth = captured.tail.growth();
                 let mut take = |line: Line<'_>| captured.take(&line);
-                let read = rest.read(|cx| context.outbox.poll_room(cx), &mut take);
+                let read = rest.read(|cx| context.outbox.poll_room_for(cx, growth), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
                     Err(_) => Err(Fault::Broken(Cause::new(

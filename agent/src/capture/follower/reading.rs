@@ -182,9 +182,10 @@ impl Follower {
     ) -> Poll<Result<Progress, Fault>> {
         let mut left = TURN_BYTES;
         loop {
+            let growth = self.captured.tail.growth();
             let (captured, outbox) = (&mut self.captured, &self.context.outbox);
             let mut take = |line: Line<'_>| captured.take(&line);
-            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
             self.note(stream, progress.as_ref().ok(), so_far);
             match progress {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short => left -= bytes,
