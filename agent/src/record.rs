@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,12 @@ impl Time {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    /// So long before.
+    pub fn before(self, age: Duration) -> Self {
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(age))
     }
 
     /// The `since` parameter of the logs endpoint: `seconds.nanoseconds`.

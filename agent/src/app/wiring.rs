@@ -144,6 +144,7 @@ pub fn delivery(
 /// What capture shares with others.
 pub struct Shared {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -154,6 +155,7 @@ pub struct Shared {
 pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Context> {
     let Shared {
         engine,
+        source,
         register,
         outbox,
         positions,
@@ -163,7 +165,12 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
-        source: Source::new(engine.clone(), config::bytes(capture.max_line_bytes)),
+        source,
+        start: match capture.start {
+            config::Start::Beginning => None,
+            config::Start::End => Some(Time::now()),
+            config::Start::Age(age) => Some(Time::now().before(age)),
+        },
         engine,
         register,
         outbox,

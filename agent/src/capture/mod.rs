@@ -90,7 +90,10 @@ pub struct Context {
     /// Where events and the list of containers come from.
     pub engine: Engine,
     /// Where lines come from.
+    /// Opens logs.
     pub source: Source,
+    /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
+    pub start: Option<Time>,
     /// Told of each container that is removed.
     pub register: Register,
     /// Where records go.

@@ -27,6 +27,7 @@ mod pattern;
 mod place;
 mod pool;
 mod selector;
+mod source;
 mod values;
 
 use std::net::SocketAddr;
@@ -49,6 +50,7 @@ pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
+pub use source::{LogFiles, Source, Start};
 pub use values::bytes;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The endpoints that the agent uses.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,17 @@ impl Engine {
             Err(_) => Err(()),
         });
         Ok(listed?.into_iter().map(Listed::from).collect())
+    }
+
+    /// Where the engine keeps its containers, as it sees its own file system (`DockerRootDir`).
+    pub async fn data_root(&self) -> Result<PathBuf, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            docker_root_dir: PathBuf,
+        }
+        let Info { docker_root_dir } = self.json("info", "/info").await?;
+        Ok(docker_root_dir)
     }
 
     /// What the engine calls itself, as in `20.10.24`.

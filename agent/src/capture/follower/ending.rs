@@ -9,7 +9,7 @@ use tracing::info;
 use super::{End, Follower};
 use crate::record::{Line, Until};
 use crate::register::Site;
-use crate::source::{Cause, Fault, Progress, Stream};
+use crate::source::{Cause, Fault, Log, Progress, Stream};
 
 /// How long the end of a dead container's log may stay away.
 const REST: Duration = Duration::from_secs(30);
