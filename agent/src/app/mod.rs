@@ -94,7 +94,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     let mut files = open_files(config)?;
     let positions = checkpoint
         .recover(&mut files, config.sinks.len() == 1)
-        .context("cannot read on in the sink's file")?;
+        .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
     let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
 

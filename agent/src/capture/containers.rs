@@ -58,7 +58,7 @@ impl Capture {
         if let Some(own) = &self.own {
             info!(
                 container = own.short(),
-                "runs in a container; its own log is not captured"
+                "running in a container; its own log is not captured"
             );
         }
         tokio::select! {

@@ -50,7 +50,7 @@ impl Refusal {
     pub(super) fn not_built() -> Self {
         Self {
             kind: RefusalKind::NotBuilt,
-            what: "kernel part".into(),
+            what: "kernel half".into(),
             why: "built without it".into(),
         }
     }
@@ -59,7 +59,7 @@ impl Refusal {
     pub(super) fn outdated() -> Self {
         Self {
             kind: RefusalKind::NotBuilt,
-            what: "kernel part".into(),
+            what: "kernel half".into(),
             why: "the one built in is of another version than the agent".into(),
         }
     }
@@ -115,7 +115,7 @@ impl Refusal {
     pub(super) fn foreign_object(name: &str) -> Self {
         Self {
             kind: RefusalKind::Unexpected,
-            what: format!("find `{name}` in the kernel part"),
+            what: format!("find `{name}` in the kernel half"),
             why: "it is of another build".into(),
         }
     }

@@ -131,7 +131,7 @@ impl Follower {
                     if self.whole != Some(started) {
                         warn!(
                             container = self.container.name,
-                            "removed before its log was read: lines may be missing"
+                            "the container was removed before its log was read: lines may be missing"
                         );
                         self.captured.series.gap();
                     }
