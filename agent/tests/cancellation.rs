@@ -15,10 +15,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use log_capturer::engine::{
-    Checks, Endpoint, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Since, Size, Thresholds, Until,
+    Checks, Endpoint, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Size, Thresholds,
 };
 use log_capturer::kernel::{self, Kernel, RefusalKind};
-use log_capturer::record::ContainerId;
+use log_capturer::record::{ContainerId, Since, Until};
 use log_capturer::register::{OnConnect, Register, Site};
 use peer::{Behaviour, Peer};
 
@@ -151,7 +151,7 @@ fn start(operation: Operation, engine: Engine) -> Pin<Box<dyn Future<Output = ()
                 let opened = engine.logs(&container, Site::Follow, Since::Beginning, Until::Death, 1 << 20);
                 if let Ok(mut stream) = opened.await {
                     while let Ok(log_capturer::engine::Progress::Read(_)) =
-                        stream.read(|_| Poll::Ready(()), &mut |_| ()).await
+                        stream.read(|_| Poll::Ready(usize::MAX), &mut |_| ()).await
                     {}
                 }
             }

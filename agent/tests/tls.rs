@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use log_capturer::config::{Docker, TlsMode};
-use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress, Since, Until};
-use log_capturer::record::{ContainerId, Line};
+use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress};
+use log_capturer::record::{ContainerId, Line, Since, Until};
 use log_capturer::register::{Register, Site};
 use rcgen::generate_simple_self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,7 +100,7 @@ async fn follow(head: &str, end: End) -> (usize, Result<(), EngineError>) {
         let mut lines = 0;
         let result = loop {
             let mut count = |_: Line<'_>| lines += 1;
-            match log.read(|_| Poll::Ready(()), &mut count).await {
+            match log.read(|_| Poll::Ready(usize::MAX), &mut count).await {
                 Ok(Progress::Read(_)) => {}
                 Ok(Progress::Ended) => break Ok(()),
                 Err(error) => break Err(error),

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
-use super::{Context, Life, own};
+use super::{ContainerState, Context, own};
 use crate::engine::{Action, EngineError, Event, Listed};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
@@ -29,7 +29,7 @@ pub struct Capture {
     context: Arc<Context>,
     readiness: Part,
     own: Option<ContainerId>,
-    known: HashMap<ContainerId, watch::Sender<Life>>,
+    known: HashMap<ContainerId, watch::Sender<ContainerState>>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
     last_event: Option<Time>,
@@ -39,6 +39,7 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(context: Context, readiness: Part) -> Self {
         Self {
             context: Arc::new(context),
@@ -99,6 +100,7 @@ impl Capture {
         let engine = self.context.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
+            self.context.source.meet().await;
             let events = engine.events(self.last_event).await?;
             let listed = Time::now();
             Ok((version, events, listed, engine.list().await?))
@@ -186,7 +188,7 @@ impl Capture {
             });
             return;
         }
-        let (sender, life) = watch::channel(Life {
+        let (sender, life) = watch::channel(ContainerState {
             container: Arc::new(container),
             starts: 1,
             running: true,
@@ -241,7 +243,7 @@ impl Capture {
         created.0 + 1_000_000_000 > self.context.unseen_since.0 || self.context.positions.knows(id)
     }
 
-    fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut Life)) {
+    fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut ContainerState)) {
         if let Some(known) = self.known.get(id) {
             known.send_modify(change);
         }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::resume::{Position, Seen};
-use crate::delivery::Decoded;
+use super::resume::Position;
+use super::seen::Seen;
+use crate::encode::Decoded;
 use crate::record::ContainerId;
 
 /// Shared between the followers, who move their own, and whoever saves them all.
@@ -36,6 +37,7 @@ impl Positions {
             .unwrap_or_default()
     }
 
+    /// Whether anything was ever taken from a container's log.
     pub fn knows(&self, container: &ContainerId) -> bool {
         self.lock().all.contains_key(container)
     }
@@ -80,6 +82,7 @@ impl Positions {
         inner.changed |= inner.all.len() != before;
     }
 
+    /// Drops a container's position: its log is gone.
     pub fn forget(&self, container: &ContainerId) {
         let mut inner = self.lock();
         inner.changed |= inner.all.remove(container).is_some();

@@ -22,8 +22,9 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Context;
 use super::resume::Position;
-use crate::engine::EngineError;
+use crate::config;
 use crate::record::{ContainerId, Time};
+use crate::source::Fault;
 
 /// Between two questions, whatever the number of silent streams: at most four of them a second. Each has the engine open and
 /// search a log.
@@ -41,17 +42,29 @@ const OFTEN: u64 = 4;
 pub struct Intervals {
     /// The silence after which the engine is asked first; the next questions come later and later.
     pub probe_after: Duration,
+    /// The longest time from one question to the next.
     pub max_interval: Duration,
+}
+
+impl From<&config::Silence> for Intervals {
+    fn from(silence: &config::Silence) -> Self {
+        Self {
+            probe_after: silence.probe_after,
+            max_interval: silence.max_interval,
+        }
+    }
 }
 
 /// Questions of all silent streams: one at a time, and not too many of them.
 #[derive(Debug)]
 pub struct Probes {
+    /// How often each stream is looked after.
     pub intervals: Intervals,
     next: Mutex<Instant>,
 }
 
 impl Probes {
+    /// No question is waiting yet: the first is asked at once.
     pub fn new(intervals: Intervals) -> Self {
         Self {
             intervals,
@@ -67,7 +80,7 @@ impl Probes {
     }
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, EngineError>> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
 
 /// Looks after one open stream.
 pub struct Silence {
@@ -82,7 +95,7 @@ pub struct Silence {
 #[derive(Debug)]
 pub enum Sign {
     Time,
-    Newest(Result<Option<Time>, EngineError>),
+    Newest(Result<Option<Time>, Fault>),
 }
 
 impl Silence {
@@ -141,7 +154,7 @@ impl Silence {
         let (context, container) = (Arc::clone(&self.context), self.container.clone());
         Box::pin(async move {
             let _turn = context.probes.turn().await;
-            context.engine.newest(&container).await
+            context.source.newest(&container).await
         })
     }
 }
@@ -219,6 +232,7 @@ impl Doubt {
 mod tests {
     use super::*;
     use crate::record::{Line, Stream};
+    use crate::source::Cause;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -317,7 +331,7 @@ mod tests {
     fn an_engine_that_does_not_answer_is_no_stall() {
         let (mut doubt, position) = (doubt(), position());
         assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        let failed = Sign::Newest(Err(EngineError::Closed));
+        let failed = Sign::Newest(Err(Fault::Broken(Cause::new("closed".into(), "read_failed"))));
         assert_eq!(doubt.judge(failed, 0, true, &position), Next::Wait(10 * SECOND));
     }
 

@@ -15,9 +15,9 @@ use super::super::resume::Replay;
 use super::super::silence::Silence;
 use super::super::slots::TURN;
 use super::{End, Follower};
-use crate::engine::{EngineError, LogStream, Progress, Until};
-use crate::record::Line;
+use crate::record::{Line, Until};
 use crate::register::{Inode, Site};
+use crate::source::{Fault, Log, Progress, Stream};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -28,18 +28,18 @@ const TURN_BYTES: usize = 16 * 1024;
 
 /// What a stretch of reading has brought.
 #[derive(Default)]
-struct SoFar {
+pub(super) struct SoFar {
     reads: u64,
     /// Something new has come since the present stream was opened.
     any_new: bool,
 }
 
 /// A rotation under way: a second connection on its way to take over.
-type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, Stream), Fault>> + Send>>;
 
 /// The old connection, kept until the new one has caught up.
 struct Retiring {
-    stream: LogStream,
+    stream: Stream,
     /// What it still had to repeat.
     replay: Option<Replay>,
     _spare: OwnedSemaphorePermit,
@@ -56,7 +56,13 @@ impl Follower {
     pub(in crate::capture) async fn read(&mut self) -> End {
         let since = self.captured.since();
         // On the heap: a stream that is read holds nothing of its opening, or of its ending.
-        let opened = Box::pin(self.context.open(&self.container.id, Site::Follow, since, Until::Death)).await;
+        let opened = Box::pin(
+            self.context
+                .source
+                .open(&self.container.id, Site::Follow, since, Until::Death),
+        )
+        .await;
+        let _reading = self.context.metrics.reads_from("api");
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
@@ -167,19 +173,20 @@ impl Follower {
     /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
     /// see to: the stream has ended, others are to have their turn, or a record of several lines is due at another time than
     /// `deadline`. Where it does not read `alone`, each read is one.
-    fn poll_read(
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut LogStream,
+        stream: &mut impl Log,
         so_far: &mut SoFar,
         deadline: Option<Instant>,
         alone: bool,
-    ) -> Poll<Result<Progress, EngineError>> {
+    ) -> Poll<Result<Progress, Fault>> {
         let mut left = TURN_BYTES;
         loop {
+            let growth = self.captured.tail.growth();
             let (captured, outbox) = (&mut self.captured, &self.context.outbox);
             let mut take = |line: Line<'_>| captured.take(&line);
-            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
             self.note(stream, progress.as_ref().ok(), so_far);
             match progress {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short => left -= bytes,
@@ -192,11 +199,14 @@ impl Follower {
     }
 
     /// What a read brought is published, before anything is awaited.
-    fn note(&mut self, stream: &LogStream, progress: Option<&Progress>, so_far: &mut SoFar) {
+    fn note<L: Log>(&mut self, stream: &L, progress: Option<&Progress>, so_far: &mut SoFar) {
         let lines = std::mem::take(&mut self.captured.lines);
         let new = std::mem::take(&mut self.captured.new);
         if self.captured.falls_short {
             return;
+        }
+        if let Some(mark) = stream.mark() {
+            self.captured.passed(mark);
         }
         let begun = self.captured.has_caught_up().then(|| stream.pending_since());
         if begun.is_some_and(|begun| self.captured.position.set_begun(begun)) || new > 0 {
@@ -206,7 +216,11 @@ impl Follower {
             return;
         };
         so_far.reads += 1;
-        self.context.pace.read(lines, bytes);
+        if L::HOLDS_UP {
+            self.context.pace.read(lines, bytes);
+        } else {
+            self.context.pace.read(lines.min(1), 0);
+        }
         if new > 0 {
             self.captured.show_lag();
             if !std::mem::replace(&mut so_far.any_new, true) {
@@ -220,7 +234,7 @@ impl Follower {
     }
 
     /// Whether a rotation would be for nothing. Not so where the end of the log was not enough to go on from.
-    fn may_grow_old(&self, stream: &LogStream) -> bool {
+    fn may_grow_old(&self, stream: &Stream) -> bool {
         self.captured.tail_only && stream.opened().elapsed() < self.context.rotation.idle_interval
     }
 
@@ -231,7 +245,7 @@ impl Follower {
         let since = self.captured.since();
         Box::pin(async move {
             let spare = context.slots.spare().await;
-            let stream = context.open(&id, Site::Rotation, since, Until::Death).await?;
+            let stream = context.source.open(&id, Site::Rotation, since, Until::Death).await?;
             Ok((spare, stream))
         })
     }

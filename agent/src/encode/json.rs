@@ -1,0 +1,498 @@
+//! A record as one JSON object on one line; the shape is promised to users.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
+use crate::escape::clean_prefix;
+use crate::record::{Container, ContainerId, Line, Stream, Time};
+
+/// What a record takes beside its line and its tail, at most.
+const FRAME: usize = 112;
+/// What a line takes of its log at least, whatever the log's format: each has its time, to the second or better.
+const SHORTEST: usize = "2026-11-20T15:04:58Z".len();
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// A record as it is read back. The [`Encoder`] writes the fields of the line by hand, and [`CommonFields`] behind them.
+#[derive(Deserialize)]
+struct RecordFields {
+    /// The engine's time of the line, in UTC, always with nine digits. Of several lines it is the time of the first.
+    ts: String,
+    /// `stdout` or `stderr`. A container with a TTY has one output, which is called `stdout`.
+    stream: String,
+    /// The line without its line feed. Several lines have line feeds between them.
+    line: Option<String>,
+    /// Stands in place of `line` where the bytes are not UTF-8: the same bytes in Base64.
+    line_base64: Option<String>,
+    /// `true` where the line was longer than `capture.max_line_bytes` and was cut there.
+    #[serde(default)]
+    truncated: bool,
+    /// The number of lines, where `capture.multiline` puts several of them together.
+    lines: Option<u32>,
+    /// The container that wrote the line.
+    container: Owner,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    id: String,
+}
+
+/// What a record says after that, the same in every record of a container.
+#[derive(Serialize)]
+struct CommonFields<'a> {
+    /// The container that wrote the line.
+    container: ContainerFields<'a>,
+    /// The key `host` of the configuration: by default the name of the machine.
+    host: &'a str,
+}
+
+#[derive(Serialize)]
+struct ContainerFields<'a> {
+    /// The engine's id: 64 hexadecimal digits.
+    id: &'a str,
+    /// The name, as `docker ps` shows it.
+    name: &'a str,
+    /// The image that the container was made from, as the engine calls it.
+    image: &'a str,
+    /// The labels that `capture.labels` chooses. The longest are left out, if they and the fields are longer than
+    /// 16 KiB together.
+    labels: BTreeMap<&'a str, &'a str>,
+    /// With `compose` in `capture.fields`, for a container of a compose project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compose: Option<Compose<'a>>,
+    /// With `swarm` in `capture.fields`, for a container of a swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swarm: Option<Swarm<'a>>,
+}
+
+/// What all records of one container end with: made once, not once a line.
+#[derive(Clone, Debug)]
+pub struct Tail(Vec<u8>);
+
+impl Tail {
+    /// Made once for a container: labels that do not fit are reported here.
+    pub fn new(container: &Container, host: &str, fields: &Fields) -> Self {
+        let chosen = fields.of(container);
+        if chosen.left_out > 0 {
+            warn!(
+                container = container.name,
+                left_out = chosen.left_out,
+                limit = ROOM,
+                "its labels are too long for its records: the longest ones are left out"
+            );
+        }
+        let common = CommonFields {
+            container: ContainerFields {
+                id: container.id.as_str(),
+                name: &container.name,
+                image: &container.image,
+                labels: chosen.labels,
+                compose: chosen.compose,
+                swarm: chosen.swarm,
+            },
+            host,
+        };
+        // Strings and maps of strings: there is nothing in them that could fail.
+        let mut text = serde_json::to_vec(&common).unwrap_or_default();
+        text.push(b'\n');
+        if let Some(brace) = text.first_mut() {
+            *brace = b',';
+        }
+        Self(text)
+    }
+
+    /// How many bytes of records one byte of the container's log becomes, at most.
+    pub fn growth(&self) -> usize {
+        (FRAME + self.0.len()).div_ceil(SHORTEST).max(ESCAPED)
+    }
+}
+
+/// Writes records. Keeps the last second that it wrote, in digits.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    second: Option<i64>,
+    text: Vec<u8>,
+}
+
+impl Encoder {
+    /// Appends one record to `out`; `lines` tells how many were put together, where that is done.
+    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":\"");
+        self.time(line.time.0, out);
+        out.extend_from_slice(b"\",\"stream\":\"");
+        out.extend_from_slice(line.stream.as_str().as_bytes());
+        if std::str::from_utf8(line.bytes).is_ok() {
+            out.extend_from_slice(b"\",\"line\":\"");
+            escape(line.bytes, out);
+        } else {
+            out.extend_from_slice(b"\",\"line_base64\":\"");
+            base64(line.bytes, out);
+        }
+        out.push(b'"');
+        if line.truncated {
+            out.extend_from_slice(b",\"truncated\":true");
+        }
+        if let Some(lines) = lines {
+            // A Vec takes all that is written.
+            let _ = write!(out, ",\"lines\":{lines}");
+        }
+        out.extend_from_slice(&tail.0);
+    }
+
+    fn time(&mut self, nanos: i64, out: &mut Vec<u8>) {
+        let second = nanos.div_euclid(NANOS_PER_SECOND);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            // Always written as UTC, without a fraction when that is zero.
+            let _ = write!(self.text, "{time}");
+            self.text.truncate("2026-11-20T15:04:58".len());
+        }
+        out.extend_from_slice(&self.text);
+        let mut digits = *b".000000000Z";
+        let mut rest = nanos.rem_euclid(NANOS_PER_SECOND);
+        for digit in digits[1..10].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+}
+
+/// What a record says, read back from its line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// `container.id`.
+    pub container: ContainerId,
+    /// `ts`.
+    pub time: Time,
+    /// `stream`.
+    pub stream: Stream,
+    /// `line`, or `line_base64` decoded: the bytes as the container wrote them.
+    pub bytes: Vec<u8>,
+    /// `truncated`; `false` if the record does not say so.
+    pub truncated: bool,
+    /// Of a record that was put together from lines, how many; line feeds are between them.
+    pub lines: Option<u32>,
+}
+
+impl Decoded {
+    /// The line that the record was made of.
+    pub fn line(&self) -> Line<'_> {
+        Line {
+            time: self.time,
+            stream: self.stream,
+            bytes: &self.bytes,
+            truncated: self.truncated,
+        }
+    }
+
+    /// `None` for what is no record of this program's.
+    pub fn from_json(record: &[u8]) -> Option<Self> {
+        let fields: RecordFields = serde_json::from_slice(record).ok()?;
+        let bytes = match (fields.line, fields.line_base64) {
+            (Some(line), _) => line.into_bytes(),
+            (None, Some(text)) => STANDARD.decode(text).ok()?,
+            (None, None) => return None,
+        };
+        let time: jiff::Timestamp = fields.ts.parse().ok()?;
+        Some(Self {
+            container: ContainerId::new(&fields.container.id),
+            time: Time(i64::try_from(time.as_nanosecond()).ok()?),
+            stream: Stream::ALL
+                .into_iter()
+                .find(|stream| stream.as_str() == fields.stream)?,
+            bytes,
+            truncated: fields.truncated,
+            lines: fields.lines,
+        })
+    }
+}
+
+/// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
+fn escape(mut text: &[u8], out: &mut Vec<u8>) {
+    loop {
+        let clean = clean_prefix(text);
+        out.extend_from_slice(&text[..clean]);
+        let Some(&byte) = text.get(clean) else {
+            return;
+        };
+        text = &text[clean + 1..];
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let (high, low) = (control >> 4, control & 15);
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
+            }
+        }
+    }
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[from..]);
+    out.truncate(from + written.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Field;
+    use serde_json::{Value, json};
+
+    fn container(labels: &[(&str, &str)]) -> Container {
+        Container {
+            id: ContainerId::new("abc"),
+            name: "we\"b".into(),
+            image: "nginx:1.27".into(),
+            labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        }
+    }
+
+    fn tail() -> Tail {
+        let all = Fields::new(&["*".to_owned()], &[]).unwrap();
+        Tail::new(&container(&[("a.b", "c\nd")]), "node-1", &all)
+    }
+
+    /// The container of a record.
+    fn shown(labels: &[(&str, &str)], chosen: &[&str], fields: &[Field]) -> Value {
+        let chosen: Vec<_> = chosen.iter().map(|&text| text.to_owned()).collect();
+        let tail = Tail::new(&container(labels), "", &Fields::new(&chosen, fields).unwrap());
+        let record = [b"{\"a\":0", &tail.0[..]].concat();
+        serde_json::from_slice::<Value>(&record).unwrap()["container"].take()
+    }
+
+    #[test]
+    fn labels_and_fields_are_chosen() {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.compose.container-number", "2"),
+            ("tier", "front"),
+        ];
+        let both = [Field::Compose, Field::Swarm];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"].as_object().unwrap().len(), 4);
+        assert_eq!(shown(&labels, &["*"], &[]).get("compose"), None);
+        assert_eq!(
+            shown(&labels, &["ti*", "other"], &[])["labels"],
+            json!({"tier": "front"})
+        );
+        assert_eq!(
+            shown(&labels, &["regex:^com\\..*service$"], &[])["labels"],
+            json!({"com.docker.compose.service": "web"})
+        );
+        let compose = shown(&labels, &[], &both);
+        assert_eq!(compose["labels"], json!({}));
+        assert_eq!(
+            compose["compose"],
+            json!({"project": "shop", "service": "web", "number": "2"})
+        );
+        assert_eq!(compose.get("swarm"), None);
+
+        let labels = [
+            ("com.docker.swarm.service.name", "shop_web"),
+            ("com.docker.stack.namespace", "shop"),
+        ];
+        let swarm = shown(&labels, &[], &both);
+        assert_eq!(swarm["swarm"], json!({"stack": "shop", "service": "shop_web"}));
+        assert_eq!(swarm.get("compose"), None);
+    }
+
+    #[test]
+    fn labels_that_do_not_fit_are_left_out_the_longest_first() {
+        let [long, longer] = [ROOM / 2, ROOM / 2 + 1].map(|length| "x".repeat(length));
+        let labels = [("a", longer.as_str()), ("b", long.as_str()), ("tier", "front")];
+        assert_eq!(
+            shown(&labels, &["*"], &[])["labels"],
+            json!({"b": long, "tier": "front"})
+        );
+        assert_eq!(shown(&labels, &["a"], &[])["labels"], json!({"a": longer}));
+        // Each of its bytes takes six.
+        let escaped = "\u{1}".repeat(ROOM / 5);
+        let labels = [("a", escaped.as_str()), ("tier", "front")];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({"tier": "front"}));
+    }
+
+    #[test]
+    fn compose_and_swarm_have_the_same_bound_and_come_first() {
+        let long = "x".repeat(ROOM);
+        let labels = [
+            ("com.docker.compose.project", long.as_str()),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.swarm.node.id", &long),
+        ];
+        let both = [Field::Compose, Field::Swarm];
+        let container = shown(&labels, &[], &both);
+        assert_eq!(container["compose"], json!({"service": "web"}));
+        assert_eq!(container.get("swarm"), None);
+
+        let project = "x".repeat(ROOM - 10);
+        let labels = [("com.docker.compose.project", project.as_str()), ("tier", "front")];
+        let container = shown(&labels, &["*"], &both);
+        assert_eq!(container["compose"], json!({"project": project}));
+        assert_eq!(container["labels"], json!({}));
+    }
+
+    #[test]
+    fn no_record_takes_more_than_its_bytes_of_the_log_can_grow_to() {
+        let control = [1; 1000];
+        for labels in [vec![], vec![("a", "b")], vec![("a", "\u{1}\u{2}")]] {
+            let tail = Tail::new(
+                &container(&labels),
+                "node-1",
+                &Fields::new(&["*".to_owned()], &[]).unwrap(),
+            );
+            for bytes in [&b""[..], b"x", b"\xff", &control, &[0xff; 1000]] {
+                let line = Line {
+                    time: Time(0),
+                    stream: Stream::Stderr,
+                    bytes,
+                    truncated: true,
+                };
+                let mut out = Vec::new();
+                Encoder::default().encode(&line, Some(u32::MAX), &tail, &mut out);
+                let most = (SHORTEST + bytes.len()) * tail.growth();
+                assert!(out.len() <= most, "{} of {most}", out.len());
+            }
+        }
+    }
+
+    fn encode(bytes: &[u8], truncated: bool) -> Value {
+        let line = Line {
+            time: Time(1_795_187_098_062_848_374),
+            stream: Stream::Stderr,
+            bytes,
+            truncated,
+        };
+        let mut out = Vec::new();
+        Encoder::default().encode(&line, None, &tail(), &mut out);
+        assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
+        assert_eq!(out.last(), Some(&b'\n'));
+        let decoded = Decoded::from_json(&out).unwrap();
+        assert_eq!(decoded.bytes, bytes);
+        assert_eq!((decoded.time, decoded.stream), (line.time, line.stream));
+        assert_eq!((decoded.container.as_str(), decoded.truncated), ("abc", truncated));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn the_shape_is_the_contracts() {
+        let want = json!({
+            "ts": "2026-11-20T15:04:58.062848374Z",
+            "stream": "stderr",
+            "line": "x",
+            "container": {
+                "id": "abc", "name": "we\"b", "image": "nginx:1.27", "labels": {"a.b": "c\nd"}
+            },
+            "host": "node-1"
+        });
+        assert_eq!(encode(b"x", false), want);
+    }
+
+    /// With dots; what the labels' own keys are is the container's matter.
+    fn paths(value: &Value, prefix: &str, found: &mut Vec<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("{prefix}{key}");
+            if key != "labels" {
+                paths(value, &format!("{path}."), found);
+            }
+            found.push(path);
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_field() {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.compose.container-number", "2"),
+            ("com.docker.stack.namespace", "shop"),
+            ("com.docker.swarm.service.name", "shop_web"),
+            ("com.docker.swarm.task.name", "shop_web.1"),
+            ("com.docker.swarm.node.id", "n"),
+        ];
+        let fields = Fields::new(&["*".to_owned()], &[Field::Compose, Field::Swarm]).unwrap();
+        let tail = Tail::new(&container(&labels), "node-1", &fields);
+        let page = include_str!("../../../docs/reference/record.md");
+        let mut found = Vec::new();
+        for bytes in [&b"text"[..], b"\xff"] {
+            let line = Line {
+                time: Time(0),
+                stream: Stream::Stdout,
+                bytes,
+                truncated: true,
+            };
+            let mut out = Vec::new();
+            Encoder::default().encode(&line, Some(2), &tail, &mut out);
+            paths(&serde_json::from_slice(&out).unwrap(), "", &mut found);
+        }
+        assert!(found.len() > 30, "{found:?}");
+        for path in found {
+            assert!(page.contains(&format!("| `{path}` |")), "no {path} in the reference");
+        }
+    }
+
+    #[test]
+    fn every_byte_survives() {
+        for length in 0..100 {
+            for byte in 0..=127_u8 {
+                let mut bytes = vec![b'x'; length];
+                bytes.insert(length / 2, byte);
+                let text = String::from_utf8(bytes.clone()).unwrap();
+                assert_eq!(encode(&bytes, false)["line"], Value::String(text));
+            }
+        }
+        let text = "größe 漢字 \u{1f600} \u{2028}";
+        assert_eq!(encode(text.as_bytes(), false)["line"], text);
+
+        let record = encode(b"\xff\xfe half \xe6\xbc", true);
+        assert_eq!(record.get("line"), None);
+        let decoded = STANDARD.decode(record["line_base64"].as_str().unwrap());
+        assert_eq!(decoded.unwrap(), b"\xff\xfe half \xe6\xbc");
+        assert_eq!(record["truncated"], true);
+    }
+
+    #[test]
+    fn a_record_of_several_lines_tells_how_many() {
+        let line = Line {
+            time: Time(0),
+            stream: Stream::Stdout,
+            bytes: b"a\n b",
+            truncated: false,
+        };
+        let mut out = Vec::new();
+        Encoder::default().encode(&line, Some(2), &tail(), &mut out);
+        let record: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&record["line"], &record["lines"]), (&json!("a\n b"), &json!(2)));
+        let decoded = Decoded::from_json(&out).unwrap();
+        assert_eq!((decoded.lines, decoded.line().bytes), (Some(2), line.bytes));
+    }
+
+    #[test]
+    fn seconds_change() {
+        let mut encoder = Encoder::default();
+        let mut text = |nanos| {
+            let mut out = Vec::new();
+            encoder.time(nanos, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(text(999_999_999), "1970-01-01T00:00:00.999999999Z");
+        assert_eq!(text(1_000_000_001), "1970-01-01T00:00:01.000000001Z");
+        assert_eq!(text(0), "1970-01-01T00:00:00.000000000Z");
+    }
+}
