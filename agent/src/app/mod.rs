@@ -221,7 +221,8 @@ fn source(
         let rests = !capture.coalesce.is_zero();
         Some(Files::new(&capture.files.root, watcher, max_line_bytes, rests))
     };
-    Ok(Source::new(engine.clone(), files, max_line_bytes))
+    let falls_back = capture.source != crate::config::Source::Files;
+    Ok(Source::new(engine.clone(), files, falls_back, max_line_bytes))
 }
 
 async fn show_health(mut verdicts: watch::Receiver<Verdict>, part: Part) {
