@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    call::Thread,
+    call::{self, Thread},
     connection, hooks,
     kernel::{self, Registers},
     range, table,
@@ -54,6 +54,7 @@ pub fn fexit_connect(ctx: FExitContext) -> i32 {
             address: registers.argument(1),
             fd: registers.argument(0) as u32,
             detail: registers.argument(2) as u32,
+            name: call::CONNECT,
         };
         hooks::connected(&ctx, thread, &call, result(&ctx));
     }
@@ -145,6 +146,7 @@ pub fn fexit_shutdown(ctx: FExitContext) -> i32 {
 pub fn fentry_close(ctx: FEntryContext) -> i32 {
     if Thread::ours().is_some() {
         let fd = registers(&ctx).argument(0) as u32;
+        connection::missed(fd);
         connection::closing(fd);
         table::ending(fd);
     }

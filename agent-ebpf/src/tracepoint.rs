@@ -4,7 +4,7 @@ use abi::Call;
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
 
 use crate::{
-    call::{Thread, argument, result},
+    call::{self, Thread, argument, result},
     connection, hooks, range, table,
 };
 
@@ -36,6 +36,7 @@ fn enter_pair(address: u64) {
     if let Some(thread) = Thread::ours() {
         let _ = thread.enter(Call {
             address,
+            name: call::PAIR,
             ..Call::default()
         });
     }
@@ -44,7 +45,7 @@ fn enter_pair(address: u64) {
 #[tracepoint]
 pub fn exit_pair(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
-    let Some(call) = thread.exit() else { return 0 };
+    let Some(call) = thread.exit(call::PAIR) else { return 0 };
     if result(&ctx) == 0 {
         // SAFETY: the helper refuses a bad address instead of faulting.
         if let Ok(pair) = unsafe { bpf_probe_read_user(call.address as *const [u32; 2]) } {
@@ -64,6 +65,7 @@ pub fn enter_connect(ctx: TracePointContext) -> u32 {
         address,
         detail,
         inode: 0,
+        name: call::CONNECT,
     });
     0
 }
@@ -71,7 +73,7 @@ pub fn enter_connect(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn exit_connect(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
-    if let Some(call) = thread.exit() {
+    if let Some(call) = thread.exit(call::CONNECT) {
         hooks::connected(&ctx, thread, &call, result(&ctx));
     }
     0
@@ -130,8 +132,14 @@ pub fn exit_shutdown(ctx: TracePointContext) -> u32 {
 pub fn enter_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
     let fd = argument(&ctx, 0) as u32;
+    connection::missed(fd);
     connection::closing(fd);
-    if thread.enter(Call { fd, ..Call::default() }).is_ok() {
+    let call = Call {
+        fd,
+        name: call::CLOSE,
+        ..Call::default()
+    };
+    if thread.enter(call).is_ok() {
         table::ending(fd);
     }
     0
@@ -140,7 +148,7 @@ pub fn enter_close(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn exit_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
-    if let Some(call) = thread.exit() {
+    if let Some(call) = thread.exit(call::CLOSE) {
         hooks::closed(&ctx, call.fd, result(&ctx));
     }
     0
@@ -156,6 +164,7 @@ pub fn enter_close_range(ctx: TracePointContext) -> u32 {
     let call = Call {
         fd: first,
         detail: last,
+        name: call::CLOSE_RANGE,
         ..Call::default()
     };
     if thread.enter(call).is_ok() {
@@ -167,7 +176,7 @@ pub fn enter_close_range(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn exit_close_range(ctx: TracePointContext) -> u32 {
     let Some(thread) = Thread::ours() else { return 0 };
-    if let Some(call) = thread.exit() {
+    if let Some(call) = thread.exit(call::CLOSE_RANGE) {
         hooks::closed_range(call.fd, call.detail, result(&ctx));
     }
     0

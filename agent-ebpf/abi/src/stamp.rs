@@ -22,6 +22,7 @@ const SOURCES: u64 = {
     hash = fnv(hash, include_bytes!("kind.rs"));
     hash = fnv(hash, include_bytes!("layout.rs"));
     hash = fnv(hash, include_bytes!("mark.rs"));
+    hash = fnv(hash, include_bytes!("repair.rs"));
     fnv(hash, include_bytes!("state.rs"))
 };
 

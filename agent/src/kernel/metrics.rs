@@ -20,7 +20,8 @@ pub struct Metrics {
     pub fds_opened: IntCounterVec,
     pub fds_closed: IntCounterVec,
     pub fds_found: IntCounterVec,
-    pub repairs: IntCounter,
+    pub repairs: IntCounterVec,
+    pub missed: IntCounterVec,
 }
 
 /// How the ledger of descriptors stands against its witnesses.
@@ -187,10 +188,21 @@ impl Metrics {
                 "The part of those opened that was found in the process's table, because the call that made it has no hook.",
                 &["kind"],
             )?,
-            repairs: counter(
+            repairs: counters(
                 registry,
                 "kernel_repairs_total",
-                "Entries of the ledger of descriptors that were wrong for two scans and were put right.",
+                "Entries of the ledger that were wrong, and were put right by a walk through the process's table. close_missed: its \
+                 descriptor was gone. open_missed, connect_missed: a descriptor or a connection had none. return_missed: a call \
+                 began and was not seen to return. entry_unheld: a connection's entry that no descriptor led to.",
+                &["cause"],
+            )?,
+            missed: counters(
+                registry,
+                "kernel_missed_events_total",
+                "Runs of a program that the kernel skipped, because another task was preempted inside it. What is live rests on a \
+                 walk and stays right; totals, ages and owners of that time may lack what was missed. Programs at tracepoints of \
+                 system calls are counted from Linux 6.7 on.",
+                &["program"],
             )?,
         })
     }
@@ -239,8 +251,12 @@ impl Metrics {
             advance(&self.fds_closed, &[kind], fds.closed);
             advance(&self.fds_found, &[kind], fds.found);
         }
-        let repaired: u64 = snapshot.fds.iter().map(|fds| fds.repaired).sum();
-        self.repairs.inc_by(repaired.saturating_sub(self.repairs.get()));
+        for (cause, count) in &snapshot.repairs {
+            advance(&self.repairs, &[cause.as_str()], *count);
+        }
+        for missed in &snapshot.missed {
+            advance(&self.missed, &[&missed.program], missed.events);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
 //! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
-//! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
+//! [`descriptors`] for everything that is open; what is, is taken from a [`walk`], and [`misses`] tells how far the rest can be trusted. Nothing here knows whom the connections are for.
 
 mod btf;
+mod calls;
 mod conservation;
 mod descriptors;
 mod functions;
@@ -16,12 +17,14 @@ mod log;
 mod mapped;
 mod mark;
 mod metrics;
+mod misses;
 mod namespace;
 mod refusal;
 mod room;
 mod samples;
 mod snapshot;
 mod tracepoints;
+mod walk;
 mod watch;
 mod witness;
 
@@ -31,21 +34,26 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
+use self::{
+    calls::Calls,
+    descriptors::Descriptors,
+    ledger::Ledger,
+    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
+    log::IntoTracing,
+    mark::Marks,
+    walk::Walk,
+};
 pub use self::{
     conservation::conserve,
     growth::Growing,
     leaks::{Detector, Leak, Patience, Reason},
     metrics::{DriftMetrics, LeakMetrics, Metrics},
     refusal::{Refusal, RefusalKind},
-    snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
+    snapshot::{
+        Cause, Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, Missed, PeerTotals, Snapshot, State,
+        Witness,
+    },
     watch::{Leaks, WatchOptions, watch},
-};
-use self::{
-    descriptors::Descriptors,
-    ledger::Ledger,
-    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
-    log::IntoTracing,
-    mark::Marks,
 };
 
 #[derive(Clone, Debug)]
@@ -86,6 +94,8 @@ pub struct Kernel {
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     descriptors: Descriptors,
+    walk: Walk,
+    calls: Calls,
     marks: Marks,
     messages: Mutex<EbpfLogger<IntoTracing>>,
 }
@@ -114,6 +124,8 @@ impl Kernel {
         let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
         samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
         let descriptors = Descriptors::begin(totals, raw_tracepoint(&ebpf, "adopt")?, settings.descriptors)?;
+        let walk = Walk::new(ledger::mapped(&mut ebpf, "WALK", 1)?);
+        let calls = Calls::take(&mut ebpf)?;
         let marks = Marks::new(ledger::writable(&mut ebpf, "MARKER", 1)?);
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
@@ -124,6 +136,8 @@ impl Kernel {
             ebpf: Mutex::new(ebpf),
             ledger,
             descriptors,
+            walk,
+            calls,
             marks,
             messages: Mutex::new(messages),
         })
@@ -138,26 +152,34 @@ impl Kernel {
         self.refused.as_ref()
     }
 
-    /// Whether the process has a descriptor of this connection.
+    /// Whether the process has a descriptor of this socket. The process's table says so, not the ledger.
     pub fn holds(&self, inode: u64) -> Result<bool, Refusal> {
-        self.ledger.holds(inode)
+        self.walk.finds(&self.programs(), inode)
     }
 
+    /// What is, by a walk through the process's table, and what was. Where the ledger is wrong, it is put right first.
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.programs();
-        let fds = self.descriptors.totals(raw_tracepoint(&ebpf, "census")?)?;
-        self.ledger.snapshot(raw_tracepoint(&ebpf, "survey")?, fds)
+        self.walk.reconcile(&ebpf, &self.ledger, &self.calls)?;
+        let mut snapshot = self.ledger.snapshot(raw_tracepoint(&ebpf, "survey")?)?;
+        snapshot.fds = self.descriptors.totals();
+        snapshot.missed = misses::read(&ebpf);
+        Ok(snapshot)
     }
 
-    /// Where the ledger of descriptors and its witnesses differ; nothing, as long as all is well. `None` where other threads
-    /// left no quiet moment to compare them in. A difference that is there twice running is repaired.
+    /// At each scan: puts the ledger right, and tells where its witnesses still count otherwise. `None` where other threads left
+    /// no quiet moment to compare them in.
     pub fn drift(&self) -> Result<Option<Vec<Drift>>, Refusal> {
-        self.descriptors.drift(raw_tracepoint(&self.programs(), "census")?)
+        let ebpf = self.programs();
+        self.calls.scan(&ebpf)?;
+        self.walk.reconcile(&ebpf, &self.ledger, &self.calls)?;
+        let comparison = self.descriptors.compare(&self.walk, &ebpf)?;
+        Ok(comparison.map(|comparison| comparison.drifts))
     }
 
     /// The ledger of descriptors beside what its witnesses count; nothing is repaired. `None` as above.
     pub fn compare(&self) -> Result<Option<Comparison>, Refusal> {
-        self.descriptors.compare(raw_tracepoint(&self.programs(), "census")?)
+        self.descriptors.compare(&self.walk, &self.programs())
     }
 
     /// Runs `connect` on this thread, and notes the mark with the connections that it opens. If the mark cannot be set, `connect`
