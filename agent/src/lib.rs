@@ -19,14 +19,20 @@ pub mod state;
 /// How every metric is made.
 pub mod metrics;
 
+/// Bytes that an engine sent, to lines.
+pub mod decode;
+
+/// From a line to the bytes that a sink gets.
+pub mod encode;
+
 /// The Docker Engine API client.
 pub mod engine;
 
 /// How often the runtime's thread looks at its sockets.
 pub mod pace;
 
-/// Where records go.
-pub mod sink;
+/// Where a container's lines come from.
+pub mod source;
 
 /// From lines to the sinks.
 pub mod delivery;
@@ -36,6 +42,9 @@ pub mod capture;
 
 /// What the kernel holds for the agent, whatever the agent believes.
 pub mod kernel;
+
+/// What is made of what the kernel holds and the agent believes: leaks, growth, conservation.
+pub mod audit;
 
 /// What the agent tells about itself.
 pub mod admin;

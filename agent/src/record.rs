@@ -98,6 +98,28 @@ impl Time {
     }
 }
 
+/// Where a source begins to read a container's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    Beginning,
+    Time(Time),
+    /// The last so many records of the log, of whatever time. An engine searches for a time from the log's first byte; for
+    /// the last records it starts at the end. A source that cannot do that begins at the time.
+    Tail {
+        records: u32,
+        or_since: Time,
+    },
+}
+
+/// Where a source ends to read a container's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// With the container.
+    Death,
+    /// Where the log ends now.
+    Now,
+}
+
 /// A whole line of a container, lent for as long as it takes to encode it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {

@@ -62,13 +62,13 @@ impl Site {
         }
     }
 
-    /// The function, by its path in the code.
+    /// A stable name of the call, for people and scripts.
     pub fn as_str(self) -> &'static str {
         match self {
-            Site::Pool => "engine::pool::Pool::lease",
-            Site::Events => "engine::api::Engine::events",
-            Site::Follow => "capture::follower::Follower::read",
-            Site::Rotation => "capture::follower::Follower::open_another",
+            Site::Pool => "pool",
+            Site::Events => "events",
+            Site::Follow => "follow",
+            Site::Rotation => "rotation",
         }
     }
 }

@@ -15,10 +15,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use log_capturer::engine::{
-    Checks, Endpoint, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Since, Size, Thresholds, Until,
+    Checks, Endpoint, Engine, Limits, Metrics, Opener, Options, Rate, Retry, Signs, Size, Thresholds,
 };
 use log_capturer::kernel::{self, Kernel, RefusalKind};
-use log_capturer::record::ContainerId;
+use log_capturer::record::{ContainerId, Since, Until};
 use log_capturer::register::{OnConnect, Register, Site};
 use peer::{Behaviour, Peer};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use log_capturer::config::{Docker, TlsMode};
-use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress, Since, Until};
-use log_capturer::record::{ContainerId, Line};
+use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress};
+use log_capturer::record::{ContainerId, Line, Since, Until};
 use log_capturer::register::{Register, Site};
 use rcgen::generate_simple_self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,7 +1,7 @@
 //! The chunked transfer coding.
 
 use arbitrary::Unstructured;
-use log_capturer::engine::chunked::Chunked;
+use log_capturer::decode::Chunked;
 
 use crate::{Cuts, below, coin, within};
 

@@ -1,7 +1,7 @@
 //! The frames of a multiplexed stream.
 
 use arbitrary::Unstructured;
-use log_capturer::engine::frame::{Frames, Kind};
+use log_capturer::decode::{Frames, Kind};
 
 use crate::{Cuts, below, coin, within};
 

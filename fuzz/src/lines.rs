@@ -5,9 +5,9 @@ use std::mem::discriminant;
 use arbitrary::Unstructured;
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::Offset;
-use log_capturer::engine::DecodeError;
-use log_capturer::engine::chunked::Chunked;
-use log_capturer::engine::decode::{Decoder, Transfer};
+use log_capturer::decode::Chunked;
+use log_capturer::decode::DecodeError;
+use log_capturer::decode::{Decoder, Transfer};
 use log_capturer::record::{Line, Stream, Time};
 
 use crate::{Cuts, assert_same, below, coin, within};

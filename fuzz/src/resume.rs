@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use arbitrary::Unstructured;
 use log_capturer::capture::recent::Recent;
 use log_capturer::capture::resume::{Position, Replay, Verdict};
-use log_capturer::engine::Since;
+use log_capturer::record::Since;
 use log_capturer::record::{Line, Stream, Time};
 
 use crate::{below, coin};

@@ -141,7 +141,7 @@ fn a_connection_that_is_not_closed_is_named_with_its_opener_and_nothing_else_is(
         assert_none_for(&agent, quiet());
         let mut unseen = 0;
         for id in ids.iter().cycle() {
-            let is_log = log_of(id, "open_another");
+            let is_log = log_of(id, "rotation");
             let (victim, opened) = keep(&shim, &agent, "a rotated stream", |row| {
                 is_log(row) && row.age_seconds < 0.1
             });
@@ -240,7 +240,7 @@ fn a_leaked_connection_is_ended_where_that_is_asked_for_and_costs_no_line() {
     let (idle, _) = keep(&shim, &agent, "a control connection", |row| {
         row.purpose.as_deref() == Some("control")
     });
-    let (victim, _) = keep(&shim, &agent, "a rotated stream", log_of(&id, "open_another"));
+    let (victim, _) = keep(&shim, &agent, "a rotated stream", log_of(&id, "rotation"));
     let healed = |agent: &Agent| {
         let metrics = agent.admin.metrics().expect("/metrics");
         metrics.sum("leaks_healed_total", &[]).unwrap_or(0.0)
@@ -284,7 +284,7 @@ fn a_connection_whose_end_nobody_reads_is_named_and_so_is_one_of_a_removed_conta
         let id = engine
             .docker(&["inspect", "--format", "{{.Id}}", name])
             .expect("inspect it");
-        connection(&agent, "its log", log_of(&id, "read")).0
+        connection(&agent, "its log", log_of(&id, "follow")).0
     });
     let [stays, goes, _] = &planted;
     shim.deafen(stays.inode);

@@ -341,7 +341,7 @@ fn what_is_leaked_over_tcp_is_named() {
     let victim = shim.keep(agent.pid(), || {
         let victim = wait::until("a rotated stream", PATIENCE, || {
             let rows = agent.admin.connections().ok()?;
-            let rotated = |by: &String| by.ends_with("open_another");
+            let rotated = |by: &String| by.ends_with("rotation");
             rows.into_iter().find(|row| row.opened_by.as_ref().is_some_and(rotated))
         });
         (victim.inode, victim)

@@ -7,9 +7,9 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use log_capturer::capture::recent::Recent;
 use log_capturer::capture::resume::Position;
-use log_capturer::delivery::{Encoder, Fields, Tail};
-use log_capturer::engine::chunked::Chunked;
-use log_capturer::engine::decode::{Decoder, Transfer};
+use log_capturer::decode::Chunked;
+use log_capturer::decode::{Decoder, Transfer};
+use log_capturer::encode::{Encoder, Fields, Tail};
 use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
 
 /// What one read brings of a stream that is busy.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Comparison, Growing, KindTotals, Tier, Witness};
+use crate::audit::Growing;
+use crate::kernel::{Comparison, KindTotals, Tier, Witness};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FdsPage {

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::fds::{FdsPage, GrowingRow};
 use super::metrics::Metrics;
+use crate::audit::{Leak, Leaks, opening};
 use crate::engine::Engine;
-use crate::kernel::{Kernel, Leak, Leaks, Snapshot};
+use crate::kernel::{Kernel, Snapshot};
 use crate::readiness::Readiness;
 use crate::register::{Held, Register};
 
@@ -208,7 +209,7 @@ impl Pages {
                 for connection in snapshot.connections {
                     let held = believed.remove(&connection.inode);
                     let purpose = held.as_ref().map(|held| held.opening.site.purpose());
-                    let opening = held.map(|held| held.opening).or_else(|| connection.opening());
+                    let opening = held.map(|held| held.opening).or_else(|| opening(&connection.mark));
                     rows.push(ConnectionRow {
                         inode: connection.inode,
                         fd: connection.fd,

@@ -20,11 +20,12 @@ use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
 use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way, watch_options};
 use crate::admin::{self, Listener, Pages, Server};
+use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
 use crate::config::Config;
 use crate::delivery;
 use crate::engine::{Endpoint, Verdict};
-use crate::kernel::{self, DriftMetrics, Kernel, LeakMetrics, Leaks};
+use crate::kernel::{self, Kernel};
 use crate::metrics::{self};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};
@@ -93,7 +94,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
     if let Some(kernel) = &kernel {
         let metrics = LeakMetrics::new(&registry)?;
         let options = watch_options(config);
-        background.spawn(kernel::watch(
+        background.spawn(audit::watch(
             Arc::clone(kernel),
             register.clone(),
             options,
@@ -101,7 +102,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             leaks.clone(),
             tell_room(config, &readiness, kernel.tier()),
         ));
-        background.spawn(kernel::conserve(
+        background.spawn(audit::conserve(
             Arc::clone(kernel),
             config.kernel.leaks.scan_interval,
             DriftMetrics::new(&registry)?,

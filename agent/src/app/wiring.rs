@@ -6,17 +6,20 @@ use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
 use crate::admin;
+use crate::audit::{Patience, WatchOptions};
 use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
-use crate::delivery::{self, Bounds, Fields, Outbox, Writers};
+use crate::delivery::sink::{self, Sink};
+use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::encode::Fields;
 use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
-use crate::kernel::{self, Kernel, Patience, Tier, WatchOptions};
+use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
 use crate::register::Register;
-use crate::sink::{self, Sink};
+use crate::source::Source;
 use crate::state::StateDir;
 
 /// Loads the kernel part, as far as the configuration and the host allow.
@@ -180,6 +183,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
+        source: Source::new(engine.clone(), usize::try_from(capture.max_line_bytes.as_u64())?),
         engine,
         register,
         outbox,
@@ -202,7 +206,6 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
         }),
         host: config.host.clone(),
         fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
-        max_line_bytes: usize::try_from(capture.max_line_bytes.as_u64())?,
         rotation: Rotation {
             interval: capture.rotation.interval,
             idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),

@@ -12,9 +12,8 @@ use super::multiline::Multiline;
 use super::rate::RateLimit;
 use super::recent::Recent;
 use super::resume::{Position, Replay, Verdict};
-use crate::delivery::Tail;
-use crate::engine::Since;
-use crate::record::{Container, ContainerId, Line, Time};
+use crate::encode::Tail;
+use crate::record::{Container, ContainerId, Line, Since, Time};
 
 /// What has been taken from the log, and where it goes.
 pub struct Captured {

@@ -15,9 +15,10 @@ use tracing::{debug, info, warn};
 
 use super::positions::Positions;
 use super::resume::Position;
-use crate::delivery::{Decoded, Outbox};
+use crate::delivery::Outbox;
+use crate::delivery::sink::{File, FileEnd};
+use crate::encode::Decoded;
 use crate::record::{ContainerId, Time};
-use crate::sink::{File, FileEnd};
 use crate::state::{StateDir, StateError};
 
 /// How often positions are saved, while they move.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
-use super::{Context, Life, own};
+use super::{ContainerState, Context, own};
 use crate::engine::{Action, EngineError, Event, Listed};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
@@ -29,7 +29,7 @@ pub struct Capture {
     context: Arc<Context>,
     readiness: Part,
     own: Option<ContainerId>,
-    known: HashMap<ContainerId, watch::Sender<Life>>,
+    known: HashMap<ContainerId, watch::Sender<ContainerState>>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
     last_event: Option<Time>,
@@ -186,7 +186,7 @@ impl Capture {
             });
             return;
         }
-        let (sender, life) = watch::channel(Life {
+        let (sender, life) = watch::channel(ContainerState {
             container: Arc::new(container),
             starts: 1,
             running: true,
@@ -241,7 +241,7 @@ impl Capture {
         created.0 + 1_000_000_000 > self.context.unseen_since.0 || self.context.positions.knows(id)
     }
 
-    fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut Life)) {
+    fn tell(&self, id: &ContainerId, change: impl FnOnce(&mut ContainerState)) {
         if let Some(known) = self.known.get(id) {
             known.send_modify(change);
         }

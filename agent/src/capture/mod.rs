@@ -13,6 +13,7 @@
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
+//! | `seen` | a line, as a position remembers it |
 //! | `recent` | what an engine repeats by itself, on a stream that goes on |
 //! | `unsettled` | where the sinks' order is not the log's |
 //! | `own` | which container is the agent's own |
@@ -29,6 +30,7 @@ mod positions;
 mod rate;
 pub mod recent;
 pub mod resume;
+mod seen;
 mod selection;
 mod silence;
 mod slots;
@@ -39,11 +41,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::delivery::{Fields, Outbox};
-use crate::engine::{Delays, Engine, EngineError, LogStream, Retry, Since, Until};
+use crate::delivery::Outbox;
+use crate::encode::Fields;
+use crate::engine::{Delays, Engine, Retry};
 use crate::pace::Pace;
-use crate::record::{Container, ContainerId, Time};
-use crate::register::{Inode, Register, Site};
+use crate::record::{Container, Time};
+use crate::register::{Inode, Register};
+use crate::source::Source;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
@@ -69,6 +73,7 @@ pub struct Rotation {
 /// What every container's follower works with.
 pub struct Context {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -83,17 +88,12 @@ pub struct Context {
     /// The `host` of every record.
     pub host: String,
     pub fields: Fields,
-    pub max_line_bytes: usize,
     pub rotation: Rotation,
     pub probes: Probes,
     pub retry: Retry,
 }
 
 impl Context {
-    async fn open(&self, id: &ContainerId, site: Site, since: Since, until: Until) -> Result<LogStream, EngineError> {
-        self.engine.logs(id, site, since, until, self.max_line_bytes).await
-    }
-
     fn backoff(&self) -> Delays {
         self.retry.delays()
     }
@@ -107,7 +107,7 @@ impl Context {
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct ContainerState {
     container: Arc<Container>,
     /// Counts its starts, as far as they were seen. One can be counted twice.
     starts: u64,
@@ -118,7 +118,7 @@ pub struct Life {
     destroyed: bool,
 }
 
-impl Life {
+impl ContainerState {
     /// Whether its log can get no more lines before the next start.
     fn is_over(&self) -> bool {
         self.removed || !self.running

@@ -10,7 +10,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use tokio::time::Instant;
 
-use super::resume::Seen;
+use super::seen::Seen;
 use crate::record::{Line, Stream, Time};
 
 /// A buffer that grew beyond this for one long record is given back after it.

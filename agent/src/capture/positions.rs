@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::resume::{Position, Seen};
-use crate::delivery::Decoded;
+use super::resume::Position;
+use super::seen::Seen;
+use crate::encode::Decoded;
 use crate::record::ContainerId;
 
 /// Shared between the followers, who move their own, and whoever saves them all.

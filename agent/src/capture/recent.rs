@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::resume::Seen;
+use super::seen::Seen;
 use crate::record::{Line, Time};
 
 /// The very last lines of a live stream, to know a repeat by.

@@ -18,11 +18,10 @@
 use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash3_64;
 
+use super::seen::Seen;
 use super::unsettled::Unsettled;
-use crate::engine::Since;
-use crate::record::{Line, Stream, Time};
+use crate::record::{Line, Since, Stream, Time};
 
 /// Lines that are remembered. One would do where times are never equal and never run back;
 /// more of them make the evidence better.
@@ -34,30 +33,6 @@ const MARGIN_NANOS: i64 = 250_000_000;
 /// Records that are asked for from the end of a log: more than can be written while a stream
 /// is reopened, nearly always. Parts of long lines count, too.
 const TAIL: u32 = 2_000;
-
-/// A line as it is remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Seen {
-    pub time: Time,
-    pub print: u64,
-}
-
-impl Seen {
-    pub fn of(line: &Line<'_>) -> Self {
-        Self {
-            time: line.time,
-            print: Self::print(line.stream, line.bytes),
-        }
-    }
-
-    pub fn print(stream: Stream, bytes: &[u8]) -> u64 {
-        let stream = match stream {
-            Stream::Stdout => 0,
-            Stream::Stderr => 1,
-        };
-        XxHash3_64::oneshot(bytes) ^ stream
-    }
-}
 
 /// The last lines that were taken from a container's log, in the log's order.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

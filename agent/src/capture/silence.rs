@@ -22,8 +22,8 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Context;
 use super::resume::Position;
-use crate::engine::EngineError;
 use crate::record::{ContainerId, Time};
+use crate::source::Fault;
 
 /// Between two questions, whatever the number of silent streams: at most four of them a second. Each has the engine open and
 /// search a log.
@@ -67,7 +67,7 @@ impl Probes {
     }
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, EngineError>> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
 
 /// Looks after one open stream.
 pub struct Silence {
@@ -82,7 +82,7 @@ pub struct Silence {
 #[derive(Debug)]
 pub enum Sign {
     Time,
-    Newest(Result<Option<Time>, EngineError>),
+    Newest(Result<Option<Time>, Fault>),
 }
 
 impl Silence {
@@ -141,7 +141,7 @@ impl Silence {
         let (context, container) = (Arc::clone(&self.context), self.container.clone());
         Box::pin(async move {
             let _turn = context.probes.turn().await;
-            context.engine.newest(&container).await
+            context.source.newest(&container).await
         })
     }
 }
@@ -219,6 +219,7 @@ impl Doubt {
 mod tests {
     use super::*;
     use crate::record::{Line, Stream};
+    use crate::source::Cause;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -317,7 +318,7 @@ mod tests {
     fn an_engine_that_does_not_answer_is_no_stall() {
         let (mut doubt, position) = (doubt(), position());
         assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        let failed = Sign::Newest(Err(EngineError::Closed));
+        let failed = Sign::Newest(Err(Fault::Broken(Cause::new("closed".into(), "read_failed"))));
         assert_eq!(doubt.judge(failed, 0, true, &position), Next::Wait(10 * SECOND));
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::resume::Seen;
+use super::seen::Seen;
 use crate::record::{Line, Stream, Time};
 
 /// What a [`super::resume::Position`] does not say by its last lines.
@@ -32,7 +32,7 @@ impl Unsettled {
     }
 
     pub fn has_written(&self) -> bool {
-        self.written.iter().any(|prints| !prints.is_empty())
+        self.written.iter().any(|fingerprints| !fingerprints.is_empty())
     }
 
     /// The earliest time of a line that waits.
@@ -65,14 +65,16 @@ impl Unsettled {
     /// A file has a record with these lines.
     pub fn found(&mut self, stream: Stream, record: &[u8]) {
         let lines = record.split(|&byte| byte == b'\n');
-        self.written[stream as usize].extend(lines.map(|line| Seen::print(stream, line)));
+        self.written[stream as usize].extend(lines.map(|line| Seen::fingerprint(stream, line)));
     }
 
     /// Whether a line that is new to the position is one that the sinks have.
     pub fn is_written(&mut self, line: &Line<'_>) -> bool {
-        let prints = &mut self.written[line.stream as usize];
-        let is_next = prints.front().is_some_and(|next| *next == Seen::of(line).print);
-        is_next && prints.pop_front().is_some()
+        let fingerprints = &mut self.written[line.stream as usize];
+        let is_next = fingerprints
+            .front()
+            .is_some_and(|next| *next == Seen::of(line).fingerprint);
+        is_next && fingerprints.pop_front().is_some()
     }
 
     /// What the sinks have must have come by now: it would be older than what comes.

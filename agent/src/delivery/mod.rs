@@ -1,13 +1,12 @@
 //! From lines to the sinks: encoded once, gathered in batches, written by a thread a sink.
 
-mod fields;
-mod json;
 mod metrics;
 mod outbox;
 mod writer;
 
-pub use fields::Fields;
-pub use json::{Decoded, Encoder, Tail};
+/// Where records go.
+pub mod sink;
+
 pub use metrics::Metrics;
 pub use outbox::{Batch, Bounds, Outbox};
 pub use writer::{Fatal, Writer, Writers};

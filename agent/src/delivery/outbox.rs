@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::json::{Encoder, Tail};
+use super::sink::FileEnd;
+use crate::encode::{Encoder, Tail};
 use crate::record::Line;
-use crate::sink::FileEnd;
 
 /// Bounds of what waits for the sinks.
 #[derive(Clone, Copy, Debug)]
@@ -282,7 +282,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::delivery::Fields;
+    use crate::encode::Fields;
     use crate::record::{Container, ContainerId, Stream, Time};
 
     struct Counted(AtomicUsize);

@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use super::metrics::Metrics;
 use super::outbox::Batch;
+use super::sink::Sink;
 use crate::readiness::{Part, Readiness};
-use crate::sink::Sink;
 
 /// The first pause after a failed write; it doubles up to `MAX_PAUSE`.
 const MIN_PAUSE: Duration = Duration::from_millis(100);

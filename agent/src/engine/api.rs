@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::connection::Opener;
-use super::decode::{Decoder, Transfer};
 use super::error::EngineError;
 use super::events::Events;
-use super::health::{Health, Verdict};
+use super::guard::{Health, Verdict};
 use super::listed::{Listed, Summary};
 use super::log_stream::LogStream;
 use super::options::Options;
 use super::pool::Pool;
 use super::requests::Requests;
+use super::transport::Opener;
 use super::version::ApiVersion;
-use crate::record::{ContainerId, Line, Time};
+use crate::decode::{Decoder, Transfer};
+use crate::record::{ContainerId, Line, Since, Time, Until};
 use crate::register::{Opening, Purpose, Site};
 
 /// How often the pool is looked at.
@@ -53,47 +53,23 @@ impl Peer {
     }
 }
 
-/// Where a log stream begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    Beginning,
-    Time(Time),
-    /// The last so many records of the log, of whatever time. The engine searches for a time from the log's first byte;
-    /// for the last records it starts at the end.
-    ///
-    /// Podman is asked for the time: following, it reads the last records, then goes to where the file ends by then, and
-    /// what was written in between is lost (seen with 4.3 at each open of a busy log).
-    Tail {
-        records: u32,
-        or_since: Time,
-    },
-}
-
-/// Where a log stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// With the container.
-    Death,
-    /// Where the log ends now.
-    Now,
-}
-
-impl Until {
-    fn query(self) -> &'static str {
-        match self {
-            Until::Death => "follow=1&",
-            Until::Now => "",
-        }
+/// The query parameter that ends a log stream where it is wanted to end.
+fn until_query(until: Until) -> &'static str {
+    match until {
+        Until::Death => "follow=1&",
+        Until::Now => "",
     }
 }
 
-impl Since {
-    fn query(self, peer: Peer) -> String {
-        match self {
-            Since::Beginning => String::new(),
-            Since::Tail { records, .. } if !peer.is_podman => format!("&tail={records}"),
-            Since::Time(time) | Since::Tail { or_since: time, .. } => format!("&since={}", time.as_since()),
-        }
+/// The query parameter that begins a log stream where it is wanted to begin.
+///
+/// Podman is asked for a time in place of the last records: following, it reads the last records, then goes to where the
+/// file ends by then, and what was written in between is lost (seen with 4.3 at each open of a busy log).
+fn since_query(since: Since, peer: Peer) -> String {
+    match since {
+        Since::Beginning => String::new(),
+        Since::Tail { records, .. } if !peer.is_podman => format!("&tail={records}"),
+        Since::Time(time) | Since::Tail { or_since: time, .. } => format!("&since={}", time.as_since()),
     }
 }
 
@@ -263,8 +239,8 @@ impl Engine {
         let peer = self.peer().await?;
         let path = peer.path(&format!(
             "/containers/{container}/logs?{}stdout=1&stderr=1&timestamps=1{}",
-            until.query(),
-            since.query(peer)
+            until_query(until),
+            since_query(since, peer)
         ));
         let opening = Opening {
             site,
@@ -333,7 +309,7 @@ mod tests {
             records: 2_000,
             or_since: Time(1_795_628_471_250_000_000),
         };
-        assert_eq!(tail.query(peer(false)), "&tail=2000");
-        assert_eq!(tail.query(peer(true)), "&since=1795628471.250000000");
+        assert_eq!(since_query(tail, peer(false)), "&tail=2000");
+        assert_eq!(since_query(tail, peer(true)), "&since=1795628471.250000000");
     }
 }

@@ -3,23 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::tls::TlsError;
-
-/// Bytes of a log stream that no engine would send, or an error that the engine sent in it.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum DecodeError {
-    #[error("chunked body is malformed: {0}")]
-    Chunk(&'static str),
-    #[error("frame header {0:02x?} is not one of a multiplexed log stream")]
-    Frame([u8; 8]),
-    #[error("log stream starts with byte {0:#04x}, which neither a frame nor a timestamp does")]
-    NotALog(u8),
-    #[error("message has no timestamp where one must be: {0:?}")]
-    NoTime(String),
-    /// A frame of type 3: the engine's own words.
-    #[error("engine: {0}")]
-    Engine(String),
-}
+use super::transport::TlsError;
+use crate::decode::DecodeError;
 
 /// A request, or a stream, that failed.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tracing::warn;
 
-use super::connection::StreamBody;
 use super::error::EngineError;
-use super::health::Health;
+use super::guard::Health;
+use super::transport::StreamBody;
 use crate::record::{Container, ContainerId, Time};
 
 /// Longest event that is read. Labels make them long.

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use tokio::io::ReadBuf;
 
-use super::connection::RawBody;
-use super::decode::Decoder;
 use super::error::EngineError;
-use super::socket::Socket;
+use super::transport::RawBody;
+use super::transport::Socket;
+use crate::decode::Decoder;
 use crate::record::{Line, Time};
 use crate::register::Inode;
 

@@ -1,10 +1,10 @@
 //! Everything that bounds what the engine is asked.
 
-use super::breaker::Thresholds;
-use super::health::Signs;
+use super::guard::Rate;
+use super::guard::Retry;
+use super::guard::Signs;
+use super::guard::Thresholds;
 use super::pool::{Checks, Size};
-use super::rate::Rate;
-use super::retry::Retry;
 use crate::config::Docker;
 
 #[derive(Clone, Copy, Debug)]

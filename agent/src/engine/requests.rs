@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::breaker::{Breaker, Call, Verdict};
-use super::connection::{Answer, Connection, Opener, message};
 use super::error::EngineError;
-use super::health::Health;
+use super::guard::Health;
+use super::guard::Retry;
+use super::guard::{Breaker, Call, Outcome};
+use super::guard::{Queue, RateLimit};
 use super::metrics::Metrics;
 use super::options::Options;
 use super::pool::{Check, Pool};
-use super::rate::{Queue, RateLimit};
-use super::retry::Retry;
+use super::transport::{Answer, Connection, Opener, message};
 use crate::register::{Opening, Purpose};
 
 pub struct Requests {
@@ -62,7 +62,7 @@ impl Requests {
         if let Err(error) = self.pool.fill().await
             && let Ok(call) = self.breaker.enter()
         {
-            call.ended(Verdict::Failure, || error.to_string());
+            call.ended(Outcome::Failure, || error.to_string());
         }
     }
 
@@ -79,8 +79,8 @@ impl Requests {
                 let call = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(call) = call.or_else(|| self.breaker.enter().ok()) {
                     match heard {
-                        Ok(_) => self.ended(call, Verdict::Success, String::new),
-                        Err(error) => self.ended(call, Verdict::Failure, || error.to_string()),
+                        Ok(_) => self.ended(call, Outcome::Success, String::new),
+                        Err(error) => self.ended(call, Outcome::Failure, || error.to_string()),
                     }
                 }
             })
@@ -144,15 +144,15 @@ impl Requests {
         self.rate.pass(queue).await?;
         let call = self.breaker.enter()?;
         let result = Box::pin(request()).await;
-        self.ended(call, verdict(purpose, &result), || {
+        self.ended(call, outcome(purpose, &result), || {
             result.as_ref().err().map(ToString::to_string).unwrap_or_default()
         });
         result
     }
 
-    fn ended(&self, call: Call<'_>, verdict: Verdict, cause: impl Fn() -> String) {
+    fn ended(&self, call: Call<'_>, outcome: Outcome, cause: impl Fn() -> String) {
         let was_closed = self.breaker.is_closed();
-        call.ended(verdict, cause);
+        call.ended(outcome, cause);
         if !was_closed && self.breaker.is_closed() {
             self.health.answers_again();
         }
@@ -211,15 +211,15 @@ impl Requests {
 
 /// What a request's outcome says of the engine as a whole. One container's log can be broken, or take for ever, on an
 /// engine that serves all others: of a log only a connection that cannot be opened counts against the engine.
-fn verdict<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Verdict {
+fn outcome<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Outcome {
     match result {
-        Ok(_) => Verdict::Success,
-        Err(EngineError::Connect(_) | EngineError::Resolve(_) | EngineError::Tls(_)) => Verdict::Failure,
+        Ok(_) => Outcome::Success,
+        Err(EngineError::Connect(_) | EngineError::Resolve(_) | EngineError::Tls(_)) => Outcome::Failure,
         // It answers. 501 is of a log driver that cannot be read.
         Err(EngineError::Status {
             status: ..=499 | 501, ..
-        }) => Verdict::Success,
-        Err(_) if purpose == Purpose::Logs => Verdict::Nothing,
+        }) => Outcome::Success,
+        Err(_) if purpose == Purpose::Logs => Outcome::Nothing,
         Err(
             EngineError::Status { .. }
             | EngineError::Timeout { .. }
@@ -227,8 +227,8 @@ fn verdict<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Verdict {
             | EngineError::Cut
             | EngineError::Http(_)
             | EngineError::Read(_),
-        ) => Verdict::Failure,
-        Err(_) => Verdict::Nothing,
+        ) => Outcome::Failure,
+        Err(_) => Outcome::Nothing,
     }
 }
 
@@ -246,19 +246,19 @@ mod tests {
         };
         for purpose in [Purpose::Control, Purpose::Events, Purpose::Logs] {
             let connect = Err::<(), _>(EngineError::Connect(std::io::ErrorKind::NotFound.into()));
-            assert_eq!(verdict(purpose, &connect), Verdict::Failure);
-            assert_eq!(verdict(purpose, &Ok(())), Verdict::Success);
-            assert_eq!(verdict(purpose, &status(404)), Verdict::Success);
-            assert_eq!(verdict(purpose, &status(501)), Verdict::Success);
+            assert_eq!(outcome(purpose, &connect), Outcome::Failure);
+            assert_eq!(outcome(purpose, &Ok(())), Outcome::Success);
+            assert_eq!(outcome(purpose, &status(404)), Outcome::Success);
+            assert_eq!(outcome(purpose, &status(501)), Outcome::Success);
             let of_all = if purpose == Purpose::Logs {
-                Verdict::Nothing
+                Outcome::Nothing
             } else {
-                Verdict::Failure
+                Outcome::Failure
             };
-            assert_eq!(verdict(purpose, &status(500)), of_all);
-            assert_eq!(verdict(purpose, &Err::<(), _>(EngineError::Closed)), of_all);
+            assert_eq!(outcome(purpose, &status(500)), of_all);
+            assert_eq!(outcome(purpose, &Err::<(), _>(EngineError::Closed)), of_all);
             let busy = EngineError::NoneFree { limit: Duration::ZERO };
-            assert_eq!(verdict(purpose, &Err::<(), _>(busy)), Verdict::Nothing);
+            assert_eq!(outcome(purpose, &Err::<(), _>(busy)), Outcome::Nothing);
         }
     }
 }

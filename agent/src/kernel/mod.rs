@@ -5,12 +5,9 @@
 
 mod btf;
 mod calls;
-mod conservation;
 mod descriptors;
 mod functions;
-mod growth;
 mod layout;
-mod leaks;
 mod ledger;
 mod loader;
 mod log;
@@ -20,12 +17,10 @@ mod metrics;
 mod misses;
 mod namespace;
 mod refusal;
-mod room;
 mod samples;
 mod snapshot;
 mod tracepoints;
 mod walk;
-mod watch;
 mod witness;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,16 +39,12 @@ use self::{
     walk::Walk,
 };
 pub use self::{
-    conservation::conserve,
-    growth::Growing,
-    leaks::{Detector, Leak, Patience, Reason},
-    metrics::{DriftMetrics, LeakMetrics, Metrics},
+    metrics::Metrics,
     refusal::{Refusal, RefusalKind},
     snapshot::{
         Cause, Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, Missed, PeerTotals, Snapshot, State,
         Witness,
     },
-    watch::{Leaks, WatchOptions, watch},
 };
 
 #[derive(Clone, Debug)]

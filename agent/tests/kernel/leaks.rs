@@ -16,7 +16,7 @@ use std::{
 };
 
 use log_capturer::{
-    kernel::{Detector, Leak, Patience, Reason},
+    audit::{Detector, Leak, Patience, Reason},
     record::ContainerId,
     register::{Entry, OnConnect, Opening, Register, Site},
 };

@@ -1,6 +1,6 @@
-//! Imports go one way: main → cli and app → {capture, delivery, kernel, admin} → {engine, sink} →
-//! {register, record, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they
-//! meet in `register`'s inode.
+//! Imports go one way: main → cli and app → {capture, audit, admin} → {source, delivery, kernel} → engine → {decode,
+//! encode} → {register, record, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they meet in
+//! `audit`, by a socket's inode.
 
 use anyhow::{Result, ensure};
 use proc_macro2::{Delimiter, TokenTree};
@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 17] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -22,10 +22,12 @@ const MODULES: [(&str, &[&str]); 17] = [
         &[
             "capture",
             "delivery",
+            "encode",
+            "audit",
             "kernel",
             "admin",
+            "source",
             "engine",
-            "sink",
             "register",
             "record",
             "config",
@@ -39,10 +41,10 @@ const MODULES: [(&str, &[&str]); 17] = [
     (
         "admin",
         &[
+            "audit",
             "kernel",
             "engine",
             "register",
-            "record",
             "config",
             "metrics",
             "readiness",
@@ -54,7 +56,8 @@ const MODULES: [(&str, &[&str]); 17] = [
         "capture",
         &[
             "delivery",
-            "sink",
+            "encode",
+            "source",
             "engine",
             "register",
             "record",
@@ -65,14 +68,18 @@ const MODULES: [(&str, &[&str]); 17] = [
             "state",
         ],
     ),
-    ("delivery", &["sink", "record", "config", "metrics", "readiness"]),
-    ("kernel", &["register", "record", "config", "metrics"]),
-    ("engine", &["register", "record", "config", "metrics"]),
+    ("source", &["decode", "engine", "register", "record"]),
+    ("delivery", &["encode", "record", "metrics", "readiness"]),
+    ("encode", &["record", "config"]),
+    ("decode", &["record"]),
+    // What is made of the ledger and the register, which know nothing of each other.
+    ("audit", &["kernel", "register", "record", "metrics"]),
+    ("kernel", &["metrics"]),
+    ("engine", &["decode", "register", "record", "config", "metrics"]),
     ("readiness", &[]),
     ("state", &[]),
     ("pace", &[]),
-    ("sink", &["record", "config", "metrics"]),
-    ("register", &["record", "metrics"]),
+    ("register", &["record"]),
     ("record", &[]),
     ("config", &["record"]),
     ("metrics", &[]),
@@ -263,10 +270,10 @@ mod tests {
         );
         assert_eq!(
             verdict(
-                "sink/file.rs",
+                "encode/json.rs",
                 "async fn f() { select! { _ = crate::delivery::wait() => {} } }"
             ),
-            ["`sink` imports `delivery`"]
+            ["`encode` imports `delivery`"]
         );
     }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{Intervals, Life, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
+use super::super::{ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
 use super::*;
-use crate::delivery::{Batch, Bounds, Decoded, Fields, Outbox};
+use crate::delivery::{Batch, Bounds, Outbox};
+use crate::encode::{Decoded, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener};
 use crate::pace::Pace;
 use crate::record::Stream;
 use crate::register::Register;
+use crate::source::Source;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
     };
     let asked = engine::Options::from(&crate::config::Docker::default());
+    let engine = Engine::new(opener, asked);
     let bounds = Bounds {
         batch_bytes: 1,
         max_batches: 100_000,
@@ -40,7 +43,8 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
     };
     let (sender, receiver) = sync_channel(bounds.max_batches);
     let context = Context {
-        engine: Engine::new(opener, asked),
+        source: Source::new(engine.clone(), 1 << 20),
+        engine,
         register,
         outbox: Outbox::new(bounds, vec![sender], Vec::new()),
         positions,
@@ -53,7 +57,6 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         is_released: Box::new(|_| None),
         host: "host".into(),
         fields: Fields::new(&[], &[]).unwrap(),
-        max_line_bytes: 1 << 20,
         rotation: Rotation {
             interval: SECOND,
             idle_interval: SECOND,
@@ -251,7 +254,7 @@ fn records_that_only_their_limits_end() {
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
     let (context, _records) = context("{}", Positions::default());
-    let life = Life {
+    let life = ContainerState {
         container: Arc::new(container()),
         starts: 1,
         running: true,

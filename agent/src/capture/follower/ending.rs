@@ -7,16 +7,16 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::{End, Follower};
-use crate::engine::{EngineError, LogStream, Progress, Until};
-use crate::record::Line;
+use crate::record::{Line, Until};
 use crate::register::Site;
+use crate::source::{Cause, Fault, Progress, Stream};
 
 /// How long the end of a dead container's log may stay away.
 const REST: Duration = Duration::from_secs(30);
 
 impl Follower {
     /// The engine has ended the stream.
-    pub(super) async fn ended(&mut self, stream: &mut LogStream) -> End {
+    pub(super) async fn ended(&mut self, stream: &mut Stream) -> End {
         // At once: the end of the log comes before the event that says why, and of a container that was started with
         // `--rm` the engine removes the log right after it.
         let starts = self.life.borrow().starts;
@@ -34,17 +34,17 @@ impl Follower {
         let captured = &mut self.captured;
         let finished = match rest {
             Ok(mut rest) => rest.finish(&mut |line| captured.take_open(&line)),
-            Err(error) if !matches!(error.status(), Some(404 | 409)) => return self.not_read(error),
             // Nothing was read, and nothing is there any more.
-            Err(_) if captured.position.is_empty() => return End::Gone,
+            Err(Fault::Gone(_)) if captured.position.is_empty() => return End::Gone,
             // Where there is no more to read, what the stream itself still had is the end.
-            Err(_) => {
+            Err(Fault::Gone(_)) => {
                 info!(
                     container = self.container.name,
                     "removed before its end could be read again: a last line without a line feed may be missing"
                 );
                 stream.finish(&mut |line| captured.take_open(&line))
             }
+            Err(fault) => return self.not_read(fault),
         };
         self.captured.position.set_begun(None);
         self.captured.flush();
@@ -57,11 +57,12 @@ impl Follower {
 
     /// Reads the log of a container whose stream has ended once more, from the last line on. Engine 20.10 often ends a
     /// follow without the last line, where that has no line feed. Such a line is still in what is returned.
-    async fn read_rest(&mut self) -> Result<LogStream, EngineError> {
+    async fn read_rest(&mut self) -> Result<Stream, Fault> {
         let context = Arc::clone(&self.context);
         loop {
             let since = self.captured.since();
             let mut rest = context
+                .source
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
             self.captured.begin();
@@ -71,10 +72,10 @@ impl Follower {
                 let read = rest.read(|cx| context.outbox.poll_room(cx), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
-                    Err(_) => Err(EngineError::Timeout {
-                        step: "reading the end of the log",
-                        limit: REST,
-                    }),
+                    Err(_) => Err(Fault::Broken(Cause::new(
+                        format!("reading the end of the log took longer than {REST:?}"),
+                        "read_failed",
+                    ))),
                 };
                 self.publish();
                 if progress? == Progress::Ended {

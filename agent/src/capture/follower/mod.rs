@@ -30,10 +30,11 @@ use tracing::{debug, info, warn};
 use super::captured::Captured;
 use super::metrics::Series;
 use super::slots::Slot;
-use super::{Context, Life};
-use crate::delivery::Tail;
-use crate::engine::{DecodeError, Delays, EngineError};
+use super::{ContainerState, Context};
+use crate::encode::Tail;
+use crate::engine::Delays;
 use crate::record::Container;
+use crate::source::Fault;
 
 /// How often the lag of a container that waits for a slot is shown anew.
 const LAG_SHOWN: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ const GAP_SHOWN: Duration = Duration::from_secs(120);
 /// Reads one container's log.
 pub struct Follower {
     context: Arc<Context>,
-    life: watch::Receiver<Life>,
+    life: watch::Receiver<ContainerState>,
     container: Arc<Container>,
     captured: Captured,
     backoff: Delays,
@@ -62,7 +63,7 @@ pub(super) enum End {
     /// The engine cannot read this container's log driver, and never will.
     Unreadable,
     /// To be tried again.
-    Failed(EngineError),
+    Failed(Fault),
     /// Its turn is over, and another container waits for the slot.
     GaveUpSlot,
     /// Only the end of the log was asked for, and it was not enough.
@@ -73,7 +74,7 @@ pub(super) enum End {
 }
 
 impl Follower {
-    pub fn new(context: Arc<Context>, life: watch::Receiver<Life>) -> Self {
+    pub fn new(context: Arc<Context>, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
         let captured = Captured::new(&context, &container);
         Self {
@@ -134,8 +135,8 @@ impl Follower {
                 }
                 End::GaveUpSlot | End::FellShort => {}
                 End::EndedEarly => self.pause().await,
-                End::Failed(error) => {
-                    self.complain(&error);
+                End::Failed(fault) => {
+                    self.complain(&fault);
                     self.pause().await;
                 }
             }
@@ -176,28 +177,24 @@ impl Follower {
         self.captured.publish();
     }
 
-    fn not_opened(&mut self, error: EngineError) -> End {
+    fn not_opened(&mut self, fault: Fault) -> End {
         self.count("open_failed");
-        match error.status() {
-            Some(404) => End::Gone,
-            Some(501) => {
+        match fault {
+            Fault::Gone(_) => End::Gone,
+            Fault::Unreadable(error) => {
                 warn!(
                     container = self.container.name, %error,
                     "this container's log driver cannot be read; left alone until it is recreated"
                 );
                 End::Unreadable
             }
-            _ => End::Failed(error),
+            fault @ Fault::Broken(_) => End::Failed(fault),
         }
     }
 
-    fn not_read(&mut self, error: EngineError) -> End {
-        self.count(match error {
-            EngineError::Decode(DecodeError::Engine(_)) => "engine_error",
-            EngineError::Decode(_) => "malformed",
-            _ => "read_failed",
-        });
-        End::Failed(error)
+    fn not_read(&mut self, fault: Fault) -> End {
+        self.count(fault.error_type());
+        End::Failed(fault)
     }
 
     fn count(&self, error_type: &str) {
@@ -223,9 +220,9 @@ impl Follower {
 
     /// Says what is wrong, once for each kind of trouble. That the engine is away is said
     /// once for all containers, elsewhere.
-    fn complain(&mut self, error: &EngineError) {
-        let text = error.to_string();
-        if error.engine_is_away() || self.complained.as_ref() == Some(&text) {
+    fn complain(&mut self, fault: &Fault) {
+        let text = fault.to_string();
+        if fault.concerns_all() || self.complained.as_ref() == Some(&text) {
             debug!(container = self.container.name, error = text, "log stream failed again");
             return;
         }

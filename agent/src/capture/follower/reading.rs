@@ -15,9 +15,9 @@ use super::super::resume::Replay;
 use super::super::silence::Silence;
 use super::super::slots::TURN;
 use super::{End, Follower};
-use crate::engine::{EngineError, LogStream, Progress, Until};
-use crate::record::Line;
+use crate::record::{Line, Until};
 use crate::register::{Inode, Site};
+use crate::source::{Fault, Progress, Stream};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ struct SoFar {
 }
 
 /// A rotation under way: a second connection on its way to take over.
-type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, LogStream), EngineError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<(OwnedSemaphorePermit, Stream), Fault>> + Send>>;
 
 /// The old connection, kept until the new one has caught up.
 struct Retiring {
-    stream: LogStream,
+    stream: Stream,
     /// What it still had to repeat.
     replay: Option<Replay>,
     _spare: OwnedSemaphorePermit,
@@ -56,7 +56,12 @@ impl Follower {
     pub(in crate::capture) async fn read(&mut self) -> End {
         let since = self.captured.since();
         // On the heap: a stream that is read holds nothing of its opening, or of its ending.
-        let opened = Box::pin(self.context.open(&self.container.id, Site::Follow, since, Until::Death)).await;
+        let opened = Box::pin(
+            self.context
+                .source
+                .open(&self.container.id, Site::Follow, since, Until::Death),
+        )
+        .await;
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
@@ -170,11 +175,11 @@ impl Follower {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut LogStream,
+        stream: &mut Stream,
         so_far: &mut SoFar,
         deadline: Option<Instant>,
         alone: bool,
-    ) -> Poll<Result<Progress, EngineError>> {
+    ) -> Poll<Result<Progress, Fault>> {
         let mut left = TURN_BYTES;
         loop {
             let (captured, outbox) = (&mut self.captured, &self.context.outbox);
@@ -192,7 +197,7 @@ impl Follower {
     }
 
     /// What a read brought is published, before anything is awaited.
-    fn note(&mut self, stream: &LogStream, progress: Option<&Progress>, so_far: &mut SoFar) {
+    fn note(&mut self, stream: &Stream, progress: Option<&Progress>, so_far: &mut SoFar) {
         let lines = std::mem::take(&mut self.captured.lines);
         let new = std::mem::take(&mut self.captured.new);
         if self.captured.falls_short {
@@ -220,7 +225,7 @@ impl Follower {
     }
 
     /// Whether a rotation would be for nothing. Not so where the end of the log was not enough to go on from.
-    fn may_grow_old(&self, stream: &LogStream) -> bool {
+    fn may_grow_old(&self, stream: &Stream) -> bool {
         self.captured.tail_only && stream.opened().elapsed() < self.context.rotation.idle_interval
     }
 
@@ -231,7 +236,7 @@ impl Follower {
         let since = self.captured.since();
         Box::pin(async move {
             let spare = context.slots.spare().await;
-            let stream = context.open(&id, Site::Rotation, since, Until::Death).await?;
+            let stream = context.source.open(&id, Site::Rotation, since, Until::Death).await?;
             Ok((spare, stream))
         })
     }

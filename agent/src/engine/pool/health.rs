@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::kept::Kept;
+use super::pooled::Pooled;
 use super::{Lease, Place, Pool};
 use crate::engine::error::EngineError;
 
@@ -28,17 +28,17 @@ pub struct Checks {
 }
 
 impl Checks {
-    pub fn is_healthy(&self, kept: &Kept) -> bool {
-        kept.failures < self.unhealthy_after
+    pub fn is_healthy(&self, pooled: &Pooled) -> bool {
+        pooled.failures < self.unhealthy_after
     }
 
-    fn is_due(&self, kept: &Kept, now: Instant) -> bool {
-        let after = if kept.failures == 0 {
+    fn is_due(&self, pooled: &Pooled, now: Instant) -> bool {
+        let after = if pooled.failures == 0 {
             self.interval
         } else {
             self.timeout
         };
-        kept.checked.is_none_or(|at| now - at >= after)
+        pooled.checked.is_none_or(|at| now - at >= after)
     }
 }
 
@@ -50,14 +50,14 @@ struct Isolated(Pool);
 
 impl Isolated {
     fn new(pool: &Pool) -> Self {
-        pool.0.books().isolated += 1;
+        pool.0.state().isolated += 1;
         Self(pool.clone())
     }
 }
 
 impl Drop for Isolated {
     fn drop(&mut self) {
-        self.0.0.books().isolated -= 1;
+        self.0.0.state().isolated -= 1;
     }
 }
 
@@ -65,19 +65,19 @@ impl Pool {
     /// The idle connections of which nothing has been heard for an interval, as far as there are places free for them.
     pub fn due(&self) -> Vec<Check> {
         let now = Instant::now();
-        let is_due = |kept: &Kept| self.0.checks.is_due(kept, now);
+        let is_due = |pooled: &Pooled| self.0.checks.is_due(pooled, now);
         let mut due = Vec::new();
-        while self.0.books().idle.iter().any(is_due)
+        while self.0.state().idle.iter().any(is_due)
             && let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned()
         {
             let place = Place::new(permit, self);
-            let kept = {
-                let mut books = self.0.books();
-                let at = books.idle.iter().position(is_due);
-                at.map(|at| books.idle.swap_remove(at))
+            let pooled = {
+                let mut state = self.0.state();
+                let at = state.idle.iter().position(is_due);
+                at.map(|at| state.idle.swap_remove(at))
             };
-            if let Some(kept) = kept.filter(|kept| kept.is_fit(self.0.size.max_age)) {
-                due.push(Check(Lease::new(kept, place)));
+            if let Some(pooled) = pooled.filter(|pooled| pooled.is_fit(self.0.size.max_age)) {
+                due.push(Check(Lease::new(pooled, place)));
             }
         }
         due
@@ -87,7 +87,7 @@ impl Pool {
 impl Check {
     /// Puts the connection back as it was: it is due again at the next look.
     pub fn later(self) {
-        let checked = self.0.kept().checked;
+        let checked = self.0.pooled().checked;
         self.0.put_back(checked);
     }
 
@@ -97,8 +97,8 @@ impl Check {
         let pool = lease.place.pool.clone();
         let checks = pool.0.checks;
         let metrics = &pool.0.opener.metrics;
-        let was_unhealthy = !checks.is_healthy(lease.kept());
-        let mut failures = lease.kept().failures;
+        let was_unhealthy = !checks.is_healthy(lease.pooled());
+        let mut failures = lease.pooled().failures;
         let mut isolated = None;
         let is_well = {
             let began = Instant::now();
@@ -149,7 +149,7 @@ impl Check {
         }
         // It has had as long again to recover.
         if failures < 2 * checks.unhealthy_after {
-            lease.kept_mut().failures = failures;
+            lease.connection_mut().failures = failures;
             lease.put_back(Some(Instant::now()));
         } else {
             lease.close();

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `kept` | a connection with what the pool knows of it; counted while it lives |
+//! | `pooled` | a connection with what the pool knows of it; counted while it lives |
 //! | `scale` | how many there shall be; pure |
 //! | `health` | pings over idle connections |
 //!
@@ -14,7 +14,7 @@
 //! their own, so short requests cannot starve behind them.
 
 mod health;
-mod kept;
+mod pooled;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use self::kept::Kept;
+use self::pooled::Pooled;
 use self::scale::Load;
-use super::connection::{Connection, Opener};
 use super::error::EngineError;
+use super::transport::{Connection, Opener};
 use crate::register::{Opening, Site};
 
 pub use health::{Check, Checks};
@@ -57,12 +57,12 @@ struct Shared {
     size: Size,
     checks: Checks,
     places: Arc<Semaphore>,
-    books: Mutex<Books>,
+    state: Mutex<State>,
 }
 
-struct Books {
+struct State {
     /// Unhealthy ones among them.
-    idle: Vec<Kept>,
+    idle: Vec<Pooled>,
     load: Load,
     /// Unhealthy, and their ping is still waited for: in use, and not of use.
     isolated: usize,
@@ -76,7 +76,7 @@ impl Pool {
             size,
             checks,
             places: Arc::new(Semaphore::new(size.max_size)),
-            books: Mutex::new(Books {
+            state: Mutex::new(State {
                 idle: Vec::new(),
                 load: Load::new(Instant::now()),
                 isolated: 0,
@@ -90,16 +90,16 @@ impl Pool {
         // Observes when dropped, so also for one who gives up.
         let _waited = self.0.opener.metrics.pool_wait_seconds.start_timer();
         let place = self.place().await?;
-        let taken = self.0.books().take(&self.0);
-        let (kept, is_reused) = match taken {
-            Some(kept) => {
+        let taken = self.0.state().take(&self.0);
+        let (pooled, is_reused) = match taken {
+            Some(pooled) => {
                 self.0.count("reuse");
-                (kept, true)
+                (pooled, true)
             }
             None => (self.open().await?, false),
         };
         Ok(Lease {
-            kept: Some(kept),
+            pooled: Some(pooled),
             is_reused,
             place,
         })
@@ -121,29 +121,29 @@ impl Pool {
         Ok(Place::new(permit, self))
     }
 
-    async fn open(&self) -> Result<Kept, EngineError> {
+    async fn open(&self) -> Result<Pooled, EngineError> {
         let opening = Opening {
             site: Site::Pool,
             container: None,
         };
         let connection = self.0.opener.open(opening).await?;
-        Ok(Kept::new(connection, Arc::clone(&self.0.opener.metrics)))
+        Ok(Pooled::new(connection, Arc::clone(&self.0.opener.metrics)))
     }
 
     /// Closes what is idle and is not needed, is too old, or was closed by the peer. The engine's side has no idle
     /// timeout: the client must reap.
     pub fn reap(&self) {
         let shared = &self.0;
-        let mut books = shared.books();
+        let mut state = shared.state();
         let now = Instant::now();
-        let held = books.held();
-        let wanted = books.load.look(held, &shared.size, now);
+        let held = state.held();
+        let wanted = state.load.look(held, &shared.size, now);
         let mut surplus = held.saturating_sub(wanted);
         // Those that were used least recently go first.
-        books.idle.sort_by_key(|kept| kept.since);
-        books.idle.retain(|kept| {
-            let idle_too_long = now - kept.since >= shared.size.idle_timeout;
-            let goes = !kept.is_fit(shared.size.max_age) || (idle_too_long && surplus > 0);
+        state.idle.sort_by_key(|pooled| pooled.since);
+        state.idle.retain(|pooled| {
+            let idle_too_long = now - pooled.since >= shared.size.idle_timeout;
+            let goes = !pooled.is_fit(shared.size.max_age) || (idle_too_long && surplus > 0);
             surplus -= usize::from(goes && surplus > 0);
             !goes
         });
@@ -153,11 +153,11 @@ impl Pool {
     pub async fn fill(&self) -> Result<(), EngineError> {
         loop {
             let place = {
-                let books = self.0.books();
-                let lacks = books.held() < books.load.wanted() && books.idle.len() < self.0.size.max_idle;
+                let state = self.0.state();
+                let lacks = state.held() < state.load.wanted() && state.idle.len() < self.0.size.max_idle;
                 let free = Arc::clone(&self.0.places).try_acquire_owned();
                 match free {
-                    Ok(permit) if lacks && !books.closed => permit,
+                    Ok(permit) if lacks && !state.closed => permit,
                     _ => return Ok(()),
                 }
             };
@@ -169,20 +169,24 @@ impl Pool {
     /// Closes every idle connection and serves no further one.
     pub fn close(&self) {
         self.0.places.close();
-        let mut books = self.0.books();
-        books.closed = true;
-        books.idle.clear();
+        let mut state = self.0.state();
+        state.closed = true;
+        state.idle.clear();
     }
 
     /// Brings the gauges up to date.
     pub fn observe(&self) {
         let shared = &self.0;
-        let books = shared.books();
-        let unhealthy_idle = books.idle.iter().filter(|kept| !shared.checks.is_healthy(kept)).count();
-        let idle = books.idle.len() - unhealthy_idle;
-        let unhealthy = unhealthy_idle + books.isolated;
-        let used = books.load.in_use();
-        drop(books);
+        let state = shared.state();
+        let unhealthy_idle = state
+            .idle
+            .iter()
+            .filter(|pooled| !shared.checks.is_healthy(pooled))
+            .count();
+        let idle = state.idle.len() - unhealthy_idle;
+        let unhealthy = unhealthy_idle + state.isolated;
+        let used = state.load.in_use();
+        drop(state);
         // Streams too: whatever is open and in nobody's way.
         let active = shared.opener.register.count().saturating_sub(idle + unhealthy);
         let metrics = &shared.opener.metrics;
@@ -196,18 +200,18 @@ impl Pool {
 }
 
 impl Shared {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps it for the next request, or closes it.
-    fn put_back(&self, kept: Kept) {
-        if !kept.is_fit(self.size.max_age) {
+    fn put_back(&self, pooled: Pooled) {
+        if !pooled.is_fit(self.size.max_age) {
             return;
         }
-        let mut books = self.books();
-        if !books.closed && books.idle.len() < self.size.max_idle {
-            books.idle.push(kept);
+        let mut state = self.state();
+        if !state.closed && state.idle.len() < self.size.max_idle {
+            state.idle.push(pooled);
             self.count("recycle");
         }
     }
@@ -221,27 +225,27 @@ impl Shared {
     }
 }
 
-impl Books {
+impl State {
     fn held(&self) -> usize {
         self.idle.len() + self.load.in_use()
     }
 
     /// The healthy connection that was used least. What is found unfit on the way is closed, and where only unhealthy
     /// ones are left one of them makes room for the new one.
-    fn take(&mut self, shared: &Shared) -> Option<Kept> {
+    fn take(&mut self, shared: &Shared) -> Option<Pooled> {
         loop {
             let idle = self.idle.iter().enumerate();
-            let healthy = idle.filter(|(_, kept)| shared.checks.is_healthy(kept));
-            let Some((at, _)) = healthy.min_by_key(|(_, kept)| (kept.failures, kept.uses)) else {
+            let healthy = idle.filter(|(_, pooled)| shared.checks.is_healthy(pooled));
+            let Some((at, _)) = healthy.min_by_key(|(_, pooled)| (pooled.failures, pooled.uses)) else {
                 // This request's place is counted already.
                 if self.held() > shared.size.max_size {
                     self.idle.pop();
                 }
                 return None;
             };
-            let kept = self.idle.swap_remove(at);
-            if kept.is_fit(shared.size.max_age) {
-                return Some(kept);
+            let pooled = self.idle.swap_remove(at);
+            if pooled.is_fit(shared.size.max_age) {
+                return Some(pooled);
             }
         }
     }
@@ -259,7 +263,7 @@ struct Place {
 
 impl Place {
     fn new(permit: OwnedSemaphorePermit, pool: &Pool) -> Self {
-        pool.0.books().load.begins(Instant::now());
+        pool.0.state().load.begins(Instant::now());
         Self {
             pool: pool.clone(),
             _permit: permit,
@@ -269,23 +273,23 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Before the permit goes: who gets it next finds the books right.
-        self.pool.0.books().load.ends(Instant::now());
+        // Before the permit goes: who gets it next finds the state right.
+        self.pool.0.state().load.ends(Instant::now());
     }
 }
 
 /// A connection on loan. What comes back unfit for another request is closed there and then.
 pub struct Lease {
-    kept: Option<Kept>,
+    pooled: Option<Pooled>,
     is_reused: bool,
     // Dropped last: the connection is idle, or closed, before another takes its place.
     place: Place,
 }
 
 impl Lease {
-    fn new(kept: Kept, place: Place) -> Self {
+    fn new(pooled: Pooled, place: Place) -> Self {
         Self {
-            kept: Some(kept),
+            pooled: Some(pooled),
             is_reused: true,
             place,
         }
@@ -293,22 +297,22 @@ impl Lease {
 
     /// It was not used, or for a ping only: what is not needed grows old in spite of that.
     fn put_back(mut self, checked: Option<Instant>) {
-        if let Some(mut kept) = self.kept.take() {
-            kept.checked = checked;
-            self.place.pool.0.put_back(kept);
+        if let Some(mut pooled) = self.pooled.take() {
+            pooled.checked = checked;
+            self.place.pool.0.put_back(pooled);
         }
     }
 
     fn close(mut self) {
-        self.kept = None;
+        self.pooled = None;
     }
 
-    fn kept(&self) -> &Kept {
-        self.kept.as_ref().expect(LENT)
+    fn pooled(&self) -> &Pooled {
+        self.pooled.as_ref().expect(LENT)
     }
 
-    fn kept_mut(&mut self) -> &mut Kept {
-        self.kept.as_mut().expect(LENT)
+    fn connection_mut(&mut self) -> &mut Pooled {
+        self.pooled.as_mut().expect(LENT)
     }
 
     /// Whether it was idle, so that the peer may have closed it meanwhile.
@@ -323,23 +327,23 @@ impl Deref for Lease {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.kept().connection
+        &self.pooled().connection
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.kept_mut().connection
+        &mut self.connection_mut().connection
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(mut kept) = self.kept.take() {
-            kept.uses += 1;
-            kept.since = Instant::now();
-            kept.checked = Some(kept.since);
-            self.place.pool.0.put_back(kept);
+        if let Some(mut pooled) = self.pooled.take() {
+            pooled.uses += 1;
+            pooled.since = Instant::now();
+            pooled.checked = Some(pooled.since);
+            self.place.pool.0.put_back(pooled);
         }
     }
 }

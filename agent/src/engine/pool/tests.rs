@@ -98,10 +98,10 @@ async fn the_connection_that_was_used_least_is_lent_first() {
     for _ in 0..30 {
         assert_eq!(pool.ping().await.unwrap(), 200);
     }
-    let books = pool.0.books();
-    let uses: Vec<_> = books.idle.iter().map(|kept| kept.uses).collect();
+    let state = pool.0.state();
+    let uses: Vec<_> = state.idle.iter().map(|pooled| pooled.uses).collect();
     assert_eq!(uses, [11, 11, 11]);
-    drop(books);
+    drop(state);
     assert_eq!((pool.operations("open"), pool.operations("reuse")), (3, 30));
     assert_eq!((pool.operations("recycle"), pool.operations("wait")), (33, 0));
     for _ in 0..2 {
@@ -109,8 +109,8 @@ async fn the_connection_that_was_used_least_is_lent_first() {
         assert_eq!(due.len(), 3, "a ping that is put off is still due");
         due.into_iter().for_each(Check::later);
     }
-    let books = pool.0.books();
-    assert!(books.idle.iter().all(|kept| kept.uses == 11), "and is no use");
+    let state = pool.0.state();
+    assert!(state.idle.iter().all(|pooled| pooled.uses == 11), "and is no use");
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn under_random_use_the_limits_hold_and_nobody_is_forgotten() {
             }
             let open = pool.open_now();
             assert!(open <= max_size, "seed {seed}, step {step}: {open} of {max_size}");
-            let idle = pool.0.books().idle.len();
+            let idle = pool.0.state().idle.len();
             assert!(idle <= max_idle, "seed {seed}, step {step}: {idle} idle of {max_idle}");
         }
         peer.set(Behaviour::Answers);
@@ -302,14 +302,14 @@ async fn under_random_use_the_limits_hold_and_nobody_is_forgotten() {
         assert_eq!(ended.len(), asked);
         ended.iter().for_each(|&how: &usize| seen[how] += 1);
         assert_eq!(pool.0.places.available_permits(), max_size, "seed {seed}");
-        assert_eq!(pool.0.books().load.in_use(), 0, "seed {seed}");
-        let idle = pool.0.books().idle.len();
+        assert_eq!(pool.0.state().load.in_use(), 0, "seed {seed}");
+        let idle = pool.0.state().idle.len();
         assert_eq!(pool.open_now(), idle, "seed {seed}");
         assert_eq!(pool.operations("open") - pool.operations("close"), idle as u64);
         // It still serves.
         pool.ping().await.unwrap();
         pool.close();
-        assert_eq!((pool.open_now(), pool.0.books().isolated), (0, 0), "seed {seed}");
+        assert_eq!((pool.open_now(), pool.0.state().isolated), (0, 0), "seed {seed}");
         assert!(pool.lease().await.is_err(), "closed");
         peer.quiet().await;
     }

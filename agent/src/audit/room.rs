@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::MapUsage;
+use crate::kernel::MapUsage;
 
 /// Looks at how many entries were refused since the last time.
 #[derive(Debug, Default)]

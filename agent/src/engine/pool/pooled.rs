@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::connection::Connection;
 use super::super::metrics::Metrics;
+use super::super::transport::Connection;
 
 /// Counted as opened when it is made, and as closed when it is dropped, whoever drops it.
-pub struct Kept {
+pub struct Pooled {
     pub connection: Connection,
     /// Requests that it has served.
     pub uses: u64,
@@ -22,7 +22,7 @@ pub struct Kept {
     metrics: Arc<Metrics>,
 }
 
-impl Kept {
+impl Pooled {
     pub fn new(connection: Connection, metrics: Arc<Metrics>) -> Self {
         metrics.pool_operations.with_label_values(&["open"]).inc();
         Self {
@@ -41,7 +41,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Pooled {
     fn drop(&mut self) {
         self.metrics.pool_operations.with_label_values(&["close"]).inc();
     }

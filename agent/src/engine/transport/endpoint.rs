@@ -12,7 +12,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::EngineError;
+use super::super::error::EngineError;
+use super::error::EndpointError;
 use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
@@ -29,30 +30,15 @@ const PROBES: u32 = 4;
 /// The same for what was sent and never acknowledged; it bounds the probes, too (tcp(7)).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15 * (1 + PROBES as u64));
 
-/// An address, or a file that it needs, that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{key}: {message}")]
-pub struct EndpointError {
-    /// Of the configuration, with dots.
-    pub key: &'static str,
-    pub message: String,
-}
-
-impl EndpointError {
-    pub fn new(key: &'static str, message: String) -> Self {
-        Self { key, message }
-    }
-}
-
 #[derive(Debug)]
 pub struct Endpoint {
     shown: String,
     authority: String,
-    way: Way,
+    transport: Transport,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Transport {
     Unix(PathBuf),
     Tcp { host: Host, tls: Option<Arc<Tls>> },
 }
@@ -73,7 +59,7 @@ impl Endpoint {
                 Ok(Self {
                     shown: format!("tcp://{authority}"),
                     authority,
-                    way: Way::Tcp {
+                    transport: Transport::Tcp {
                         host,
                         tls: tls.map(Arc::new),
                     },
@@ -86,7 +72,7 @@ impl Endpoint {
         Self {
             shown: format!("unix://{}", path.display()),
             authority: "docker".to_owned(),
-            way: Way::Unix(path.to_owned()),
+            transport: Transport::Unix(path.to_owned()),
         }
     }
 
@@ -97,7 +83,7 @@ impl Endpoint {
 
     /// Waits until no name is being looked up: that has sockets of its own.
     pub async fn at_rest(&self) {
-        if let Way::Tcp { host, .. } = &self.way {
+        if let Transport::Tcp { host, .. } = &self.transport {
             host.at_rest().await;
         }
     }
@@ -108,16 +94,16 @@ impl Endpoint {
     }
 
     pub fn tls(&self) -> Option<&Tls> {
-        match &self.way {
-            Way::Tcp { tls, .. } => tls.as_deref(),
-            Way::Unix(_) => None,
+        match &self.transport {
+            Transport::Tcp { tls, .. } => tls.as_deref(),
+            Transport::Unix(_) => None,
         }
     }
 
     /// Whether others can read along: neither a socket file, nor TLS, nor this machine.
     pub fn is_in_clear(&self) -> bool {
-        match &self.way {
-            Way::Tcp { host, tls: None } => {
+        match &self.transport {
+            Transport::Tcp { host, tls: None } => {
                 let address = host.name().parse::<std::net::IpAddr>();
                 host.name() != "localhost" && !address.is_ok_and(|address| address.is_loopback())
             }
@@ -127,15 +113,15 @@ impl Endpoint {
 
     /// Connects, and enters the connection in the register before anything is awaited.
     pub async fn connect(&self, register: &Register, opening: &Opening, limit: Duration) -> Result<Io, EngineError> {
-        match &self.way {
-            Way::Unix(path) => {
+        match &self.transport {
+            Transport::Unix(path) => {
                 let connected = timeout(limit, connect_unix(path, register, opening)).await;
                 let step = "connecting to the engine";
                 let link = connected.map_err(|_| EngineError::Timeout { step, limit })?;
                 link.map(Io::Plain)
             }
             // Boxed: a follower of a log that is waiting to be opened shall not be as large as this.
-            Way::Tcp { host, tls } => Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await,
+            Transport::Tcp { host, tls } => Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
 use super::room::Room;
-use super::{Connection, Kernel, Kind};
+use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
 #[derive(Clone, Copy, Debug)]

@@ -20,13 +20,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 
-use super::chunked::Chunked;
-use super::decode::Transfer;
+use super::super::error::EngineError;
+use super::super::metrics::Metrics;
 use super::endpoint::Endpoint;
-use super::error::EngineError;
-use super::metrics::Metrics;
 use super::socket::{Gate, Socket};
 use super::tls::Cause;
+use crate::decode::Chunked;
+use crate::decode::Transfer;
 use crate::register::{Opening, Purpose, Register};
 
 const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));

@@ -8,9 +8,9 @@ struct Model {
     state: &'static str,
     changed: Duration,
     /// Calls that were let through since then, by number: under way, or how they ended and when.
-    calls: Vec<(u64, Option<(Verdict, Duration)>)>,
+    calls: Vec<(u64, Option<(Outcome, Duration)>)>,
     /// In the order of their end.
-    ends: Vec<(Verdict, Duration)>,
+    ends: Vec<(Outcome, Duration)>,
 }
 
 impl Model {
@@ -41,7 +41,7 @@ impl Model {
         lets
     }
 
-    fn leave(&mut self, call: u64, verdict: Verdict, now: Duration, t: &Thresholds) {
+    fn leave(&mut self, call: u64, verdict: Outcome, now: Duration, t: &Thresholds) {
         let Some(end) = self.calls.iter_mut().find(|(number, _)| *number == call) else {
             return;
         };
@@ -49,15 +49,15 @@ impl Model {
         self.ends.push((verdict, now));
         let count = |verdict| self.ends.iter().filter(|(v, _)| *v == verdict).count();
         if self.state == "half_open" {
-            if count(Verdict::Failure) > 0 {
+            if count(Outcome::Failure) > 0 {
                 self.to("open", now);
-            } else if count(Verdict::Success) >= t.success_threshold {
+            } else if count(Outcome::Success) >= t.success_threshold {
                 self.to("closed", now);
             }
             return;
         }
-        let since_success = self.ends.iter().rev().take_while(|(v, _)| *v != Verdict::Success);
-        let recent = since_success.filter(|(v, at)| *v == Verdict::Failure && now - *at < t.failure_window);
+        let since_success = self.ends.iter().rev().take_while(|(v, _)| *v != Outcome::Success);
+        let recent = since_success.filter(|(v, at)| *v == Outcome::Failure && now - *at < t.failure_window);
         if recent.count() >= t.failure_threshold {
             self.to("open", now);
         }
@@ -96,7 +96,7 @@ fn it_does_what_the_model_does() {
             } else {
                 let (number, ticket) = open.swap_remove(random.usize(..open.len()));
                 let verdict = *random
-                    .choice(&[Verdict::Success, Verdict::Failure, Verdict::Failure, Verdict::Nothing])
+                    .choice(&[Outcome::Success, Outcome::Failure, Outcome::Failure, Outcome::Nothing])
                     .unwrap();
                 circuit.leave(ticket, verdict, began + now);
                 model.leave(number, verdict, now, &thresholds);
@@ -148,7 +148,7 @@ async fn a_call_that_is_given_up_says_nothing_and_leaves_its_place() {
     let (breaker, metrics) = breaker();
     assert_eq!(state(&metrics), ["closed"]);
     for _ in 0..2 {
-        breaker.enter().unwrap().ended(Verdict::Failure, || "it is away".into());
+        breaker.enter().unwrap().ended(Outcome::Failure, || "it is away".into());
     }
     assert_eq!(state(&metrics), ["open"]);
     let EngineError::BreakerOpen { retry_in, cause } = breaker.enter().unwrap_err() else {
@@ -164,7 +164,7 @@ async fn a_call_that_is_given_up_says_nothing_and_leaves_its_place() {
     }
     assert_eq!(state(&metrics), ["half_open"]);
     assert_eq!(metrics.recoveries.get(), 0);
-    breaker.enter().unwrap().ended(Verdict::Success, String::new);
+    breaker.enter().unwrap().ended(Outcome::Success, String::new);
     assert_eq!(state(&metrics), ["closed"]);
     assert_eq!(metrics.recoveries.get(), 1);
 }

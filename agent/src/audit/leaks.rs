@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Connection, State};
+use super::mark;
+use crate::kernel::{Connection, State};
 use crate::register::{Held, Inode, Opening};
 
 /// Why a connection is leaked.
@@ -106,7 +107,7 @@ impl Detector {
             let opening = known
                 .map(|held| held.opening.clone())
                 .or_else(|| self.openings.remove(&inode))
-                .or_else(|| connection.opening());
+                .or_else(|| mark::opening(&connection.mark));
             if let Some(opening) = &opening {
                 openings.insert(inode, opening.clone());
             }
@@ -186,7 +187,7 @@ mod tests {
             age: Duration::ZERO,
             ended: (state != State::Established).then_some(Duration::ZERO),
             state,
-            mark: super::super::Mark::default(),
+            mark: crate::kernel::Mark::default(),
         }
     }
 

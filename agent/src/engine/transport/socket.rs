@@ -10,8 +10,8 @@ use std::time::Instant;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::metrics::Metrics;
 use super::link::Link;
-use super::metrics::Metrics;
 use super::tls::{Cause, Session};
 use crate::register::Inode;
 

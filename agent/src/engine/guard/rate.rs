@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::EngineError;
+use super::super::error::EngineError;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {

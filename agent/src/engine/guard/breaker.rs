@@ -24,8 +24,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::error::EngineError;
-use super::metrics::Metrics;
+use super::super::error::EngineError;
+use super::super::metrics::Metrics;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
@@ -38,7 +38,7 @@ pub struct Thresholds {
 
 /// What a call says of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     Success,
     Failure,
     /// Something of this one request, or it was given up.
@@ -131,15 +131,15 @@ impl Circuit {
         }
     }
 
-    fn leave(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) {
+    fn leave(&mut self, ticket: Ticket, verdict: Outcome, now: Instant) {
         if ticket.epoch != self.epoch {
             return;
         }
         match &mut self.state {
             State::Closed { failures } => match verdict {
-                Verdict::Nothing => {}
-                Verdict::Success => failures.clear(),
-                Verdict::Failure => {
+                Outcome::Nothing => {}
+                Outcome::Success => failures.clear(),
+                Outcome::Failure => {
                     failures.push_back(now);
                     failures.retain(|&at| now - at < self.thresholds.failure_window);
                     if failures.len() >= self.thresholds.failure_threshold {
@@ -150,14 +150,14 @@ impl Circuit {
             State::HalfOpen { calls, successes } => {
                 *calls -= 1;
                 match verdict {
-                    Verdict::Nothing => {}
-                    Verdict::Success => {
+                    Outcome::Nothing => {}
+                    Outcome::Success => {
                         *successes += 1;
                         if *successes >= self.thresholds.success_threshold {
                             self.change(CLOSED);
                         }
                     }
-                    Verdict::Failure => self.change(State::Open { since: now }),
+                    Outcome::Failure => self.change(State::Open { since: now }),
                 }
             }
             // To be open it must have changed since any ticket was given out.
@@ -224,7 +224,7 @@ impl Breaker {
         }
     }
 
-    fn leave(&self, ticket: Ticket, verdict: Verdict, cause: &dyn Fn() -> String) {
+    fn leave(&self, ticket: Ticket, verdict: Outcome, cause: &dyn Fn() -> String) {
         let mut shared = self.lock();
         let now = Instant::now();
         let before = shared.circuit.epoch;
@@ -233,7 +233,7 @@ impl Breaker {
             return;
         }
         self.show(shared.circuit.state.name());
-        if verdict == Verdict::Failure {
+        if verdict == Outcome::Failure {
             let cause = cause();
             match &mut shared.trouble {
                 // Said already, when it opened first.
@@ -284,7 +284,7 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// `cause` is asked for only where it changes the state.
-    pub fn ended(mut self, verdict: Verdict, cause: impl Fn() -> String) {
+    pub fn ended(mut self, verdict: Outcome, cause: impl Fn() -> String) {
         if let Some(ticket) = self.ticket.take() {
             self.breaker.leave(ticket, verdict, &cause);
         }
@@ -294,11 +294,10 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.breaker.leave(ticket, Verdict::Nothing, &String::new);
+            self.breaker.leave(ticket, Outcome::Nothing, &String::new);
         }
     }
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::Kernel;
 use super::metrics::DriftMetrics;
-use super::snapshot::{Drift, Witness};
+use crate::kernel::Kernel;
+use crate::kernel::{Drift, Witness};
 
 /// Holds the ledger against its witnesses, for as long as it is polled.
 pub async fn conserve(kernel: Arc<Kernel>, interval: Duration, metrics: DriftMetrics) {

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Connection, Kind, Snapshot};
+use crate::kernel::{Connection, Kind, Snapshot};
 
 /// Floors in a row. Of counts that have nothing to do with each other, so many rise in a row once in 12! times.
 const PERIODS: usize = 12;
@@ -213,5 +213,4 @@ impl Level {
 }
 
 #[cfg(test)]
-#[path = "growth_tests.rs"]
 mod tests;

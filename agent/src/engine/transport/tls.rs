@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
-use super::endpoint::EndpointError;
+use super::error::{EndpointError, TlsError};
 use super::link::Link;
 use crate::config;
 
@@ -37,15 +37,6 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct TlsError {
-    /// A label, see [`super::EngineError::reason`].
-    pub reason: &'static str,
-    message: String,
 }
 
 /// Why a connection failed, noted where it was read: hyper, in between, has other words for it.

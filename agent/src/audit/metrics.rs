@@ -1,0 +1,64 @@
+//! What the audits count.
+
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
+
+use crate::metrics::{counter, counters, gauges};
+
+/// How the ledger of descriptors stands against its witnesses.
+#[derive(Clone)]
+pub struct DriftMetrics {
+    pub drift: IntGaugeVec,
+}
+
+impl DriftMetrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            drift: gauges(
+                registry,
+                "kernel_drift",
+                "Descriptors of the agent, preexisting + opened - closed, less what the witness counts; 0 is right. \
+                 proc: /proc/self/fd. iterator: a walk of the kernel part through the process's table of descriptors, by a \
+                 test run, which no kernel refuses, and not by a BPF iterator.",
+                &["witness"],
+            )?,
+        })
+    }
+}
+
+/// What the scans for leaks count.
+pub struct LeakMetrics {
+    pub leaked: IntGaugeVec,
+    pub detected: IntCounterVec,
+    pub healed: IntCounter,
+    pub fds_growing: IntGaugeVec,
+}
+
+impl LeakMetrics {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            leaked: gauges(
+                registry,
+                "leaked_connections",
+                "Connections that the kernel holds for the agent and that are of no use to it, at the last scan.",
+                &["reason"],
+            )?,
+            detected: counters(
+                registry,
+                "leaks_detected_total",
+                "Connections found leaked.",
+                &["reason"],
+            )?,
+            healed: counter(
+                registry,
+                "leaks_healed_total",
+                "Leaked connections that were ended by shutdown (kernel.heal).",
+            )?,
+            fds_growing: gauges(
+                registry,
+                "kernel_fds_growing",
+                "By how many the descriptors of a kind have grown, connections left out, where they only ever grow; else 0.",
+                &["kind"],
+            )?,
+        })
+    }
+}

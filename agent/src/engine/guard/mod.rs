@@ -1,0 +1,18 @@
+//! Whether the engine is asked, how often, and when again.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `breaker` | an engine that serves nobody is left alone |
+//! | `rate` | one that has come back is not overrun |
+//! | `retry` | growing, random delays |
+//! | `health` | how well the engine is, weighed from several signs |
+
+mod breaker;
+mod health;
+mod rate;
+mod retry;
+
+pub use breaker::{Breaker, Call, Outcome, Thresholds};
+pub use health::{Health, Signs, Verdict};
+pub use rate::{Queue, Rate, RateLimit};
+pub use retry::{Delays, Retry};

@@ -1,0 +1,25 @@
+//! What can go wrong with a connection.
+
+/// An address, or a file that it needs, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct EndpointError {
+    /// Of the configuration, with dots.
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl EndpointError {
+    pub fn new(key: &'static str, message: String) -> Self {
+        Self { key, message }
+    }
+}
+
+/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TlsError {
+    /// A label, see [`super::EngineError::reason`].
+    pub reason: &'static str,
+    pub message: String,
+}
