@@ -18,7 +18,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way, watch_options};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_account, tell_way, watch_options};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
@@ -100,7 +100,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             options,
             metrics,
             leaks.clone(),
-            tell_room(config, &readiness, kernel.tier()),
+            tell_account(config, &readiness, kernel.tier()),
         ));
         background.spawn(audit::conserve(
             Arc::clone(kernel),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
 use crate::admin;
-use crate::audit::{Patience, WatchOptions};
+use crate::audit::{Account, Patience, WatchOptions};
 use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
 use crate::delivery::sink::{self, Sink};
@@ -62,31 +62,43 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Option<String>) + use<> {
+pub fn tell_account(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Account) + use<> {
     let part = readiness.part("kernel");
     let required = config.kernel.mode == KernelMode::Required;
-    let mut told = None;
-    move |lacks: Option<String>| {
-        match &lacks {
-            Some(lacks) => {
-                let detail = format!("{}: {lacks}", tier.as_str());
-                // Who can do without the kernel part can do with less of it.
-                if required {
-                    part.down(&detail)
-                } else {
-                    part.up(&detail)
-                }
-                if told.is_none() {
-                    warn!("{lacks}: raise kernel.max_connections, or the limit on open files");
-                }
-            }
-            None if told.is_some() => {
-                part.up(tier.as_str());
-                info!("the kernel part's maps have room again");
-            }
-            None => {}
+    let (mut lacked, mut missed, mut repaired) = (false, false, false);
+    move |account: Account| {
+        let Account { lacks_room, doubt } = account;
+        let missing = doubt.missing();
+        let words: Vec<&str> = [&lacks_room, &missing]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let detail = match words[..] {
+            [] => tier.as_str().to_owned(),
+            _ => format!("{}: {}", tier.as_str(), words.join("; ")),
+        };
+        // Who can do without the kernel part can do with less of it. What was missed is made up for.
+        if required && lacks_room.is_some() {
+            part.down(&detail)
+        } else {
+            part.up(&detail)
         }
-        told = lacks;
+        match &lacks_room {
+            Some(lacks) if !lacked => warn!("{lacks}: raise kernel.max_connections, or the limit on open files"),
+            None if lacked => info!("the kernel part's maps have room again"),
+            _ => {}
+        }
+        lacked = lacks_room.is_some();
+        if let Some(missing) = missing.filter(|_| !missed) {
+            warn!("{missing}; told once: kernel_missed_events_total counts on");
+            missed = true;
+        }
+        let repairs = doubt.repaired();
+        if let Some(repairs) = repairs.as_ref().filter(|_| !repaired) {
+            warn!(%repairs, "entries of the ledger were wrong, and were repaired from the process's table");
+        }
+        repaired = repairs.is_some();
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tracing::{info, warn};
 
+use super::doubt::{Doubt, Interval};
 use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
@@ -35,6 +36,16 @@ pub struct Found {
     pub at: Option<Instant>,
     pub leaks: Vec<Leak>,
     pub growing: Vec<Growing>,
+    /// How far the totals of the time before that scan can be trusted.
+    pub doubt: Interval,
+}
+
+/// What a scan says of the account itself.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Which maps are full, in words.
+    pub lacks_room: Option<String>,
+    pub doubt: Interval,
 }
 
 impl Leaks {
@@ -47,18 +58,19 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled. `lacks_room` is told at each scan whether the account is incomplete, and why.
+/// Scans for as long as it is polled. `tell_account` is told at each scan whether the account is whole.
 pub async fn watch(
     kernel: Arc<Kernel>,
     register: Register,
     options: WatchOptions,
     metrics: LeakMetrics,
     found: Leaks,
-    mut lacks_room: impl FnMut(Option<String>),
+    mut tell_account: impl FnMut(Account),
 ) {
     let mut detector = Detector::new(options.patience);
     let mut growth = Growth::new();
     let mut room = Room::default();
+    let mut doubt = Doubt::default();
     let mut healed = HashSet::new();
     loop {
         tokio::time::sleep(options.interval).await;
@@ -71,7 +83,11 @@ pub async fn watch(
                 continue;
             }
         };
-        lacks_room(room.lacks(&snapshot.maps));
+        let doubt = doubt.since_the_last(&snapshot);
+        tell_account(Account {
+            lacks_room: room.lacks(&snapshot.maps),
+            doubt: doubt.clone(),
+        });
         let now = Instant::now();
         let leaks = detector.scan(&snapshot.connections, &register.snapshot(), now, |leak| {
             tell(leak);
@@ -99,6 +115,7 @@ pub async fn watch(
             at: Some(now),
             leaks,
             growing,
+            doubt,
         };
     }
 }

@@ -1,9 +1,9 @@
 //! What the kernel holds, as metrics.
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Snapshot, State, Tier};
-use crate::metrics::{HistogramView, counter, counters, gauges};
+use crate::metrics::{HistogramView, counters, gauges};
 
 pub struct Metrics {
     pub up: IntGaugeVec,
