@@ -9,7 +9,7 @@ use aya_ebpf::{helpers::bpf_get_current_pid_tgid, programs::TracePointContext};
 use crate::{
     held,
     kernel::offset,
-    maps::{CALLS, MARKER, OWNER, refused, repaired},
+    maps::{CALLS, FIRED, MARKER, OWNER, count, refused, repaired},
 };
 
 /// What [`Call::name`] may be.
@@ -20,16 +20,28 @@ pub const SHUTDOWN: u64 = 4;
 pub const CLOSE: u64 = 5;
 pub const CLOSE_RANGE: u64 = 6;
 
+/// The agent's thread that the program of this name runs for now.
+macro_rules! ours {
+    ($program:literal) => {
+        $crate::call::Thread::at(const { abi::hook($program) })
+    };
+}
+pub(crate) use ours;
+
 /// A thread of the agent's process, by its outermost id.
 #[derive(Clone, Copy)]
 pub struct Thread(pub u32);
 
 impl Thread {
-    /// None in any other process, the agent's own children included.
+    /// None in any other process, the agent's own children included. Use [`ours!`].
     #[inline(always)]
-    pub fn ours() -> Option<Self> {
+    pub fn at(hook: u32) -> Option<Self> {
         let id = bpf_get_current_pid_tgid();
-        (id >> 32 == OWNER.cell().load()).then_some(Self(id as u32))
+        if id >> 32 != OWNER.cell().load() {
+            return None;
+        }
+        count(&FIRED, hook);
+        Some(Self(id as u32))
     }
 
     /// What the agent has set for this thread.

@@ -19,6 +19,7 @@ const EMPTY: abi::Layout = {
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
+const S_IFIFO: u16 = 0o010_000;
 pub const AF_UNIX: u16 = 1;
 pub const SOCK_STREAM: u16 = 1;
 pub const SOCK_DGRAM: u16 = 2;
@@ -102,6 +103,12 @@ pub fn file(fd: u32) -> Address {
 #[inline(always)]
 pub fn operations(file: Address) -> u64 {
     read(file, offset!(file_f_op))
+}
+
+#[inline(always)]
+pub fn is_fifo(file: Address) -> bool {
+    let inode: Address = read(file, offset!(file_f_inode));
+    read::<u16>(inode, offset!(inode_i_mode)) & S_IFMT == S_IFIFO
 }
 
 /// Whether a path may lead to it.

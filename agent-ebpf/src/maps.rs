@@ -1,8 +1,8 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
 use abi::{
-    Answer, CAUSES, Call, Cause, Connection, ERRNOS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES, Marker,
-    Peer, SAMPLES, SURVEY, Totals, Walk,
+    Answer, CAUSES, Call, Cause, Connection, ERRNOS, HOOKS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES,
+    Marker, Peer, SAMPLES, SURVEY, Totals, Walk,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -71,6 +71,10 @@ pub static CONNECT_ERRORS: Array<u64> = Array::with_max_entries(ERRNOS, 0);
 /// `Limited` → refused entries.
 #[map]
 pub static FAILURES: Array<u64> = Array::with_max_entries(LIMITED, 0);
+
+/// Program → how often it has run for the agent's process, by [`abi::hook`]; the agent maps it into its memory.
+#[map]
+pub static FIRED: Array<u64> = Array::with_max_entries(HOOKS, BPF_F_MMAPABLE);
 
 /// `Cause` → entries that were put right.
 #[map]

@@ -7,8 +7,9 @@ pub enum Kind {
     Unix = 1,
     Tcp = 2,
     Udp = 3,
-    /// Opened by a path, or made by `memfd_create`.
+    /// Opened by a path, or made by `memfd_create`; with `O_PATH`, whatever it is a path to.
     File = 4,
+    /// Also a FIFO that was opened by a path.
     Pipe = 5,
     Epoll = 6,
     Eventfd = 7,
@@ -72,9 +73,13 @@ pub enum Sample {
     BpfLink = 8,
     BpfTypes = 9,
     Perf = 10,
+    /// Opened with `O_PATH`: such a file has the operations of none.
+    Path = 11,
+    /// `memfd_secret`, which `/proc` gives a path as it does a memfd's.
+    Secret = 12,
 }
 
-pub const SAMPLES: usize = 11;
+pub const SAMPLES: usize = 13;
 
 /// `preexisting + opened - closed` is what is open.
 #[repr(C)]

@@ -2,6 +2,7 @@
 #![no_std]
 
 mod histogram;
+mod hook;
 mod kind;
 mod layout;
 mod mark;
@@ -10,6 +11,7 @@ mod stamp;
 mod state;
 
 pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, MEASURES, Measure};
+pub use hook::{FUNCTIONS, HOOKS, TRACEPOINTS, hook};
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
 pub use mark::{Mark, Marker};

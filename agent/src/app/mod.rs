@@ -100,7 +100,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             options,
             metrics,
             leaks.clone(),
-            tell_account(config, &readiness, kernel.tier()),
+            tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
         ));
         background.spawn(audit::conserve(
             Arc::clone(kernel),

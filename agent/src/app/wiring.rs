@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::audit::{Account, Patience, WatchOptions};
@@ -62,12 +62,22 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_account(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Account) + use<> {
+pub fn tell_account(
+    config: &Config,
+    readiness: &Readiness,
+    tier: Tier,
+    metrics: &kernel::Metrics,
+) -> impl FnMut(Account) + use<> {
+    let up = metrics.up.clone();
     let part = readiness.part("kernel");
     let required = config.kernel.mode == KernelMode::Required;
-    let (mut lacked, mut missed, mut repaired) = (false, false, false);
+    let (mut lacked, mut missed, mut repaired, mut silent) = (false, false, false, false);
     move |account: Account| {
-        let Account { lacks_room, doubt } = account;
+        let Account {
+            lacks_room,
+            quiet,
+            doubt,
+        } = account;
         let missing = doubt.missing();
         let words: Vec<&str> = [&lacks_room, &missing]
             .into_iter()
@@ -79,7 +89,7 @@ pub fn tell_account(config: &Config, readiness: &Readiness, tier: Tier) -> impl 
             _ => format!("{}: {}", tier.as_str(), words.join("; ")),
         };
         // Who can do without the kernel part can do with less of it. What was missed is made up for.
-        if required && lacks_room.is_some() {
+        if required && (lacks_room.is_some() || quiet.is_some()) {
             part.down(&detail)
         } else {
             part.up(&detail)
@@ -90,6 +100,15 @@ pub fn tell_account(config: &Config, readiness: &Readiness, tier: Tier) -> impl 
             _ => {}
         }
         lacked = lacks_room.is_some();
+        match &quiet {
+            Some(quiet) if !silent => error!("{quiet}: set kernel.ftrace_enabled to 1, or start the agent again"),
+            None if silent => info!("the kernel runs the programs again"),
+            _ => {}
+        }
+        if silent != quiet.is_some() {
+            kernel::Metrics::show_in_force(&up, if quiet.is_some() { Tier::None } else { tier });
+        }
+        silent = quiet.is_some();
         if let Some(missing) = missing.filter(|_| !missed) {
             warn!("{missing}; told once: kernel_missed_events_total counts on");
             missed = true;

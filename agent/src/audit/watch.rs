@@ -45,6 +45,8 @@ pub struct Found {
 pub struct Account {
     /// Which maps are full, in words.
     pub lacks_room: Option<String>,
+    /// Hooks that do not fire any more, in words.
+    pub quiet: Option<String>,
     pub doubt: Interval,
 }
 
@@ -86,6 +88,7 @@ pub async fn watch(
         let doubt = doubt.since_the_last(&snapshot);
         tell_account(Account {
             lacks_room: room.lacks(&snapshot.maps),
+            quiet: quiet(&kernel),
             doubt: doubt.clone(),
         });
         let now = Instant::now();
@@ -117,6 +120,21 @@ pub async fn watch(
             growing,
             doubt,
         };
+    }
+}
+
+fn quiet(kernel: &Kernel) -> Option<String> {
+    match kernel.quiet_hooks() {
+        Ok(quiet) => (!quiet.is_empty()).then(|| {
+            format!(
+                "the kernel does not run {}; what is live is told by walks alone",
+                quiet.join(", ")
+            )
+        }),
+        Err(error) => {
+            warn!(%error, "cannot try the hooks");
+            None
+        }
     }
 }
 

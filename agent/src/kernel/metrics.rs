@@ -150,8 +150,13 @@ impl Metrics {
 
     /// Says which tier is in force.
     pub fn in_force(&self, tier: Tier) {
+        Self::show_in_force(&self.up, tier);
+    }
+
+    /// The same, where there is only the gauge.
+    pub fn show_in_force(up: &IntGaugeVec, tier: Tier) {
         for (other, name) in TIERS {
-            self.up.with_label_values(&[name]).set(i64::from(other == tier));
+            up.with_label_values(&[name]).set(i64::from(other == tier));
         }
     }
 

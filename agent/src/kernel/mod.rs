@@ -20,6 +20,7 @@ mod refusal;
 mod samples;
 mod snapshot;
 mod tracepoints;
+mod trial;
 mod walk;
 mod witness;
 
@@ -36,6 +37,7 @@ use self::{
     loader::{Links, Loaded, Settings, ask, raw_tracepoint},
     log::IntoTracing,
     mark::Marks,
+    trial::Trial,
     walk::Walk,
 };
 pub use self::{
@@ -79,6 +81,7 @@ pub enum Tier {
 pub struct Kernel {
     tier: Tier,
     refused: Option<Refusal>,
+    trial: Trial,
     /// Before the programs, as fields are dropped in this order.
     _links: Links,
     /// Owns the programs; `survey` is run through it, one at a time.
@@ -109,6 +112,7 @@ impl Kernel {
             mut ebpf,
             links,
             tier,
+            trial,
             refused,
         } = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
@@ -123,6 +127,7 @@ impl Kernel {
         Ok(Self {
             tier,
             refused,
+            trial,
             _links: links,
             ebpf: Mutex::new(ebpf),
             ledger,
@@ -166,6 +171,11 @@ impl Kernel {
         self.walk.reconcile(&ebpf, &self.ledger, &self.calls)?;
         let comparison = self.descriptors.compare(&self.walk, &ebpf)?;
         Ok(comparison.map(|comparison| comparison.drifts))
+    }
+
+    /// The programs that the kernel does not run any more: tried by operations of the agent's own, which are counted as any other.
+    pub fn quiet_hooks(&self) -> Result<Vec<&'static str>, Refusal> {
+        self.trial.quiet()
     }
 
     /// The ledger of descriptors beside what its witnesses count; nothing is repaired. `None` as above.

@@ -6,12 +6,14 @@
 mod descriptors;
 mod ends;
 mod fds;
+mod kinds;
 mod leaks;
 mod limits;
 mod marks;
 mod messages;
 mod missed;
 mod namespace;
+mod quiet;
 mod random;
 mod repair;
 mod rights;

@@ -66,7 +66,7 @@ fn of_kind(names: &[&str]) -> Vec<RawFd> {
 }
 
 /// Takes every attachment of this program away, behind the agent's back: its descriptors are of another file then.
-fn take_away(program: &str) -> usize {
+pub fn take_away(program: &str) -> usize {
     const PROGRAM_ID: usize = 4;
     let cut = &program[..program.len().min(NAME_LEN)];
     let programs: BTreeSet<u32> = of_kind(&["bpf-prog"])
