@@ -7,7 +7,7 @@ pub mod kernel;
 mod machine;
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,23 +31,35 @@ pub struct Options {
     /// How the kernel preempts tasks: `full`, `lazy`, `voluntary` or `none`; as it was built to, if nothing is named.
     #[arg(long, value_name = "HOW")]
     preempt: Option<String>,
+    /// The program with the kernel tests, where it is built already.
+    #[arg(long, value_name = "PROGRAM")]
+    tests: Option<PathBuf>,
     /// Only tests of which the name contains one of these.
     filters: Vec<String>,
 }
 
 pub fn vm_test(options: &Options) -> Result<ExitCode> {
     setup::ensure(&PARTS);
-    say::step("building the kernel half");
-    build_ebpf(cargo::root(), None)?;
+    let tests = match &options.tests {
+        Some(tests) => tests.clone(),
+        None => build()?,
+    };
     let mut account = Account::default();
     let machine = match &options.kernel {
         Some(series) => Machine::with(Kernel::of_series(series)?)?,
         None => Machine::find()?,
     };
     let filters: Vec<&str> = options.filters.iter().map(String::as_str).collect();
-    let passed = machine.test(options.preempt.as_deref(), &filters, &mut account)?;
+    let passed = machine.test(&tests, options.preempt.as_deref(), &filters, &mut account)?;
     account.print();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn build() -> Result<PathBuf> {
+    say::step("building the kernel half");
+    build_ebpf(cargo::root(), None)?;
+    say::step("building the kernel tests");
+    cargo::build_test("kernel")
 }
 
 /// The tests run once on each: these kernels take both.
@@ -76,16 +88,16 @@ impl Machine {
 
     /// All tests, as the kernel was built to preempt; and those of many threads once more where it preempts everywhere.
     pub fn test_in_short(&self, filter: Option<&str>, account: &mut Account) -> Result<bool> {
-        let passed = self.test(None, filter.as_slice(), account)?;
-        Ok(passed && (filter.is_some() || self.test(Some("full"), &OF_MANY_THREADS, account)?))
+        say::step("building the kernel tests");
+        let tests = cargo::build_test("kernel")?;
+        let passed = self.test(&tests, None, filter.as_slice(), account)?;
+        Ok(passed && (filter.is_some() || self.test(&tests, Some("full"), &OF_MANY_THREADS, account)?))
     }
 
     /// Runs the tests in it, each tier in a machine of its own, both at once: emulated, each takes a processor for
     /// minutes. Whether all passed.
-    fn test(&self, preempt: Option<&str>, filters: &[&str], account: &mut Account) -> Result<bool> {
-        say::step("building the kernel tests");
-        let tests = cargo::build_test("kernel")?;
-        let initramfs = initramfs::pack(&directory()?, &tests, &self.kernel.modules, filters)?;
+    fn test(&self, tests: &Path, preempt: Option<&str>, filters: &[&str], account: &mut Account) -> Result<bool> {
+        let initramfs = initramfs::pack(&directory()?, tests, &self.kernel.modules, filters)?;
         let version = &self.kernel.version;
         let how = preempt.map_or(String::new(), |how| format!(" with preempt={how}"));
         say::step(&format!("running them in a virtual machine on {version}{how}"));
