@@ -14,7 +14,7 @@ use crate::{
     descriptor,
     held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{self, ANSWERS, CONNECTIONS, EXACT, SOCKETS, refused, repaired, walk},
+    maps::{self, ANSWERS, CONNECTIONS, SOCKETS, refused, repaired, walk},
     peer, table,
 };
 
@@ -212,7 +212,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     begin(held, phase);
     held.holders().store(1);
-    if is_told_of(held.family()) {
+    if peer::is_told_of(held.family()) {
         let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
     }
     if held.family() != AF_UNIX {
@@ -221,12 +221,6 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     descriptor::enter(fd, socket.file, held);
     true
-}
-
-/// Whether a hook tells of such a socket what happens in other processes' time.
-#[inline(always)]
-pub fn is_told_of(family: u16) -> bool {
-    family != AF_UNIX || EXACT.load() != 0
 }
 
 /// As it is entered, to be filled in where it lies: the stack has no room for it. It has no holder, so that nobody takes hold

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Those that are told by their operations alone, and what they tell.
-const BY_OPERATIONS: [(Sample, Kind); 12] = [
+const BY_OPERATIONS: [(Sample, Kind); 13] = [
     (Sample::Pipe, Kind::Pipe),
     (Sample::Epoll, Kind::Epoll),
     (Sample::Eventfd, Kind::Eventfd),
@@ -21,6 +21,7 @@ const BY_OPERATIONS: [(Sample, Kind); 12] = [
     (Sample::Perf, Kind::Perf),
     (Sample::Path, Kind::File),
     (Sample::Secret, Kind::File),
+    (Sample::Namespace, Kind::Other),
 ];
 
 /// A [`Kind`]; 0 for no file.

@@ -17,8 +17,10 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in the order of the counters.
     pub const ALL: [Self; 5] = [Self::Close, Self::Open, Self::Connect, Self::Call, Self::Entry];
 
+    /// The `cause` label of `kernel_repairs_total`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Close => "close_missed",
@@ -30,6 +32,7 @@ impl Cause {
     }
 }
 
+/// How many causes there are.
 pub const CAUSES: u32 = Cause::ALL.len() as u32;
 
 /// What the programs that walk through the table answer with.

@@ -21,6 +21,7 @@ pub struct Doubt {
 }
 
 impl Doubt {
+    /// What has moved since this was asked before.
     pub fn since_the_last(&mut self, snapshot: &Snapshot) -> Interval {
         let missed = snapshot.missed.iter().map(|missed| {
             let before = self.missed.insert(missed.program.clone(), missed.events);

@@ -14,17 +14,35 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::sink::FileEnd;
+use crate::config;
 use crate::encode::{Encoder, Tail};
 use crate::record::Line;
+
+/// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
+const LEAST: usize = 256;
 
 /// Bounds of what waits for the sinks.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// The size in bytes at which a batch is handed over even while the sinks are writing.
     pub batch_bytes: usize,
+    /// How many batches may wait for the slowest sink before [`Outbox`] has no room.
     pub max_batches: usize,
+    /// The age at which a batch is handed over even while the sinks are writing.
     pub flush_interval: Duration,
 }
 
+impl From<&config::Delivery> for Bounds {
+    fn from(delivery: &config::Delivery) -> Self {
+        Self {
+            batch_bytes: config::bytes(delivery.batch_bytes),
+            max_batches: delivery.max_batches,
+            flush_interval: delivery.flush_interval,
+        }
+    }
+}
+
+/// The one queue from the streams to all sinks. Its clones share it.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
@@ -79,10 +97,12 @@ struct Acknowledged {
 }
 
 impl Batch {
+    /// Lines of JSON, each with its line feed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// How many records they are.
     pub fn records(&self) -> u64 {
         self.records
     }
@@ -162,10 +182,22 @@ impl Outbox {
         }
     }
 
-    /// Ready when what one read brings may be pushed.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let max = self.shared.bounds.max_batches;
-        self.poll_until(cx, |state| state.in_flight < max)
+    /// Ready when a log may be read. Gives how many bytes of it have room, where each becomes `growth` bytes of records at
+    /// most.
+    pub fn poll_room_for(&self, cx: &mut Context<'_>, growth: usize) -> Poll<usize> {
+        let batch_bytes = self.shared.bounds.batch_bytes;
+        self.poll_room(cx)
+            .map(|batches| (batches * batch_bytes / growth).max(LEAST))
+    }
+
+    /// Ready when another batch may be handed over; gives how many.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut free = 0;
+        let room = self.poll_until(cx, |state| {
+            free = self.shared.bounds.max_batches.saturating_sub(state.in_flight);
+            free > 0
+        });
+        room.map(|()| free)
     }
 
     /// Whether what one read brings may be pushed now.
@@ -174,7 +206,7 @@ impl Outbox {
     }
 
     /// Ready when `holds` is true; looked at again each time that a batch is done.
-    fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
+    fn poll_until(&self, cx: &mut Context<'_>, mut holds: impl FnMut(&State) -> bool) -> Poll<()> {
         let mut state = self.shared.lock();
         if holds(&state) {
             return Poll::Ready(());
@@ -321,12 +353,58 @@ mod tests {
         for _ in 0..3 {
             for stream in &streams {
                 let waker = Waker::from(Arc::clone(stream));
-                assert!(outbox.poll_room(&mut Context::from_waker(&waker)).is_pending());
+                assert!(
+                    outbox
+                        .poll_room_for(&mut Context::from_waker(&waker), tail.growth())
+                        .is_pending()
+                );
             }
         }
         assert_eq!(outbox.shared.lock().waiting.len(), streams.len());
         drop(batches.recv().unwrap());
         assert!(streams.iter().all(|stream| stream.0.load(Ordering::SeqCst) == 1));
         assert!(outbox.has_room() && outbox.shared.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn what_may_be_read_has_room_whatever_its_records_bear() {
+        let bounds = Bounds {
+            batch_bytes: 256 * 1024,
+            max_batches: 8,
+            flush_interval: Duration::from_secs(1),
+        };
+        let (sender, batches) = sync_channel(bounds.max_batches);
+        let outbox = Outbox::new(bounds, vec![sender], Vec::new());
+        let mut cx = Context::from_waker(Waker::noop());
+        for label in [0, 300, 16_000] {
+            let container = Container {
+                id: ContainerId::new("abc"),
+                name: String::new(),
+                image: String::new(),
+                labels: [("label".to_owned(), "x".repeat(label))].into(),
+            };
+            let tail = Tail::new(&container, "", &Fields::new(&["*".to_owned()], &[]).unwrap());
+            while let Poll::Ready(bytes) = outbox.poll_room_for(&mut cx, tail.growth()) {
+                // Two-byte lines, with a time and a space before them.
+                for _ in 0..bytes / 33 {
+                    let line = Line {
+                        time: Time(0),
+                        stream: Stream::Stdout,
+                        bytes: b"x",
+                        truncated: false,
+                    };
+                    outbox.push(&line, &tail);
+                }
+                let waiting = outbox.shared.lock().bytes.len();
+                assert!(waiting <= 2 * bounds.batch_bytes, "{waiting} bytes in a batch");
+            }
+            let all: Vec<_> = batches.try_iter().collect();
+            assert_eq!(all.len(), bounds.max_batches, "{label}");
+            let bytes: usize = all.iter().map(|batch| batch.bytes().len()).sum();
+            assert!(
+                bytes <= (bounds.max_batches + 1) * bounds.batch_bytes,
+                "{label}: {bytes}"
+            );
+        }
     }
 }

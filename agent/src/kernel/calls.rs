@@ -1,5 +1,7 @@
 //! System calls that began and of which no hook has seen the end: what the other hook left behind is taken away.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::collections::HashMap as Map;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -8,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError};
 
-use super::loader::{ask, raw_tracepoint};
+use super::object::{ask, raw_tracepoint};
 use super::refusal::Refusal;
 
 /// `CALLS`

@@ -4,8 +4,8 @@ use abi::{CENSUS, Kind};
 use aya::{Ebpf, programs::RawTracePoint};
 
 use super::{
-    loader::ask,
     mapped::Mapped,
+    object::ask,
     refusal::Refusal,
     snapshot::{Comparison, Drift, KindTotals, Witness},
     walk::Walk,

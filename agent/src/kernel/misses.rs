@@ -1,10 +1,12 @@
 //! What the kernel did not tell its programs: how often it skipped one of them, because another task was inside it.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use aya::Ebpf;
 
-use super::loader::ON_DEMAND;
+use super::object::ON_DEMAND;
 use super::snapshot::Missed;
 
 /// Of each program that is attached. Programs at the tracepoints of system calls are counted from Linux 6.7 on.

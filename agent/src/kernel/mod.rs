@@ -1,7 +1,9 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
-//! [`descriptors`] for everything that is open; what is, is taken from a [`walk`], and [`misses`] tells how far the rest can be trusted. Nothing here knows whom the connections are for.
+//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what they load: [`object`]; what they need to
+//! know: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and [`descriptors`] for everything that is
+//! open. What is, is taken from a [`walk`]; [`misses`] and [`trial`] tell how far the rest can be trusted. Nothing here
+//! knows whom the connections are for.
 
 mod btf;
 mod calls;
@@ -9,6 +11,7 @@ mod descriptors;
 mod functions;
 mod layout;
 mod ledger;
+mod links;
 mod loader;
 mod log;
 mod mapped;
@@ -16,9 +19,11 @@ mod mark;
 mod metrics;
 mod misses;
 mod namespace;
+mod object;
 mod refusal;
 mod samples;
 mod snapshot;
+mod tier;
 mod tracepoints;
 mod trial;
 mod walk;
@@ -34,9 +39,11 @@ use self::{
     calls::Calls,
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
+    links::Links,
+    loader::Loaded,
     log::IntoTracing,
     mark::Marks,
+    object::{Settings, ask, raw_tracepoint},
     trial::Trial,
     walk::Walk,
 };
@@ -47,8 +54,11 @@ pub use self::{
         Cause, Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, Missed, PeerTotals, Snapshot, State,
         Witness,
     },
+    tier::Tier,
 };
+use crate::config::{self, KernelTier};
 
+/// How the kernel part is attached: `kernel` in the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The only tier to try; the best that the kernel takes, if none is named.
@@ -69,12 +79,18 @@ impl Default for Options {
     }
 }
 
-/// How the kernel is watched, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    Fentry,
-    Tracepoint,
-    None,
+impl From<&config::Kernel> for Options {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            tier: match kernel.tier {
+                KernelTier::Auto => None,
+                KernelTier::Fentry => Some(Tier::Fentry),
+                KernelTier::Tracepoint => Some(Tier::Tracepoint),
+            },
+            connections: kernel.max_connections,
+            debug: kernel.debug,
+        }
+    }
 }
 
 /// The attached programs. They are detached when this is dropped.
@@ -139,6 +155,7 @@ impl Kernel {
         })
     }
 
+    /// How the kernel is watched.
     pub fn tier(&self) -> Tier {
         self.tier
     }

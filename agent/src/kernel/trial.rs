@@ -1,6 +1,8 @@
 //! Whether the hooks fire: each is tried by an operation of the agent's own. A kernel takes programs that it never runs, as it
 //! does with those at functions where `kernel.ftrace_enabled` is 0.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::io;
 use std::os::fd::{AsFd as _, IntoRawFd as _};
 

@@ -12,8 +12,8 @@ use aya::Ebpf;
 use super::{
     calls::Calls,
     ledger::{Entry, Ledger},
-    loader::{ask_two, raw_tracepoint},
     mapped::Mapped,
+    object::{ask_two, raw_tracepoint},
     refusal::Refusal,
 };
 

@@ -1,26 +1,23 @@
 //! `cargo xtask vm-test`: the kernel half's tests on the distribution's own kernel, in an emulated machine. That kernel
 //! is not the host's, and takes programs that the host's may refuse.
 
-pub mod emulator;
 mod initramfs;
-pub mod kernel;
 mod machine;
-mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use self::emulator::Emulator;
-use self::kernel::Kernel;
 use crate::account::Account;
 use crate::build_ebpf::build_ebpf;
+use crate::setup::emulator::Emulator;
+use crate::setup::guest_kernel::Kernel;
 use crate::setup::{self, Part};
 use crate::{cargo, say};
 
 /// What it takes.
-pub const PARTS: [Part; 3] = [Part::KernelHalf, Part::Witnesses, Part::Emulator];
+const PARTS: [Part; 3] = [Part::KernelHalf, Part::Witnesses, Part::Emulator];
 
 /// What to run, and on which kernel.
 #[derive(clap::Args)]
@@ -97,7 +94,7 @@ impl Machine {
     /// Runs the tests in it, each tier in a machine of its own, both at once: emulated, each takes a processor for
     /// minutes. Whether all passed.
     fn test(&self, tests: &Path, preempt: Option<&str>, filters: &[&str], account: &mut Account) -> Result<bool> {
-        let initramfs = initramfs::pack(&directory()?, tests, &self.kernel.modules, filters)?;
+        let initramfs = initramfs::pack(&cargo::target_dir()?.join("vm"), tests, &self.kernel.modules, filters)?;
         let version = &self.kernel.version;
         let how = preempt.map_or(String::new(), |how| format!(" with preempt={how}"));
         say::step(&format!("running them in a virtual machine on {version}{how}"));
@@ -157,8 +154,4 @@ impl Machine {
             }
         }
     }
-}
-
-fn directory() -> Result<PathBuf> {
-    Ok(cargo::target_dir()?.join("vm"))
 }

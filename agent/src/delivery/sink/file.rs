@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What every record begins with.
 const RECORD: &[u8] = b"{\"ts\":\"";
 
+/// Appends to a file, and opens a new one at its path if that was moved away.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
@@ -77,6 +78,7 @@ impl File {
         })
     }
 
+    /// As the configuration has it.
     pub fn path(&self) -> &Path {
         &self.path
     }
