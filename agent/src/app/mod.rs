@@ -18,7 +18,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_account, tell_way};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
@@ -109,7 +109,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
             admin::CLIENTS as u64,
             metrics,
             leaks.clone(),
-            tell_room(config, &readiness, kernel.tier()),
+            tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
         ));
         background.spawn(audit::conserve(
             Arc::clone(kernel),
