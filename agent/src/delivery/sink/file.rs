@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::fdatasync;
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Sink;
+use super::file_end::FileEnd;
 
 /// How often the path is compared with what is open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,28 +25,6 @@ pub struct File {
     looked: Instant,
     file: Arc<std::fs::File>,
     end: FileEnd,
-}
-
-/// How far a file was written, and which file it was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FileEnd {
-    device: u64,
-    inode: u64,
-    length: u64,
-    /// For the process that wrote it.
-    #[serde(skip)]
-    file: Option<Arc<std::fs::File>>,
-}
-
-impl FileEnd {
-    /// Waits until a power loss would not take away what was written up to here. By another thread than the sink's.
-    pub fn sync(&self) -> io::Result<()> {
-        match self.file.as_ref().map(fdatasync) {
-            // Not a file after all: a pipe, or /dev/null.
-            None | Some(Ok(()) | Err(Errno::INVAL)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
-    }
 }
 
 impl File {
