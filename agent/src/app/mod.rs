@@ -39,7 +39,7 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
-    // One thread: two cost 1.6 times the CPU (docs/performance.md), in handing each line's wake-up from one to the other.
+    // One thread: two cost 1.6 times the CPU (docs/evidence/performance.md), in handing each line's wake-up from one to the other.
     // Sinks block in threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

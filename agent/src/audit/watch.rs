@@ -145,6 +145,7 @@ fn tell_growing(growing: &Growing, now: Instant) {
 
 /// Ends the connection, and leaves its descriptor open: some owner may still close it, and by then its number may be
 /// another's.
+#[expect(unsafe_code, reason = "a descriptor is used that another part of the process owns")]
 fn heal(connection: &Connection) -> bool {
     // SAFETY: the descriptor is used at once and not kept. Should it have been closed meanwhile, the calls fail; should
     // it be another file's by now, the inode says so.

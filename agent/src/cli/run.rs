@@ -8,6 +8,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::exit::Exit;
 use crate::config::{Level, Sources, unknown_variables};
 
 /// Messages that may wait for standard error; further ones are dropped.
@@ -31,7 +32,7 @@ pub fn run(sources: &Sources) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
-            ExitCode::FAILURE
+            Exit::Failure.into()
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::config::{self, Field, PatternError, pattern};
 use crate::record::Container;
 
-/// Bytes of JSON that a container's labels, compose and swarm may take: each of its records bears them.
+/// Bytes of JSON that a container's labels, compose and swarm may take: each of its records bears
+/// them.
 pub const ROOM: usize = 16 * 1024;
 /// What a text takes beside its own bytes: quotes, and a colon or a comma.
 const AROUND: usize = 3;
@@ -35,23 +36,30 @@ pub struct Chosen<'a> {
 /// Where a container belongs, by the labels that `docker compose` gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compose<'a> {
+    /// The label `com.docker.compose.project`.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a str>,
+    /// The label `com.docker.compose.service`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.compose.container-number`.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<&'a str>,
 }
 
-/// The same of a swarm.
+/// Where a container belongs, by the labels that a swarm gives it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swarm<'a> {
+    /// The label `com.docker.stack.namespace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<&'a str>,
+    /// The label `com.docker.swarm.service.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    /// The label `com.docker.swarm.task.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a str>,
+    /// The label `com.docker.swarm.node.id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
 }
@@ -73,8 +81,8 @@ impl Fields {
         })
     }
 
-    /// What is chosen of a container, as long as it fits into [`ROOM`]. Compose and swarm come first. Of the labels the
-    /// longest ones are left out.
+    /// What is chosen of a container, as long as it fits into [`ROOM`]. Compose and swarm come
+    /// first. Of the labels the longest ones are left out.
     pub fn of<'a>(&self, container: &'a Container) -> Chosen<'a> {
         let mut room = Room {
             left: ROOM,

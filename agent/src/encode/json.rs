@@ -17,6 +17,58 @@ const FRAME: usize = 112;
 const SHORTEST: usize = "2026-11-20T15:04:58Z".len();
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
+/// A record as it is read back. The [`Encoder`] writes the fields of the line by hand, and [`CommonFields`] behind them.
+#[derive(Deserialize)]
+struct RecordFields {
+    /// The engine's time of the line, in UTC, always with nine digits. Of several lines it is the time of the first.
+    ts: String,
+    /// `stdout` or `stderr`. A container with a TTY has one output, which is called `stdout`.
+    stream: String,
+    /// The line without its line feed. Several lines have line feeds between them.
+    line: Option<String>,
+    /// Stands in place of `line` where the bytes are not UTF-8: the same bytes in Base64.
+    line_base64: Option<String>,
+    /// `true` where the line was longer than `capture.max_line_bytes` and was cut there.
+    #[serde(default)]
+    truncated: bool,
+    /// The number of lines, where `capture.multiline` puts several of them together.
+    lines: Option<u32>,
+    /// The container that wrote the line.
+    container: Owner,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    id: String,
+}
+
+/// What a record says after that, the same in every record of a container.
+#[derive(Serialize)]
+struct CommonFields<'a> {
+    /// The container that wrote the line.
+    container: ContainerFields<'a>,
+    /// The key `host` of the configuration: by default the name of the machine.
+    host: &'a str,
+}
+
+#[derive(Serialize)]
+struct ContainerFields<'a> {
+    /// The engine's id: 64 hexadecimal digits.
+    id: &'a str,
+    /// The name, as `docker ps` shows it.
+    name: &'a str,
+    /// The image that the container was made from, as the engine calls it.
+    image: &'a str,
+    /// The labels that `capture.labels` chooses, as far as they fit into 16 KiB together with `compose` and `swarm`.
+    labels: BTreeMap<&'a str, &'a str>,
+    /// With `compose` in `capture.fields`, for a container of a compose project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compose: Option<Compose<'a>>,
+    /// With `swarm` in `capture.fields`, for a container of a swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swarm: Option<Swarm<'a>>,
+}
+
 /// What all records of one container end with: made once, not once a line.
 #[derive(Clone, Debug)]
 pub struct Tail(Vec<u8>);
@@ -33,24 +85,8 @@ impl Tail {
                 "its labels are too long for its records: the longest ones are left out"
             );
         }
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            container: Named<'a>,
-            host: &'a str,
-        }
-        #[derive(Serialize)]
-        struct Named<'a> {
-            id: &'a str,
-            name: &'a str,
-            image: &'a str,
-            labels: BTreeMap<&'a str, &'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            compose: Option<Compose<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            swarm: Option<Swarm<'a>>,
-        }
-        let shown = Shown {
-            container: Named {
+        let common = CommonFields {
+            container: ContainerFields {
                 id: container.id.as_str(),
                 name: &container.name,
                 image: &container.image,
@@ -61,7 +97,7 @@ impl Tail {
             host,
         };
         // Strings and maps of strings: there is nothing in them that could fail.
-        let mut text = serde_json::to_vec(&shown).unwrap_or_default();
+        let mut text = serde_json::to_vec(&common).unwrap_or_default();
         text.push(b'\n');
         if let Some(brace) = text.first_mut() {
             *brace = b',';
@@ -152,35 +188,22 @@ impl Decoded {
 
     /// `None` for what is no record of this program's.
     pub fn from_json(record: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Shown {
-            ts: String,
-            stream: String,
-            line: Option<String>,
-            line_base64: Option<String>,
-            #[serde(default)]
-            truncated: bool,
-            lines: Option<u32>,
-            container: Named,
-        }
-        #[derive(Deserialize)]
-        struct Named {
-            id: String,
-        }
-        let shown: Shown = serde_json::from_slice(record).ok()?;
-        let bytes = match (shown.line, shown.line_base64) {
+        let fields: RecordFields = serde_json::from_slice(record).ok()?;
+        let bytes = match (fields.line, fields.line_base64) {
             (Some(line), _) => line.into_bytes(),
             (None, Some(text)) => STANDARD.decode(text).ok()?,
             (None, None) => return None,
         };
-        let time: jiff::Timestamp = shown.ts.parse().ok()?;
+        let time: jiff::Timestamp = fields.ts.parse().ok()?;
         Some(Self {
-            container: ContainerId::new(&shown.container.id),
+            container: ContainerId::new(&fields.container.id),
             time: Time(i64::try_from(time.as_nanosecond()).ok()?),
-            stream: Stream::ALL.into_iter().find(|stream| stream.as_str() == shown.stream)?,
+            stream: Stream::ALL
+                .into_iter()
+                .find(|stream| stream.as_str() == fields.stream)?,
             bytes,
-            truncated: shown.truncated,
-            lines: shown.lines,
+            truncated: fields.truncated,
+            lines: fields.lines,
         })
     }
 }
@@ -385,6 +408,49 @@ mod tests {
             "host": "node-1"
         });
         assert_eq!(encode(b"x", false), want);
+    }
+
+    /// With dots; what the labels' own keys are is the container's matter.
+    fn paths(value: &Value, prefix: &str, found: &mut Vec<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("{prefix}{key}");
+            if key != "labels" {
+                paths(value, &format!("{path}."), found);
+            }
+            found.push(path);
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_field() {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.compose.container-number", "2"),
+            ("com.docker.stack.namespace", "shop"),
+            ("com.docker.swarm.service.name", "shop_web"),
+            ("com.docker.swarm.task.name", "shop_web.1"),
+            ("com.docker.swarm.node.id", "n"),
+        ];
+        let fields = Fields::new(&["*".to_owned()], &[Field::Compose, Field::Swarm]).unwrap();
+        let tail = Tail::new(&container(&labels), "node-1", &fields);
+        let page = include_str!("../../../docs/reference/record.md");
+        let mut found = Vec::new();
+        for bytes in [&b"text"[..], b"\xff"] {
+            let line = Line {
+                time: Time(0),
+                stream: Stream::Stdout,
+                bytes,
+                truncated: true,
+            };
+            let mut out = Vec::new();
+            Encoder::default().encode(&line, Some(2), &tail, &mut out);
+            paths(&serde_json::from_slice(&out).unwrap(), "", &mut found);
+        }
+        assert!(found.len() > 30, "{found:?}");
+        for path in found {
+            assert!(page.contains(&format!("| `{path}` |")), "no {path} in the reference");
+        }
     }
 
     #[test]

@@ -23,22 +23,6 @@ pub struct Metrics {
     pub repairs: IntCounter,
 }
 
-const TIERS: [(Tier, &str); 3] = [
-    (Tier::Fentry, "fentry"),
-    (Tier::Tracepoint, "tracepoint"),
-    (Tier::None, "none"),
-];
-
-impl Tier {
-    /// The `tier` label of `kernel_up`.
-    pub fn as_str(self) -> &'static str {
-        TIERS
-            .iter()
-            .find(|(tier, _)| *tier == self)
-            .map_or("none", |(_, name)| name)
-    }
-}
-
 impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
@@ -138,8 +122,10 @@ impl Metrics {
 
     /// Says which tier is in force.
     pub fn in_force(&self, tier: Tier) {
-        for (other, name) in TIERS {
-            self.up.with_label_values(&[name]).set(i64::from(other == tier));
+        for other in Tier::ALL {
+            self.up
+                .with_label_values(&[other.as_str()])
+                .set(i64::from(other == tier));
         }
     }
 

@@ -1,22 +1,26 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
-//! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
+//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what they load: [`object`]; what they need to
+//! know: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and [`descriptors`] for everything that is
+//! open. Nothing here knows whom the connections are for.
 
 mod btf;
 mod descriptors;
 mod functions;
 mod layout;
 mod ledger;
+mod links;
 mod loader;
 mod log;
 mod mapped;
 mod mark;
 mod metrics;
 mod namespace;
+mod object;
 mod refusal;
 mod samples;
 mod snapshot;
+mod tier;
 mod tracepoints;
 mod witness;
 
@@ -29,14 +33,17 @@ use rustix::process::{Resource, getrlimit};
 use self::{
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
+    links::Links,
+    loader::Loaded,
     log::IntoTracing,
     mark::Marks,
+    object::{Settings, ask, raw_tracepoint},
 };
 pub use self::{
     metrics::Metrics,
     refusal::{Refusal, RefusalKind},
     snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
+    tier::Tier,
 };
 use crate::config::{self, KernelTier};
 
@@ -72,14 +79,6 @@ impl From<&config::Kernel> for Options {
             debug: kernel.debug,
         }
     }
-}
-
-/// How the kernel is watched, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    Fentry,
-    Tracepoint,
-    None,
 }
 
 /// The attached programs. They are detached when this is dropped.

@@ -4,7 +4,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Size;
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections that are there also when nobody asks anything.
+    pub min_size: usize,
+    pub max_size: usize,
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    pub max_age: Duration,
+    pub wait_timeout: Duration,
+    /// In use, of those that are there; above it some are opened ahead of need.
+    pub target_utilization: f64,
+    pub growth_factor: f64,
+}
 
 /// How many are in use, on average since the last look: one request a minute is no load, although it uses all of the
 /// one connection that there is.
