@@ -1,14 +1,12 @@
 //! What the ledger has missed, or has no room for, is said, and its totals stay right or are put right.
 
-use std::time::Duration;
-
 use integration::agent::{Agent, Launch};
 use integration::faults::{BadEngine, Logs};
 use integration::ledger;
 use integration::shim::Shim;
+use integration::wait::PATIENCE;
 use integration::{needs, requirements, wait};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const DRIFT: i32 = 3;
 
 fn launch(engine: &BadEngine, shim: &Shim) -> Agent {

@@ -14,10 +14,8 @@ use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
-/// Long enough for a slow machine, short enough to be called ready.
-const READY: Duration = Duration::from_secs(20);
 /// The agent's own deadline for its end, and some.
 pub const STOP: Duration = Duration::from_secs(20);
 
@@ -207,7 +205,7 @@ impl Program {
 
     fn pid(&self, process: &Child) -> u32 {
         if self.wrapped {
-            wait::until("the wrapper's child", READY, || {
+            wait::until("the wrapper's child", PATIENCE, || {
                 crate::witness::children(process.id()).pop()
             })
         } else {
@@ -249,7 +247,7 @@ impl Agent {
     }
 
     pub fn wait_ready(&self) {
-        wait::until("/readyz to answer 200", READY, || {
+        wait::until("/readyz to answer 200", PATIENCE, || {
             (self.admin.get("/readyz").ok()?.status == 200).then_some(())
         });
     }

@@ -117,7 +117,7 @@ pub struct Call {
 pub struct Answer {
     /// 0: not a connection; so for the rest.
     pub inode: u64,
-    /// As in [`Connection`]; so are the next three.
+    /// See [`Connection::opened_ns`].
     pub opened_ns: u64,
     /// See [`Connection::ended_ns`].
     pub ended_ns: u64,

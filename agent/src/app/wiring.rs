@@ -39,10 +39,10 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
             Ok(Some(kernel))
         }
         Err(refusal) if config.kernel.mode == KernelMode::Required => {
-            Err(refusal).context("kernel.mode is required, and the kernel part cannot be loaded")
+            Err(refusal).context("kernel.mode is required, and the kernel half cannot be loaded")
         }
         Err(refusal) => {
-            warn!(reason = %refusal, "runs without the kernel part: connections are not verified");
+            warn!(reason = %refusal, "running without the kernel half: connections are not verified");
             part.up(&format!("none: {refusal}"));
             Ok(None)
         }
@@ -70,7 +70,7 @@ pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnM
             }
             None if told.is_some() => {
                 part.up(tier.as_str());
-                info!("the kernel part's maps have room again");
+                info!("the kernel half's maps have room again");
             }
             None => {}
         }
@@ -95,7 +95,7 @@ pub fn tell_way(endpoint: &Endpoint) {
     if endpoint.is_in_clear() {
         warn!(
             host = endpoint.shown(),
-            "the engine is spoken to without TLS: whoever is on the way reads the logs, and who reaches that port owns the machine"
+            "the connection to the engine is without TLS: anybody on the way can read the logs, and anybody who reaches that port controls the machine"
         );
     }
     if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
@@ -106,7 +106,7 @@ pub fn tell_way(endpoint: &Endpoint) {
 /// The folder for positions, if there shall be one.
 pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     if config.state_dir.as_os_str().is_empty() {
-        info!("state_dir is not set: the next start begins every container's log anew");
+        info!("state_dir is not set: the next start will read every container's log from the beginning");
         return Ok(None);
     }
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
@@ -144,6 +144,7 @@ pub fn delivery(
 /// What capture shares with others.
 pub struct Shared {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -154,6 +155,7 @@ pub struct Shared {
 pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Context> {
     let Shared {
         engine,
+        source,
         register,
         outbox,
         positions,
@@ -163,7 +165,12 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
-        source: Source::new(engine.clone(), config::bytes(capture.max_line_bytes)),
+        source,
+        start: match capture.start {
+            config::Start::Beginning => None,
+            config::Start::End => Some(Time::now()),
+            config::Start::Age(age) => Some(Time::now().before(age)),
+        },
         engine,
         register,
         outbox,

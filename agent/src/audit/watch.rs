@@ -16,9 +16,12 @@ use crate::config;
 use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
+/// How [`watch`] looks for leaks.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
+    /// From one scan to the next.
     pub interval: Duration,
+    /// How long something must look leaked before it is called a leak.
     pub patience: Patience,
     /// End a leaked connection by `shutdown(2)`.
     pub heal: bool,
@@ -50,6 +53,7 @@ pub struct Found {
 }
 
 impl Leaks {
+    /// What it was. Before the first scan it is empty.
     pub fn now(&self) -> Found {
         self.lock().clone()
     }

@@ -43,6 +43,7 @@ pub struct Checkpoint {
 pub struct Checkpoints(Arc<StateDir>);
 
 impl Checkpoints {
+    /// Checkpoints are kept in this folder.
     pub fn new(state: StateDir) -> Self {
         Self(Arc::new(state))
     }
@@ -118,7 +119,7 @@ impl Checkpoint {
                 }
             })?;
             if records > 0 {
-                info!(file = %file.path().display(), records, "read on in what was written after the last checkpoint");
+                info!(file = %file.path().display(), records, "continued from what the file has beyond the last checkpoint");
             }
         }
         Ok(positions)

@@ -31,6 +31,7 @@ mod multiline;
 mod options;
 mod own;
 mod positions;
+mod probes;
 mod rate;
 pub mod recent;
 pub mod resume;
@@ -59,8 +60,8 @@ pub use containers::Capture;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use positions::Positions;
+pub use probes::{Intervals, Probes};
 pub use selection::Selection;
-pub use silence::{Intervals, Probes};
 pub use slots::{SlotLimits, Slots};
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
@@ -70,6 +71,7 @@ pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
 /// How old a stream's connection gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
+    /// While it brings lines.
     pub interval: Duration,
     /// While it brings nothing.
     pub idle_interval: Duration,
@@ -86,24 +88,42 @@ impl From<&config::Rotation> for Rotation {
 
 /// What every container's follower works with.
 pub struct Context {
+    /// Where events and the list of containers come from.
     pub engine: Engine,
+    /// Where lines come from.
+    /// Opens logs.
     pub source: Source,
+    /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
+    pub start: Option<Time>,
+    /// Told of each container that is removed.
     pub register: Register,
+    /// Where records go.
     pub outbox: Outbox,
+    /// How far each log was read.
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    /// Which containers are captured.
     pub selection: Selection,
+    /// How a container's lines are treated.
     pub options: Options,
+    /// How many streams are read at a time.
     pub slots: Slots,
+    /// How long the thread rests between reads.
     pub pace: Arc<Pace>,
+    /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Asked after each rotation about the old connection.
     pub is_released: IsReleased,
     /// The `host` of every record.
     pub host: String,
+    /// What a record says of its container.
     pub fields: Fields,
+    /// When a stream is rotated.
     pub rotation: Rotation,
+    /// When the engine is asked about silent streams.
     pub probes: Probes,
+    /// How long to wait before another attempt.
     pub retry: Retry,
 }
 

@@ -38,6 +38,8 @@ pub struct Treatment {
 impl TryFrom<&config::Capture> for Options {
     type Error = PatternError;
 
+    /// Compiles the expressions of a configuration. A malformed one is an error, but a
+    /// configuration that was loaded has none.
     fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
         let rule = |rule: &MultilineRule| Ok((Rule::new(&rule.containers)?, Arc::new(expression(&rule.start)?)));
         Ok(Self {

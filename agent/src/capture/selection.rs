@@ -39,6 +39,8 @@ impl TryFrom<&config::Capture> for Selection {
 }
 
 impl Selection {
+    /// Compiles the patterns of the selectors. A malformed one is an error, but a
+    /// configuration that was loaded has none.
     fn new(include: &[Selector], exclude: &[Selector], obeys_labels: bool) -> Result<Self, PatternError> {
         let rules = |selectors: &[Selector]| selectors.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
         Ok(Self {
@@ -48,6 +50,7 @@ impl Selection {
         })
     }
 
+    /// Whether a container is captured.
     pub fn selects(&self, container: &Container) -> bool {
         let opted_out = self.obeys_labels && labels::exclude(container) == Asked::For(());
         let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(container));

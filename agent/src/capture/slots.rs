@@ -86,6 +86,7 @@ impl Asking {
 }
 
 impl Slots {
+    /// At most `limits.streams` are read at a time; rotations may hold `limits.spare` more.
     pub fn new(limits: SlotLimits, metrics: Arc<Metrics>) -> Self {
         Self {
             streams: Arc::new(Semaphore::new(limits.streams)),

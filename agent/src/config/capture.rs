@@ -9,12 +9,19 @@ use super::labels::ContainerLabels;
 use super::lines::{LineRate, Multiline};
 use super::place::Problems;
 use super::selector::{Selector, check_patterns};
+use super::source::{LogFiles, Source, Start};
 use super::values::exactly;
 
 /// What is read of which containers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
+    /// Where logs are read from.
+    pub source: Source,
+    /// The first line of a container that was never read before.
+    pub start: Start,
+    /// The files that the engine's log drivers write.
+    pub files: LogFiles,
     /// Only containers that one of these matches; all when there is none.
     pub include: Vec<Selector>,
     /// But none that one of these matches.
@@ -79,6 +86,7 @@ pub struct Silence {
 
 impl Capture {
     pub fn check(&self, problems: &mut Problems) {
+        problems.section("files", |problems| self.files.check(problems));
         Selector::check_all(&self.include, "include", problems);
         Selector::check_all(&self.exclude, "exclude", problems);
         check_patterns(self.labels.iter().map(String::as_str), "labels", problems);
@@ -139,6 +147,9 @@ impl Silence {
 impl Default for Capture {
     fn default() -> Self {
         Self {
+            source: Source::default(),
+            start: Start::default(),
+            files: LogFiles::default(),
             include: Vec::new(),
             exclude: Vec::new(),
             labels: vec!["*".to_owned()],

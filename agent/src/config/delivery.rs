@@ -24,11 +24,17 @@ pub struct Delivery {
     pub max_batches: usize,
 }
 
+/// A place that records go to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
+    /// Standard output.
     Stdout {},
-    File { path: PathBuf },
+    /// A file.
+    File {
+        /// The file. Records are appended to it.
+        path: PathBuf,
+    },
 }
 
 impl Delivery {

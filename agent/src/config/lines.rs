@@ -25,12 +25,13 @@ pub struct Multiline {
     pub max_lines: usize,
 }
 
-/// For the containers that match, all of them if nothing is given but `start`.
+/// How the records of some containers begin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultilineRule {
-    /// An expression; a line in which it matches is the first of a record.
+    /// An expression. A line in which it matches is the first of a record.
     pub start: String,
+    /// The containers that the rule is for. All of them, if it is not given.
     #[serde(default)]
     pub containers: Selector,
 }

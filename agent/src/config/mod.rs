@@ -28,6 +28,7 @@ mod pattern;
 mod place;
 mod pool;
 mod selector;
+mod source;
 mod values;
 
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
+pub use source::{LogFiles, Source, Start};
 pub use values::bytes;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ const REGEX: &str = "regex:";
 
 /// What is wrong with a pattern.
 #[derive(Debug, thiserror::Error)]
-#[error("{pattern:?} is no pattern: {reason}")]
+#[error("{pattern:?} is not a pattern: {reason}")]
 pub struct PatternError {
     pattern: String,
     reason: String,

@@ -5,15 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::pattern::pattern;
 use super::place::Problems;
 
-/// Matches a container when all that is given matches: globs, or expressions behind `regex:`.
+/// Matches a container if all that is given matches. A pattern is a glob for the whole text, or behind `regex:` an
+/// expression that may match anywhere in it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selector {
+    /// A pattern for the container's name.
     pub name: Option<String>,
+    /// A pattern for its image.
     pub image: Option<String>,
-    /// `key`, or `key=pattern`.
+    /// The key of a label that it must have, or `key=pattern` for the label's value.
     pub label: Option<String>,
-    /// The compose project.
+    /// A pattern for its compose project.
     pub project: Option<String>,
 }
 

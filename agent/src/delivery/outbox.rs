@@ -24,8 +24,11 @@ const LEAST: usize = 256;
 /// Bounds of what waits for the sinks.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// The size in bytes at which a batch is handed over even while the sinks are writing.
     pub batch_bytes: usize,
+    /// How many batches may wait for the slowest sink before [`Outbox`] has no room.
     pub max_batches: usize,
+    /// The age at which a batch is handed over even while the sinks are writing.
     pub flush_interval: Duration,
 }
 
@@ -39,6 +42,7 @@ impl From<&config::Delivery> for Bounds {
     }
 }
 
+/// The one queue from the streams to all sinks. Its clones share it.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
@@ -93,10 +97,12 @@ struct Acknowledged {
 }
 
 impl Batch {
+    /// Lines of JSON, each with its line feed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// How many records they are.
     pub fn records(&self) -> u64 {
         self.records
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
+use crate::escape::clean_prefix;
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// What a record takes beside its line and its tail, at most.
@@ -59,7 +60,8 @@ struct ContainerFields<'a> {
     name: &'a str,
     /// The image that the container was made from, as the engine calls it.
     image: &'a str,
-    /// The labels that `capture.labels` chooses, as far as they fit into 16 KiB together with `compose` and `swarm`.
+    /// The labels that `capture.labels` chooses. The longest are left out, if they and the fields are longer than
+    /// 16 KiB together.
     labels: BTreeMap<&'a str, &'a str>,
     /// With `compose` in `capture.fields`, for a container of a compose project.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,16 +169,22 @@ impl Encoder {
 /// What a record says, read back from its line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
+    /// `container.id`.
     pub container: ContainerId,
+    /// `ts`.
     pub time: Time,
+    /// `stream`.
     pub stream: Stream,
+    /// `line`, or `line_base64` decoded: the bytes as the container wrote them.
     pub bytes: Vec<u8>,
+    /// `truncated`; `false` if the record does not say so.
     pub truncated: bool,
     /// Of a record that was put together from lines, how many; line feeds are between them.
     pub lines: Option<u32>,
 }
 
 impl Decoded {
+    /// The line that the record was made of.
     pub fn line(&self) -> Line<'_> {
         Line {
             time: self.time,
@@ -208,10 +216,6 @@ impl Decoded {
     }
 }
 
-fn must_be_escaped(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
 /// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
 fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     loop {
@@ -235,17 +239,6 @@ fn escape(mut text: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// How many bytes need no escape. Whole blocks first: the compiler turns the test of one
-/// into a few vector instructions.
-fn clean_prefix(text: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &b| any | must_be_escaped(b));
-    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
-    let from = blocks * BLOCK;
-    let rest = text[from..].iter().position(|&b| must_be_escaped(b));
-    rest.map_or(text.len(), |at| from + at)
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {

@@ -47,6 +47,7 @@ pub struct LogStream {
 }
 
 impl LogStream {
+    /// Decodes the body of an answer. Lines longer than `max_line_bytes` are cut there.
     pub fn new(body: RawBody, max_line_bytes: usize) -> Self {
         let RawBody { mut socket, transfer } = body;
         Self {
@@ -58,10 +59,12 @@ impl LogStream {
         }
     }
 
+    /// The inode of its connection's socket.
     pub fn inode(&self) -> Inode {
         self.inode
     }
 
+    /// When its connection was opened.
     pub fn opened(&self) -> Instant {
         self.opened
     }

@@ -5,13 +5,20 @@ use super::pool::{Checks, Size};
 use super::transport::Limits;
 use crate::config;
 
+/// The part of the configuration `docker` that is not about how to connect.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// `docker.pool`.
     pub size: Size,
+    /// `docker.retry`.
     pub retry: Retry,
+    /// `docker.circuit_breaker`.
     pub thresholds: Thresholds,
+    /// `docker.rate_limit`.
     pub rate: Rate,
+    /// `docker.health`: of the connections.
     pub checks: Checks,
+    /// `docker.health`: of the engine.
     pub signs: Signs,
 }
 

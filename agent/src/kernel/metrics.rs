@@ -5,105 +5,121 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 use super::{Snapshot, State, Tier};
 use crate::metrics::{HistogramView, counter, counters, gauges};
 
+/// The metrics of the kernel part.
 pub struct Metrics {
+    /// `kernel_up`, by tier.
     pub up: IntGaugeVec,
+    /// `kernel_connections`, by state and peer.
     pub connections: IntGaugeVec,
+    /// `kernel_connections_opened_total`, by peer.
     pub opened: IntCounterVec,
+    /// `kernel_connections_closed_total`, by peer and whether the peer had ended first.
     pub closed: IntCounterVec,
+    /// `kernel_connect_errors_total`, by errno.
     pub connect_errors: IntCounterVec,
+    /// `kernel_connection_age_seconds`.
     pub age: HistogramView,
+    /// `kernel_close_wait_seconds`.
     pub close_wait: HistogramView,
+    /// `kernel_map_entries`, by map.
     pub map_entries: IntGaugeVec,
+    /// `kernel_map_capacity`, by map.
     pub map_capacity: IntGaugeVec,
+    /// `kernel_map_failures_total`, by map.
     pub map_failures: IntCounterVec,
+    /// `kernel_fds`, by kind.
     pub fds: IntGaugeVec,
+    /// `kernel_fds_opened_total`, by kind.
     pub fds_opened: IntCounterVec,
+    /// `kernel_fds_closed_total`, by kind.
     pub fds_closed: IntCounterVec,
+    /// `kernel_fds_found_total`, by kind.
     pub fds_found: IntCounterVec,
+    /// `kernel_repairs_total`.
     pub repairs: IntCounter,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             up: gauges(
                 registry,
                 "kernel_up",
-                "1 for the way in which the kernel is watched.",
+                "1 for the tier in force: fentry, tracepoint, or none.",
                 &["tier"],
             )?,
             connections: gauges(
                 registry,
                 "kernel_connections",
-                "Connections that the kernel holds open for the agent; half_closed: the peer has shut down its end \
-                 (TCP: CLOSE_WAIT), peer_gone: it has released it (TCP: reset, or both ends are through), and our \
-                 descriptor is still open.",
+                "Connections that the kernel holds open for the agent. established: both ends are open. half_closed: the peer has \
+                 shut down its end (TCP: CLOSE_WAIT) and the agent's descriptor is open. peer_gone: the peer has also released \
+                 it (TCP: reset, or both ends have ended).",
                 &["state", "peer"],
             )?,
             opened: counters(
                 registry,
                 "kernel_connections_opened_total",
-                "Connections that the kernel saw opened, by the peer's address.",
+                "Connections that the kernel saw opened, by the address of the peer.",
                 &["peer"],
             )?,
             closed: counters(
                 registry,
                 "kernel_connections_closed_total",
-                "Connections of which the kernel saw the agent's last descriptor closed; after_peer: the peer had \
-                 ended first.",
+                "Connections whose last descriptor the kernel saw closed. after_peer: whether the peer had ended first.",
                 &["peer", "after_peer"],
             )?,
             connect_errors: counters(
                 registry,
                 "kernel_connect_errors_total",
-                "Attempts to connect that failed, by errno; of a non-blocking one, when it did.",
+                "Attempts to connect that failed, by errno. A non-blocking attempt counts when it fails.",
                 &["errno"],
             )?,
             age: HistogramView::new(
                 registry,
                 "kernel_connection_age_seconds",
-                "How old a connection was when the kernel saw the agent's last descriptor of it closed.",
+                "Age of a connection when the kernel saw its last descriptor closed.",
             )?,
             close_wait: HistogramView::new(
                 registry,
                 "kernel_close_wait_seconds",
-                "For how long a connection was half-closed when it was closed: from the peer's end to ours. A unix \
-                 socket's peer is seen to have ended by tier fentry at once, by tier tracepoint at the next scan or scrape.",
+                "How long a connection had been half-closed when it was closed: from the peer's end to the agent's. Tier fentry \
+                 sees a unix socket's peer end at once, tier tracepoint at the next scan or scrape.",
             )?,
             map_entries: gauges(
                 registry,
                 "kernel_map_entries",
-                "Entries in a map of the kernel part.",
+                "Entries in a map of the kernel half.",
                 &["map"],
             )?,
             map_capacity: gauges(
                 registry,
                 "kernel_map_capacity",
-                "Entries that the map has room for.",
+                "Entries that a map of the kernel half has room for.",
                 &["map"],
             )?,
             map_failures: counters(
                 registry,
                 "kernel_map_failures_total",
-                "Entries that the map refused: it was full.",
+                "Entries that a map of the kernel half refused because it was full.",
                 &["map"],
             )?,
             fds: gauges(
                 registry,
                 "kernel_fds",
-                "Descriptors that the agent has open, by the kernel part's ledger.",
+                "Descriptors that the agent has open, as the kernel half counts them.",
                 &["kind"],
             )?,
             fds_opened: counters(
                 registry,
                 "kernel_fds_opened_total",
-                "Descriptors that the agent opened since the kernel part was attached.",
+                "Descriptors that the agent opened since the kernel half was attached.",
                 &["kind"],
             )?,
             fds_closed: counters(
                 registry,
                 "kernel_fds_closed_total",
-                "Descriptors that the agent closed since the kernel part was attached, those from before included.",
+                "Descriptors that the agent closed since the kernel half was attached, including those from before.",
                 &["kind"],
             )?,
             fds_found: counters(

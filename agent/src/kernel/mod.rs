@@ -47,6 +47,7 @@ pub use self::{
 };
 use crate::config::{self, KernelTier};
 
+/// How the kernel part is attached: `kernel` in the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The only tier to try; the best that the kernel takes, if none is named.
@@ -134,6 +135,7 @@ impl Kernel {
         })
     }
 
+    /// How the kernel is watched.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -148,6 +150,7 @@ impl Kernel {
         self.ledger.holds(inode)
     }
 
+    /// All that the kernel part knows, as of now. It asks the kernel about each live connection.
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.programs();
         let fds = self.descriptors.totals(raw_tracepoint(&ebpf, "census")?)?;

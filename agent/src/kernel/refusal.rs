@@ -5,6 +5,7 @@ use std::{error::Error, fmt::Display, io};
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}; {}", self.grant())]
 pub struct Refusal {
+    /// What kind of cause it has.
     pub kind: RefusalKind,
     /// What was tried.
     pub what: String,
@@ -12,6 +13,7 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// What kind of cause a refusal has, which decides what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// The agent was built without the kernel part, or with another version's.
@@ -48,7 +50,7 @@ impl Refusal {
     pub(super) fn not_built() -> Self {
         Self {
             kind: RefusalKind::NotBuilt,
-            what: "kernel part".into(),
+            what: "kernel half".into(),
             why: "built without it".into(),
         }
     }
@@ -57,7 +59,7 @@ impl Refusal {
     pub(super) fn outdated() -> Self {
         Self {
             kind: RefusalKind::NotBuilt,
-            what: "kernel part".into(),
+            what: "kernel half".into(),
             why: "the one built in is of another version than the agent".into(),
         }
     }
@@ -113,7 +115,7 @@ impl Refusal {
     pub(super) fn foreign_object(name: &str) -> Self {
         Self {
             kind: RefusalKind::Unexpected,
-            what: format!("find `{name}` in the kernel part"),
+            what: format!("find `{name}` in the kernel half"),
             why: "it is of another build".into(),
         }
     }

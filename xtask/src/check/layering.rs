@@ -1,6 +1,6 @@
 //! Imports go one way: main → cli and app → {capture, audit, admin} → {source, delivery, kernel} → engine → {decode,
-//! encode} → {register, record, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they meet in
-//! `audit`, by a socket's inode.
+//! encode} → {register, record, escape, config}. `kernel` knows nothing of Docker and `engine` nothing of
+//! eBPF: they meet in `audit`, by a socket's inode.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 20] = [
+const MODULES: [(&str, &[&str]); 21] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -63,8 +63,8 @@ const MODULES: [(&str, &[&str]); 20] = [
     ),
     ("source", &["decode", "engine", "register", "record"]),
     ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
-    ("encode", &["record", "config"]),
-    ("decode", &["record"]),
+    ("encode", &["escape", "record", "config"]),
+    ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "config", "metrics"]),
     ("kernel", &["config", "metrics"]),
@@ -74,6 +74,7 @@ const MODULES: [(&str, &[&str]); 20] = [
     ("pace", &[]),
     ("register", &["record"]),
     ("record", &[]),
+    ("escape", &[]),
     ("config", &[]),
     ("metrics", &[]),
     // The map of the modules: it imports none.

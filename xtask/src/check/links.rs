@@ -130,7 +130,10 @@ fn missing_mentions(text: &Text, exists: impl Fn(&Path) -> bool) -> Vec<String> 
     let mut found = Vec::new();
     for (number, line) in text.text.lines().enumerate() {
         for (at, _) in line.match_indices("docs/") {
-            let is_inside = line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-'));
+            // A part of a longer path, or a link, which is looked at as such.
+            let before = &line[..at];
+            let is_inside = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-'))
+                || before.ends_with("](");
             let rest = &line[at..];
             let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_')));
             let mention = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
@@ -195,6 +198,7 @@ mod tests {
         // Put together here, or this file would be the first to be found.
         assert_eq!(mentions(concat!("docs", "/here.md")), [""; 0]);
         assert_eq!(mentions(concat!("https://example.org/docs", "/none.md")), [""; 0]);
+        assert_eq!(mentions(concat!("[a](docs", "/none.md)")), [""; 0]);
         assert_eq!(
             mentions(concat!("`docs", "/none.md`")),
             [concat!("  a.rs:2: docs", "/none.md: there is no such file")]

@@ -128,6 +128,7 @@ fn items(shape: &Shape, text: &mut String, is_key: impl Fn(&str) -> bool) -> Res
         wrapped(&marked(&shape.about, &is_key))
     )?;
     text.push_str("| key | type | meaning |\n|---|---|---|\n");
+    ensure!(!shape.about.is_empty(), "{} has no doc comment", shape.name);
     for field in &shape.fields {
         let about = cell(&marked(&field.about, &is_key));
         writeln!(text, "| `{}` | {} | {} |", field.name, cell(&field.kind), about.trim())?;

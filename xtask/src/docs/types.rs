@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use syn::{Fields, Item, ItemEnum, ItemStruct, Type};
 
 use super::attributes::{doc, serde};
@@ -94,13 +94,14 @@ impl Types {
             ("String", _) => "text".to_owned(),
             ("PathBuf", _) => "path".to_owned(),
             ("SocketAddr", _) => "address and port".to_owned(),
-            ("bool", _) => "`true` or `false`".to_owned(),
+            ("bool", _) => "`true` or `false`, also `on` or `off`".to_owned(),
             ("u8" | "u16" | "u32" | "u64" | "usize", _) => "integer".to_owned(),
             ("NonZeroU32" | "NonZeroU64" | "NonZeroUsize", _) => "integer, at least 1".to_owned(),
             ("f64", _) => "number".to_owned(),
             ("Option", Some(inner)) => self.kind(inner, named)?,
             ("Vec", Some(inner)) => format!("list of {}", self.kind(inner, named)?),
             (name, _) if self.enums.get(name).is_some_and(is_choice) => choices(&self.enums[name])?,
+            (name, _) if self.enums.get(name).is_some_and(is_text) => self.alternatives(name, named)?,
             (name, _) if self.structs.contains_key(name) || self.enums.contains_key(name) => {
                 if !named.iter().any(|known| known == name) {
                     named.push(name.to_owned());
@@ -109,6 +110,18 @@ impl Types {
             }
             _ => bail!("`{name}` has no words yet: xtask/src/docs/types.rs gives a type its words"),
         })
+    }
+
+    /// The words and the kinds of value that an enum takes which is written as one text.
+    fn alternatives(&self, name: &str, named: &mut Vec<String>) -> Result<String> {
+        let mut found = Vec::new();
+        for variant in &self.enums[name].variants {
+            found.push(match variant.fields.iter().next() {
+                None => format!("`{}`", snake(&variant.ident.to_string())),
+                Some(field) => self.kind(&field.ty, named)?,
+            });
+        }
+        one_of(&found)
     }
 
     fn shape(&self, name: &str, named: &mut Vec<String>) -> Result<Shape> {
@@ -140,10 +153,13 @@ impl Types {
 
     fn fields(&self, of: &Fields, before: &str, fields: &mut Vec<Field>, named: &mut Vec<String>) -> Result<()> {
         for field in of {
+            let name = field_name(field)?;
+            let about = doc(&field.attrs);
+            ensure!(!about.is_empty(), "{name} has no doc comment");
             fields.push(Field {
-                name: field_name(field)?,
                 kind: self.kind(&field.ty, named)?,
-                about: format!("{before}{}", doc(&field.attrs)),
+                about: format!("{before}{about}"),
+                name,
             });
         }
         Ok(())
@@ -180,11 +196,20 @@ fn is_choice(item: &ItemEnum) -> bool {
 
 fn choices(item: &ItemEnum) -> Result<String> {
     let names: Vec<_> = variants(item)?.into_iter().map(|name| format!("`{name}`")).collect();
-    let (last, others) = names.split_last().context("an enum of nothing")?;
+    one_of(&names)
+}
+
+fn one_of(all: &[String]) -> Result<String> {
+    let (last, others) = all.split_last().context("an enum of nothing")?;
     Ok(match others {
         [] => last.clone(),
         others => format!("{} or {last}", others.join(", ")),
     })
+}
+
+/// An enum that is made of a text, in a way of its own.
+fn is_text(item: &ItemEnum) -> bool {
+    serde(&item.attrs, "try_from").as_deref() == Some("String")
 }
 
 /// The variants as they are written in a configuration.
@@ -218,20 +243,25 @@ mod tests {
     use super::*;
 
     const CODE: &str = r#"
-        struct Config { host: String, kernel: Kernel, sinks: Vec<Sink>, levels: Vec<Level> }
+        struct Config { host: String, kernel: Kernel, sinks: Vec<Sink>, levels: Vec<Level>, start: Start }
         struct Kernel { after: Duration, room: NonZeroU32, #[serde(rename = "on")] enabled: bool }
         #[serde(rename_all = "lowercase")] enum Level { Error, Warn, Info }
+        #[serde(try_from = "String", into = "String")] enum Start { End, Age(Duration) }
         /// Where to.
         #[serde(tag = "type", rename_all = "lowercase")] enum Sink {
             Stdout {},
             File {
                 /// Which file.
                 path: PathBuf,
+                /// Which rules.
                 rules: Vec<Rule>,
             },
         }
         /// When.
-        struct Rule { start: Option<String> }
+        struct Rule {
+            /// How it begins.
+            start: Option<String>,
+        }
     "#;
 
     fn tree() -> Tree {
@@ -253,9 +283,10 @@ mod tests {
                 "host: text",
                 "kernel.after: duration",
                 "kernel.room: integer, at least 1",
-                "kernel.on: `true` or `false`",
+                "kernel.on: `true` or `false`, also `on` or `off`",
                 "sinks: list of [`Sink`](#sink)",
                 "levels: list of `error`, `warn` or `info`",
+                "start: `end` or duration",
             ]
         );
     }
@@ -273,8 +304,8 @@ mod tests {
             [
                 "Sink.type: `stdout` or `file`: Which of them it is.",
                 "Sink.path: path: With `type: file`. Which file.",
-                "Sink.rules: list of [`Rule`](#rule): With `type: file`. ",
-                "Rule.start: text: ",
+                "Sink.rules: list of [`Rule`](#rule): With `type: file`. Which rules.",
+                "Rule.start: text: How it begins.",
             ]
         );
         assert_eq!(

@@ -4,6 +4,7 @@
 mod initramfs;
 mod machine;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -23,7 +24,9 @@ pub fn vm_test(filter: Option<&str>) -> Result<ExitCode> {
     say::step("building the kernel half");
     build_ebpf(cargo::root(), None)?;
     let mut account = Account::default();
-    let passed = Machine::find()?.test(filter, &mut account)?;
+    say::step("building the kernel tests");
+    let tests = cargo::build_test("kernel")?;
+    let passed = Machine::find()?.test(&tests, filter, &mut account)?;
     account.print();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -47,10 +50,8 @@ impl Machine {
 
     /// Runs the tests in it, each tier in a machine of its own, both at once: emulated, each takes a processor for
     /// minutes. Whether all passed.
-    pub fn test(&self, filter: Option<&str>, account: &mut Account) -> Result<bool> {
-        say::step("building the kernel tests");
-        let tests = cargo::build_test("kernel")?;
-        let initramfs = initramfs::pack(&cargo::target_dir()?.join("vm"), &tests, &self.kernel.modules, filter)?;
+    pub fn test(&self, tests: &Path, filter: Option<&str>, account: &mut Account) -> Result<bool> {
+        let initramfs = initramfs::pack(&cargo::target_dir()?.join("vm"), tests, &self.kernel.modules, filter)?;
         let image = &self.kernel.image;
         let name = image.file_name().context("a file")?.to_string_lossy();
         say::step(&format!("running them in a virtual machine on {name}"));
@@ -79,7 +80,7 @@ impl Machine {
                     say::step(&format!("error: tier {tier}: {error:#}"));
                 }
             }
-            account.add(&format!("tier {tier}"), inside);
+            account.add(inside.named(&format!("tier {tier}")));
         }
         Ok(passed)
     }

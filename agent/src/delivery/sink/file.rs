@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::fdatasync;
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Sink;
+use super::file_end::FileEnd;
 
 /// How often the path is compared with what is open.
 const LOOK: Duration = Duration::from_secs(1);
 /// What every record begins with.
 const RECORD: &[u8] = b"{\"ts\":\"";
 
+/// Appends to a file, and opens a new one at its path if that was moved away.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
@@ -26,28 +25,6 @@ pub struct File {
     looked: Instant,
     file: Arc<std::fs::File>,
     end: FileEnd,
-}
-
-/// How far a file was written, and which file it was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FileEnd {
-    device: u64,
-    inode: u64,
-    length: u64,
-    /// For the process that wrote it.
-    #[serde(skip)]
-    file: Option<Arc<std::fs::File>>,
-}
-
-impl FileEnd {
-    /// Waits until a power loss would not take away what was written up to here. By another thread than the sink's.
-    pub fn sync(&self) -> io::Result<()> {
-        match self.file.as_ref().map(fdatasync) {
-            // Not a file after all: a pipe, or /dev/null.
-            None | Some(Ok(()) | Err(Errno::INVAL)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
-    }
 }
 
 impl File {
@@ -77,6 +54,7 @@ impl File {
         })
     }
 
+    /// As the configuration has it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -96,7 +74,7 @@ impl File {
         let start = match from {
             Some(end) if end.length <= length => end.length,
             Some(_) => {
-                warn!(file = %self.path.display(), "shorter than at the last checkpoint: lines can be doubled");
+                warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled");
                 self.last_record()?
             }
             None => self.last_record()?,

@@ -1,11 +1,13 @@
 //! Where records go. A sink writes bytes; batching, retrying and counting are delivery's.
 
 mod file;
+mod file_end;
 mod stdout;
 
 use std::io;
 
-pub use file::{File, FileEnd};
+pub use file::File;
+pub use file_end::FileEnd;
 pub use stdout::Stdout;
 
 /// A place to write to.
