@@ -15,7 +15,8 @@ pub struct PatternError {
     reason: String,
 }
 
-/// A glob for the whole text (`?` is one byte, `*` any number of them), or behind `regex:` an expression that may match anywhere in it.
+/// A glob for the whole text (`?` is one byte, `*` any number of them), or behind `regex:` an
+/// expression that may match anywhere in it.
 pub fn pattern(text: &str) -> Result<Regex, PatternError> {
     let failed = |reason: String| PatternError {
         pattern: text.to_owned(),
