@@ -9,9 +9,9 @@ use crate::admin;
 use crate::audit::{Patience, WatchOptions};
 use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
 use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
-use crate::delivery::sink::{self, Sink};
+use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
-use crate::encode::Fields;
+use crate::encode::{self, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
@@ -128,37 +128,39 @@ pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
 }
 
-pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
-    let paths = config.sinks.iter().filter_map(|sink| match sink {
-        SinkConfig::File { path } => Some(path),
-        SinkConfig::Stdout {} => None,
-    });
-    paths
-        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
-        .collect()
+pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+    let names = SinkConfig::names(&config.sinks);
+    let open = |(sink, name): (&SinkConfig, String)| {
+        let sink: Box<dyn Sink> = match sink {
+            SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
+            SinkConfig::File { path, .. } => {
+                let file = sink::File::open(path, encode::is_begun);
+                Box::new(file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?)
+            }
+        };
+        Ok(Named { name, sink })
+    };
+    config.sinks.iter().zip(names).map(open).collect()
 }
 
 pub fn delivery(
     config: &Config,
-    files: Vec<sink::File>,
+    sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    for file in files {
-        sinks.push(Box::new(file));
-    }
-    if config.sinks.contains(&SinkConfig::Stdout {}) {
-        sinks.push(Box::new(sink::Stdout));
-    }
-    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
     let bounds = Bounds {
         batch_bytes: usize::try_from(config.delivery.batch_bytes.as_u64())?,
         max_batches: config.delivery.max_batches,
         flush_interval: config.delivery.flush_interval,
     };
-    let (writers, senders) = Writers::start(sinks, bounds.max_batches, metrics, readiness)?;
-    Ok((Outbox::new(bounds, senders, ends), writers))
+    let (outbox, intakes) = Outbox::new(bounds, sinks.iter().map(|sink| sink.name.clone()));
+    let writers = Writers::start(
+        sinks.into_iter().map(|named| named.sink).zip(intakes),
+        metrics,
+        readiness,
+    )?;
+    Ok((outbox, writers))
 }
 
 /// What capture shares with others.

@@ -239,8 +239,37 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
-    Stdout {},
-    File { path: PathBuf },
+    Stdout {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    File {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        path: PathBuf,
+    },
+}
+
+impl Sink {
+    /// What the sinks are called: the label of their metrics, and their parts of `/readyz`. One that is given no name has its
+    /// type's, and a number from the second one on.
+    pub fn names(sinks: &[Self]) -> Vec<String> {
+        let (mut stdouts, mut files) = (0, 0);
+        let name = |sink: &Self| {
+            let (name, kind, count) = match sink {
+                Sink::Stdout { name } => (name, "stdout", &mut stdouts),
+                Sink::File { name, .. } => (name, "file", &mut files),
+            };
+            name.clone().unwrap_or_else(|| {
+                *count += 1;
+                match *count {
+                    1 => kind.to_owned(),
+                    number => format!("{kind}-{number}"),
+                }
+            })
+        };
+        sinks.iter().map(name).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,7 +311,7 @@ impl Default for Config {
             kernel: Kernel::default(),
             state_dir: PathBuf::new(),
             delivery: Delivery::default(),
-            sinks: vec![Sink::Stdout {}],
+            sinks: vec![Sink::Stdout { name: None }],
             admin: Admin::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),

@@ -256,19 +256,33 @@ pub fn contradictions(config: &Config, place: impl Fn(&str) -> Place) -> Vec<Pro
         "must be from 2 to 1024",
     );
     require(!config.sinks.is_empty(), "sinks", "must name at least one sink");
-    let stdouts = config.sinks.iter().filter(|s| matches!(s, Sink::Stdout {}));
+    let stdouts = config.sinks.iter().filter(|s| matches!(s, Sink::Stdout { .. }));
     require(stdouts.count() <= 1, "sinks", "must not name stdout twice");
     let mut paths: Vec<_> = config
         .sinks
         .iter()
         .filter_map(|sink| match sink {
-            Sink::File { path } => Some(path),
-            Sink::Stdout {} => None,
+            Sink::File { path, .. } => Some(path),
+            Sink::Stdout { .. } => None,
         })
         .collect();
     let files = paths.len();
     paths.sort();
     paths.dedup();
     require(paths.len() == files, "sinks", "must not name one file twice");
+    let mut names = Sink::names(&config.sinks);
+    let sinks = names.len();
+    let is_name = |name: &String| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=64).contains(&name.len()) && name.bytes().all(known)
+    };
+    require(
+        names.iter().all(is_name),
+        "sinks",
+        "must have names of at most 64 letters, digits, dots, dashes and underscores",
+    );
+    names.sort();
+    names.dedup();
+    require(names.len() == sinks, "sinks", "must not have one name twice");
     problems
 }
