@@ -14,7 +14,7 @@ use crate::{
     descriptor,
     held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{ANSWERS, CONNECTIONS, EXACT, SOCKETS, refused},
+    maps::{ANSWERS, CONNECTIONS, SOCKETS, refused},
     peer,
 };
 
@@ -180,7 +180,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     begin(held, phase);
     held.holders().store(1);
-    if is_told_of(held.family()) {
+    if peer::is_told_of(held.family()) {
         let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
     }
     if held.family() != AF_UNIX {
@@ -188,12 +188,6 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
         held.progress(kernel::tcp_state(sk));
     }
     descriptor::enter(fd, socket.file, held);
-}
-
-/// Whether a hook tells of such a socket what happens in other processes' time.
-#[inline(always)]
-pub fn is_told_of(family: u16) -> bool {
-    family != AF_UNIX || EXACT.load() != 0
 }
 
 /// As it is entered, to be filled in where it lies: the stack has no room for it. It has no holder, so that nobody takes hold

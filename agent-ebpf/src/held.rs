@@ -8,11 +8,10 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use crate::{
     atomic::Cell,
-    connection::is_told_of,
     histogram,
     kernel::{self, Address},
     maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count},
-    totals,
+    peer, totals,
 };
 
 /// More than one turn only when another processor changed the same counter in between.
@@ -184,7 +183,7 @@ extern "C" fn connection_gone(inode: u64) -> u32 {
     if connection.phase == Phase::Open as u64 {
         closed(connection);
     }
-    if is_told_of(connection.peer.family)
+    if peer::is_told_of(connection.peer.family)
         && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
             // SAFETY: a map's value. The address may be a later connection's by now.
             unsafe { *named == inode }

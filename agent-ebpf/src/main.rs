@@ -6,6 +6,10 @@
 #![no_main]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see atomic.rs")]
+#![expect(
+    unsafe_code,
+    reason = "the kernel half reads memory of the kernel and shares its maps among processors"
+)]
 
 mod atomic;
 mod call;

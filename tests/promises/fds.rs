@@ -88,7 +88,7 @@ fn without_the_kernel_part_the_command_fds_says_so() {
         let output = agent.ask(arguments);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("without its kernel part"), "{said}");
+        assert!(said.contains("without its kernel half"), "{said}");
     }
     agent.stop();
     let output = agent.ask(&["fds"]);

@@ -1,7 +1,7 @@
 //! A real engine that is hurt, and peers that hurt: how soon it is noticed, how soon all is well again, what the engine
 //! is asked meanwhile, what that costs, and that nothing is left over.
 //!
-//! `cargo xtask bench hurt` runs the long form, with the default settings, and prints the table of docs/hurt-engine.md.
+//! `cargo xtask bench faulty-engine` runs the long form, with the default settings, and prints the table of docs/evidence/faulty-engine.md.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

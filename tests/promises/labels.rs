@@ -92,3 +92,57 @@ fn compose_projects_are_chosen_and_told_and_a_rate_limit_counts_what_it_drops() 
         assert_eq!(record["container"].get("swarm"), None);
     }
 }
+
+#[test]
+fn labels_decide_no_more_than_the_configuration_lets_them() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = Launch::on(engine.socket())
+        .kernel("off")
+        .environment("LOG_CAPTURER_CAPTURE_CONTAINER_LABELS_EXCLUDE", "off")
+        .environment("LOG_CAPTURER_CAPTURE_RATE_LIMIT_LINES_PER_SECOND", "50")
+        .environment("LOG_CAPTURER_CAPTURE_RATE_LIMIT_BURST", "1s")
+        .start();
+    agent.wait_ready();
+    let hidden = Writer::new("hidden", Kind::Short, 20);
+    hidden.start_with(&engine, &["--label=log-capturer.exclude=true"]);
+    let unclear = Writer::new("unclear", Kind::Short, 20);
+    unclear.start_with(&engine, &["--label=log-capturer.exclude=perhaps"]);
+    let flood = |name| Writer::new(name, Kind::Short, 1_000).pace(1_000, 0.0);
+    flood("lifted").start_with(&engine, &["--label=log-capturer.rate-limit=off"]);
+    flood("lowered").start_with(&engine, &["--label=log-capturer.rate-limit=10"]);
+    let dropped = wait::until("all lines to be read", PATIENCE, || {
+        let metrics = agent.admin.metrics().ok()?;
+        let of = |metric, name| metrics.sum(metric, &[("container", name)]);
+        let all = [
+            ("hidden", 20.0),
+            ("unclear", 20.0),
+            ("lifted", 1_000.0),
+            ("lowered", 1_000.0),
+        ];
+        for (name, lines) in all {
+            if of("lines_read_total", name)? < lines {
+                return None;
+            }
+        }
+        Some(["lifted", "lowered"].map(|name| of("lines_rate_limited_total", name)))
+    });
+    agent.stop();
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    captured.assert_exact(&hidden.expected_of_both());
+    captured.assert_exact(&unclear.expected_of_both());
+    // The burst of one second, and what may come while the lines are written.
+    let [lifted, lowered] = dropped.map(|dropped| 1_000.0 - dropped.expect("lines_rate_limited_total"));
+    assert!((50.0..=250.0).contains(&lifted), "{lifted} lines passed");
+    assert!((10.0..=50.0).contains(&lowered), "{lowered} lines passed");
+    let stderr = agent.stderr();
+    for (container, reason) in [
+        ("hidden", "capture.container_labels.exclude is off"),
+        ("unclear", "must be true or false"),
+        ("lifted", "capture.container_labels.rate_limit is lower"),
+    ] {
+        let told = |line: &&str| line.contains(&format!("\"{container}\"")) && line.contains(reason);
+        let told = stderr.lines().filter(told).count();
+        assert_eq!(told, 1, "times told of {container}'s label:\n{stderr}");
+    }
+}

@@ -9,6 +9,7 @@ mod engine_restart;
 mod fds;
 mod floor;
 mod growth;
+mod hostile_labels;
 mod hurt_engine;
 mod labels;
 mod leaks;

@@ -226,7 +226,5 @@ fn documentation() -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace");
-    ["README.md", "ARCHITECTURE.md"]
-        .map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default())
-        .concat()
+    std::fs::read_to_string(root.join("docs/reference/metrics.md")).expect("the reference")
 }

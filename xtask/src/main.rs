@@ -5,11 +5,14 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod docs;
+mod files;
 mod fuzz;
 mod run;
 mod say;
 mod setup;
 mod soak;
+mod source;
 mod test;
 mod vm;
 
@@ -84,8 +87,13 @@ enum Verb {
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
-    /// Format, lints, licences, metrics that nothing changes, imports against the layering.
-    Check,
+    /// Format, lints, licences, the rules of the house, and the documents.
+    Check {
+        /// Only checks whose name contains this
+        filter: Option<String>,
+    },
+    /// Writes docs/reference from the code.
+    Docs,
     /// Installs what the other verbs need; each calls it for its own part.
     Setup,
 }
@@ -114,7 +122,8 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             ));
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Check => check::check(),
+        Verb::Check { filter } => check::check(filter.as_deref()),
+        Verb::Docs => docs::docs(),
         Verb::Setup => setup::setup(),
     }
 }

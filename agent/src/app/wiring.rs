@@ -5,14 +5,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
-use crate::admin;
-use crate::audit::{Patience, WatchOptions};
-use crate::capture::{self, Checkpoints, Context, Intervals, Options, Positions, Probes, Rotation, Selection, Slots};
-use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
+use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
+use crate::config::{self, Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
-use crate::encode::{self, Fields};
-use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
+use crate::encode;
+use crate::engine::{self, Endpoint, Engine, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
 use crate::pace::Pace;
@@ -30,16 +28,7 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
         part.up("off");
         return Ok(None);
     }
-    let options = kernel::Options {
-        tier: match config.kernel.tier {
-            KernelTier::Auto => None,
-            KernelTier::Fentry => Some(Tier::Fentry),
-            KernelTier::Tracepoint => Some(Tier::Tracepoint),
-        },
-        connections: config.kernel.max_connections,
-        debug: config.kernel.debug,
-    };
-    match Kernel::attach(&options) {
+    match Kernel::attach(&(&config.kernel).into()) {
         Ok(kernel) => {
             metrics.in_force(kernel.tier());
             info!(
@@ -96,14 +85,10 @@ pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry
     let opener = Opener {
         endpoint: Arc::new(endpoint),
         register: register.clone(),
-        limits: Limits {
-            connect: docker.api.connect_timeout,
-            head: docker.api.head_timeout,
-            body: docker.api.body_timeout,
-        },
+        limits: (&docker.api).into(),
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
-    Ok(Engine::new(opener, engine::Options::from(docker)))
+    Ok(Engine::new(opener, docker.into()))
 }
 
 /// Tells of a way to the engine that is not as it should be.
@@ -129,7 +114,6 @@ pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
 }
 
 pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
-    let names = SinkConfig::names(&config.sinks);
     let open = |(sink, name): (&SinkConfig, String)| {
         let sink: Box<dyn Sink> = match sink {
             SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
@@ -140,6 +124,7 @@ pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
         };
         Ok(Named { name, sink })
     };
+    let names = SinkConfig::names(&config.sinks);
     config.sinks.iter().zip(names).map(open).collect()
 }
 
@@ -149,23 +134,16 @@ pub fn delivery(
     metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
-    let bounds = Bounds {
-        batch_bytes: usize::try_from(config.delivery.batch_bytes.as_u64())?,
-        max_batches: config.delivery.max_batches,
-        flush_interval: config.delivery.flush_interval,
-    };
-    let (outbox, intakes) = Outbox::new(bounds, sinks.iter().map(|sink| sink.name.clone()));
-    let writers = Writers::start(
-        sinks.into_iter().map(|named| named.sink).zip(intakes),
-        metrics,
-        readiness,
-    )?;
-    Ok((outbox, writers))
+    let names = sinks.iter().map(|sink| sink.name.clone());
+    let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
+    let sinks = sinks.into_iter().map(|named| named.sink);
+    Ok((outbox, Writers::start(sinks.zip(intakes), metrics, readiness)?))
 }
 
 /// What capture shares with others.
 pub struct Shared {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -176,6 +154,7 @@ pub struct Shared {
 pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Context> {
     let Shared {
         engine,
+        source,
         register,
         outbox,
         positions,
@@ -185,19 +164,20 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let metrics = Arc::new(metrics);
     let capture = &config.capture;
     Ok(Context {
-        source: Source::new(engine.clone(), usize::try_from(capture.max_line_bytes.as_u64())?),
+        source,
+        start: match capture.start {
+            config::Start::Beginning => None,
+            config::Start::End => Some(Time::now()),
+            config::Start::Age(age) => Some(Time::now().before(age)),
+        },
         engine,
         register,
         outbox,
         positions,
         unseen_since,
-        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
-        options: Options::new(capture).context("capture.multiline")?,
-        slots: Slots::new(
-            capture.streams.max_concurrent,
-            capture.rotation.max_concurrent,
-            Arc::clone(&metrics),
-        ),
+        selection: capture.try_into().context("capture.include or capture.exclude")?,
+        options: capture.try_into().context("capture.multiline")?,
+        slots: Slots::new(capture.into(), Arc::clone(&metrics)),
         pace,
         metrics,
         is_released: Box::new(move |inode| {
@@ -207,28 +187,9 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
                 .map(|held| !held)
         }),
         host: config.host.clone(),
-        fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
-        rotation: Rotation {
-            interval: capture.rotation.interval,
-            idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),
-        },
-        probes: Probes::new(Intervals {
-            probe_after: capture.silence.probe_after,
-            max_interval: capture.silence.max_interval,
-        }),
-        retry: engine::Options::from(&config.docker).retry,
+        fields: capture.try_into().context("capture.labels")?,
+        rotation: (&capture.rotation).into(),
+        probes: Probes::new((&capture.silence).into()),
+        retry: (&config.docker.retry).into(),
     })
-}
-
-pub fn watch_options(config: &Config) -> WatchOptions {
-    let leaks = &config.kernel.leaks;
-    WatchOptions {
-        interval: leaks.scan_interval,
-        patience: Patience {
-            orphan: leaks.orphan_after,
-            half_closed: leaks.half_closed_after,
-        },
-        clients: admin::CLIENTS as u64,
-        heal: config.kernel.heal,
-    }
 }

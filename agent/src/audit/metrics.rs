@@ -7,10 +7,12 @@ use crate::metrics::{counter, counters, gauges};
 /// How the ledger of descriptors stands against its witnesses.
 #[derive(Clone)]
 pub struct DriftMetrics {
+    /// `kernel_drift`.
     pub drift: IntGaugeVec,
 }
 
 impl DriftMetrics {
+    /// Enters it in the registry. It fails if the name is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             drift: gauges(
@@ -27,13 +29,18 @@ impl DriftMetrics {
 
 /// What the scans for leaks count.
 pub struct LeakMetrics {
+    /// `leaked_connections`.
     pub leaked: IntGaugeVec,
+    /// `leaks_detected_total`.
     pub detected: IntCounterVec,
+    /// `leaks_healed_total`.
     pub healed: IntCounter,
+    /// `kernel_fds_growing`.
     pub fds_growing: IntGaugeVec,
 }
 
 impl LeakMetrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             leaked: gauges(

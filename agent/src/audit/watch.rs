@@ -12,17 +12,32 @@ use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
 use super::room::Room;
+use crate::config;
 use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
+/// How [`watch`] looks for leaks.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
+    /// From one scan to the next.
     pub interval: Duration,
+    /// How long something must look leaked before it is called a leak.
     pub patience: Patience,
-    /// The most connections that the agent accepts by itself, see [`growth`].
-    pub clients: u64,
     /// End a leaked connection by `shutdown(2)`.
     pub heal: bool,
+}
+
+impl From<&config::Kernel> for WatchOptions {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            interval: kernel.leaks.scan_interval,
+            patience: Patience {
+                orphan: kernel.leaks.orphan_after,
+                half_closed: kernel.leaks.half_closed_after,
+            },
+            heal: kernel.heal,
+        }
+    }
 }
 
 /// What the last scan found, for whoever asks.
@@ -38,6 +53,7 @@ pub struct Found {
 }
 
 impl Leaks {
+    /// What it was. Before the first scan it is empty.
     pub fn now(&self) -> Found {
         self.lock().clone()
     }
@@ -47,11 +63,12 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled. `lacks_room` is told at each scan whether the account is incomplete, and why.
+/// Scans for as long as it is polled. `clients` is the most connections that the agent accepts by itself, see [`growth`]. `lacks_room` is told at each scan whether the account is incomplete, and why.
 pub async fn watch(
     kernel: Arc<Kernel>,
     register: Register,
     options: WatchOptions,
+    clients: u64,
     metrics: LeakMetrics,
     found: Leaks,
     mut lacks_room: impl FnMut(Option<String>),
@@ -81,7 +98,7 @@ pub async fn watch(
             let count = leaks.iter().filter(|leak| leak.reason == reason).count();
             metrics.leaked.with_label_values(&[reason.as_str()]).set(count as i64);
         }
-        let counts = growth::counts(&snapshot, options.clients);
+        let counts = growth::counts(&snapshot, clients);
         let growing = growth.scan(counts, now, |kind| tell_growing(kind, now));
         for kind in Kind::ALL {
             let by = growing.iter().find(|one| one.kind == kind).map_or(0, |one| one.by);
@@ -132,6 +149,7 @@ fn tell_growing(growing: &Growing, now: Instant) {
 
 /// Ends the connection, and leaves its descriptor open: some owner may still close it, and by then its number may be
 /// another's.
+#[expect(unsafe_code, reason = "a descriptor is used that another part of the process owns")]
 fn heal(connection: &Connection) -> bool {
     // SAFETY: the descriptor is used at once and not kept. Should it have been closed meanwhile, the calls fail; should
     // it be another file's by now, the inode says so.

@@ -46,6 +46,7 @@ pub struct Checkpoint {
 pub struct Checkpoints(Arc<StateDir>);
 
 impl Checkpoints {
+    /// Checkpoints are kept in this folder.
     pub fn new(state: StateDir) -> Self {
         Self(Arc::new(state))
     }

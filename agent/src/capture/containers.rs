@@ -39,6 +39,7 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(context: Context, readiness: Part) -> Self {
         Self {
             context: Arc::new(context),
@@ -99,6 +100,7 @@ impl Capture {
         let engine = self.context.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
+            self.context.source.meet().await;
             let events = engine.events(self.last_event).await?;
             let listed = Time::now();
             Ok((version, events, listed, engine.list().await?))

@@ -3,45 +3,96 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 
 use crate::delivery;
-use crate::metrics::{counter, counters, gauge, histogram, ratio, ratios};
+use crate::metrics::{counter, counters, gauge, gauges, histogram, ratio, ratios};
 use crate::record::{Stream, Time};
 
 /// Seconds; around the default rotation interval of five minutes.
 const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
 
+/// One more in a gauge, while it lives.
+#[derive(Debug)]
+pub struct Raised(IntGauge);
+
+impl Raised {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The metrics of all containers; those of one are in [`Series`].
 #[derive(Debug)]
 pub struct Metrics {
+    /// `container_streams_active`.
     pub streams_active: IntGauge,
+    /// `capture_source`, by source.
+    source: IntGaugeVec,
+    /// `files_held_deleted_bytes`.
+    pub held_deleted: IntGauge,
+    /// `stream_pool_utilization_ratio`, from 0 to 1.
     pub utilization: Gauge,
+    /// `stream_rotations_total`, by container and whether the kernel has verified it.
     pub rotations: IntCounterVec,
+    /// `stream_age_seconds`.
     pub stream_age: Histogram,
+    /// `stream_errors_total`, by type.
     pub errors: IntCounterVec,
+    /// `lines_read_total`, by container and stream.
     pub lines: IntCounterVec,
+    /// `bytes_read_total`, by container and stream.
     pub bytes: IntCounterVec,
+    /// `lines_deduplicated_total`.
     pub deduplicated: IntCounter,
+    /// `lines_truncated_total`.
     pub truncated: IntCounter,
+    /// `gaps_total`, by container.
     pub gaps: IntCounterVec,
+    /// `stream_stalls_total`, by container.
     pub stalls: IntCounterVec,
+    /// `lines_merged_total`, by container.
     pub merged: IntCounterVec,
+    /// `lines_rate_limited_total`, by container.
     pub rate_limited: IntCounterVec,
     /// The same of all containers.
     dropped: IntCounter,
+    /// `stream_probes_total`, by outcome.
     pub probes: IntCounterVec,
+    /// `stream_lag_seconds`, by container.
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
     bearers: Mutex<HashMap<String, usize>>,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry, delivery: &delivery::Metrics) -> prometheus::Result<Self> {
         Ok(Self {
             streams_active: gauge(
                 registry,
                 "container_streams_active",
                 "Containers whose log is being read now.",
+            )?,
+            source: gauges(
+                registry,
+                "capture_source",
+                "Containers whose log is being read now, by where it is read from.",
+                &["source"],
+            )?,
+            held_deleted: gauge(
+                registry,
+                "files_held_deleted_bytes",
+                "Bytes on the disk of log files that the engine has removed and the agent has not read yet.",
             )?,
             utilization: ratio(
                 registry,
@@ -131,6 +182,16 @@ impl Metrics {
             )?,
             bearers: Mutex::default(),
         })
+    }
+
+    /// A log is read from `source` until this is dropped.
+    pub fn reads_from(&self, source: &str) -> Raised {
+        Raised::new(self.source.with_label_values(&[source]))
+    }
+
+    /// A log is read without a slot until this is dropped.
+    pub fn active(&self) -> Raised {
+        Raised::new(self.streams_active.clone())
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Context;
 use super::resume::Position;
+use crate::config;
 use crate::record::{ContainerId, Time};
 use crate::source::Fault;
 
@@ -41,17 +42,29 @@ const OFTEN: u64 = 4;
 pub struct Intervals {
     /// The silence after which the engine is asked first; the next questions come later and later.
     pub probe_after: Duration,
+    /// The longest time from one question to the next.
     pub max_interval: Duration,
+}
+
+impl From<&config::Silence> for Intervals {
+    fn from(silence: &config::Silence) -> Self {
+        Self {
+            probe_after: silence.probe_after,
+            max_interval: silence.max_interval,
+        }
+    }
 }
 
 /// Questions of all silent streams: one at a time, and not too many of them.
 #[derive(Debug)]
 pub struct Probes {
+    /// How often each stream is looked after.
     pub intervals: Intervals,
     next: Mutex<Instant>,
 }
 
 impl Probes {
+    /// No question is waiting yet: the first is asked at once.
     pub fn new(intervals: Intervals) -> Self {
         Self {
             intervals,

@@ -7,6 +7,7 @@ use anyhow::Result;
 use rustix::thread::{CapabilitySet, capabilities};
 use serde::Serialize;
 
+use super::exit::Exit;
 use super::print::print;
 use crate::app;
 use crate::config::{Config, Sources};
@@ -89,7 +90,7 @@ pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
         } else {
             print(&report.text())?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::Success.into())
     }))
 }
 

@@ -2,17 +2,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::exit::Exit;
 use super::print::{print, table};
 use crate::admin::{FdsPage, GrowingRow, KindRow, client};
-
-/// The account and its witnesses differ, or a kind only ever grows.
-const WRONG: u8 = 3;
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/fds")?;
     let page: FdsPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {
-        bail!("the agent runs without its kernel part, so nobody counts its descriptors; its log says why");
+        bail!("the agent runs without its kernel half, so nothing counts its descriptors; its log says why");
     }
     if json {
         print(&text)?;
@@ -20,12 +18,12 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
         print(&readable(&page))?;
     }
     if page.conserved.is_none() {
-        eprintln!("not compared: descriptors were opened and closed all the while");
+        eprintln!("not compared: descriptors were opened and closed all the time");
     }
     Ok(if page.conserved == Some(false) || !page.growing.is_empty() {
-        ExitCode::from(WRONG)
+        Exit::Found.into()
     } else {
-        ExitCode::SUCCESS
+        Exit::Success.into()
     })
 }
 

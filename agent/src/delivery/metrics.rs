@@ -4,14 +4,19 @@ use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use crate::metrics::counters;
 
+/// The metrics of all sinks.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// `lines_delivered_total`, by sink.
     pub delivered: IntCounterVec,
+    /// `delivery_errors_total`, by sink and reason.
     pub errors: IntCounterVec,
+    /// `lines_dropped_total`, by sink and reason.
     pub dropped: IntCounterVec,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             delivered: counters(

@@ -16,17 +16,35 @@ use super::batch::{Batch, Records, Spares};
 use super::intake::{Desk, Intake};
 use super::sink::Mark;
 use super::window::Window;
+use crate::config;
 use crate::encode::{Encoder, Tail};
 use crate::record::Line;
+
+/// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
+const LEAST: usize = 256;
 
 /// Bounds of what waits for the sinks.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// The size in bytes at which a batch is handed over even while the sinks are writing.
     pub batch_bytes: usize,
+    /// How many batches a sink may have that it has not acknowledged. Then [`Outbox`] has no room.
     pub max_batches: usize,
+    /// The age at which a batch is handed over even while the sinks are writing.
     pub flush_interval: Duration,
 }
 
+impl From<&config::Delivery> for Bounds {
+    fn from(delivery: &config::Delivery) -> Self {
+        Self {
+            batch_bytes: config::bytes(delivery.batch_bytes),
+            max_batches: delivery.max_batches,
+            flush_interval: delivery.flush_interval,
+        }
+    }
+}
+
+/// The one queue from the streams to all sinks. Its clones share it.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
@@ -75,6 +93,12 @@ impl Shared {
         self.desks.iter().all(|desk| holds(&desk.window()))
     }
 
+    /// How many batches may be handed over before the first window is full.
+    fn free(&self) -> usize {
+        let free = self.desks.iter().map(|desk| desk.window().free());
+        free.min().unwrap_or(self.bounds.max_batches)
+    }
+
     /// A sink has got on.
     pub(super) fn wake(&self) {
         // Under the lock, so that the map keeps its room: a waker only puts its task into a queue.
@@ -97,8 +121,16 @@ impl Outbox {
         (Self { shared }, intakes)
     }
 
-    /// Ready when what one read brings may be pushed.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when a log may be read. Gives how many bytes of it have room, where each becomes `growth` bytes of records at
+    /// most.
+    pub fn poll_room_for(&self, cx: &mut Context<'_>, growth: usize) -> Poll<usize> {
+        let batch_bytes = self.shared.bounds.batch_bytes;
+        let bytes = || (self.shared.free() * batch_bytes / growth).max(LEAST);
+        self.poll_room(cx).map(|()| bytes())
+    }
+
+    /// Ready when another batch may be handed over.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_until(cx, Window::has_room)
     }
 

@@ -41,7 +41,7 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(super) struct Window {
-    limit: u64,
+    limit: usize,
     given: u64,
     acknowledged: u64,
     waiting: VecDeque<Arc<Batch>>,
@@ -71,7 +71,7 @@ enum Question {
 impl Window {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit: limit as u64,
+            limit,
             given: 0,
             acknowledged: 0,
             waiting: VecDeque::with_capacity(limit),
@@ -82,9 +82,14 @@ impl Window {
         }
     }
 
-    /// Whether another batch may be given. A sink that has gone holds up nobody.
+    /// How many more batches may be given. A sink that has gone holds up nobody.
+    pub(super) fn free(&self) -> usize {
+        let held = if self.left { 0 } else { self.given - self.acknowledged };
+        self.limit.saturating_sub(held as usize)
+    }
+
     pub(super) fn has_room(&self) -> bool {
-        self.left || self.given - self.acknowledged < self.limit
+        self.free() > 0
     }
 
     /// Whether everything that was given is acknowledged.

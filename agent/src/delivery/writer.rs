@@ -23,7 +23,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("sink {sink}: {source}; nothing more can be delivered there")]
 pub struct Fatal {
+    /// The name of the sink, as the label `sink` has it.
     pub sink: String,
+    /// What the last write has failed with.
     pub source: io::Error,
 }
 

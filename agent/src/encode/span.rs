@@ -6,8 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 /// Where the text of a line stands in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// Where it begins, counted from the beginning of the record.
     pub start: u32,
+    /// How many bytes it has there.
     pub length: u32,
+    /// How it is written there.
     pub writing: Writing,
 }
 
@@ -18,6 +21,7 @@ pub enum Writing {
     Plain,
     /// With the escapes that [`super::Encoder`] makes.
     Escaped,
+    /// In Base64: it is not UTF-8.
     Base64,
 }
 

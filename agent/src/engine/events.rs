@@ -23,13 +23,18 @@ pub enum Action {
     Die,
     /// It has been removed, and its log with it.
     Destroy,
+    /// It has a new name, which is told without a leading slash.
     Rename(String),
 }
 
+/// What the engine says in one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// The container that it is about.
     pub id: ContainerId,
+    /// When it happened, by the clock of the engine.
     pub time: Time,
+    /// What happened.
     pub action: Action,
 }
 
@@ -49,6 +54,8 @@ impl Drop for Events {
 }
 
 impl Events {
+    /// Reads events from the body of an answer. The event stream counts as open in
+    /// `health` until this is dropped.
     pub fn new(body: StreamBody, health: Arc<Health>) -> Self {
         health.follows_events(true);
         Self {

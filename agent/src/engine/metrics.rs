@@ -13,26 +13,43 @@ const LATENCY: &[f64] = &[
 /// Seconds that a connection lives: from one request to a day.
 const LIFETIME: &[f64] = &[0.1, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 360.0, 900.0, 3600.0, 86400.0];
 
+/// The metrics of the engine client.
 #[derive(Debug)]
 pub struct Metrics {
+    /// `docker_http_requests_total`, by endpoint and status.
     pub requests: IntCounterVec,
+    /// `docker_http_errors_total`, by endpoint and reason.
     pub errors: IntCounterVec,
+    /// `docker_operation_duration_seconds`, by operation.
     pub operation_seconds: HistogramVec,
+    /// `docker_connection_errors_total`.
     pub connection_errors: IntCounter,
+    /// `docker_connection_duration_seconds`.
     pub connection_seconds: Histogram,
+    /// `docker_pool_wait_duration_seconds`.
     pub pool_wait_seconds: Histogram,
+    /// `docker_http_idle_connections`.
     pub idle: IntGauge,
+    /// `docker_http_active_connections`.
     pub active: IntGauge,
+    /// `docker_pool_connections`, by state.
     pub connections: IntGaugeVec,
+    /// `docker_pool_utilization_ratio`, from 0 to 1.
     pub utilization: Gauge,
+    /// `docker_circuit_breaker_state`, by state.
     pub breaker_state: IntGaugeVec,
+    /// `docker_recovery_operations_total`.
     pub recoveries: IntCounter,
+    /// `docker_pool_operations_total`, by operation.
     pub pool_operations: IntCounterVec,
+    /// `docker_health_check_duration_seconds`.
     pub health_seconds: Histogram,
+    /// `docker_health_check_failures_total`.
     pub health_failures: IntCounter,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             requests: counters(

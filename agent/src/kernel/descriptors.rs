@@ -6,8 +6,8 @@ use abi::{CENSUS, Kind};
 use aya::programs::RawTracePoint;
 
 use super::{
-    loader::{ask, ask_two},
     mapped::Mapped,
+    object::{ask, ask_two},
     refusal::Refusal,
     snapshot::{Comparison, Drift, KindTotals, Witness},
     witness::{self, Counts},

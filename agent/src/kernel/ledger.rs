@@ -15,8 +15,8 @@ use aya::{
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    loader::{Settings, ask},
     mapped::{Mapped, Writable},
+    object::{Settings, ask},
     refusal::Refusal,
     snapshot::{Connection, KindTotals, MapUsage, PeerTotals, Snapshot, peer_name},
 };

@@ -5,41 +5,42 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 use super::{Snapshot, State, Tier};
 use crate::metrics::{HistogramView, counter, counters, gauges};
 
+/// The metrics of the kernel part.
 pub struct Metrics {
+    /// `kernel_up`, by tier.
     pub up: IntGaugeVec,
+    /// `kernel_connections`, by state and peer.
     pub connections: IntGaugeVec,
+    /// `kernel_connections_opened_total`, by peer.
     pub opened: IntCounterVec,
+    /// `kernel_connections_closed_total`, by peer and whether the peer had ended first.
     pub closed: IntCounterVec,
+    /// `kernel_connect_errors_total`, by errno.
     pub connect_errors: IntCounterVec,
+    /// `kernel_connection_age_seconds`.
     pub age: HistogramView,
+    /// `kernel_close_wait_seconds`.
     pub close_wait: HistogramView,
+    /// `kernel_map_entries`, by map.
     pub map_entries: IntGaugeVec,
+    /// `kernel_map_capacity`, by map.
     pub map_capacity: IntGaugeVec,
+    /// `kernel_map_failures_total`, by map.
     pub map_failures: IntCounterVec,
+    /// `kernel_fds`, by kind.
     pub fds: IntGaugeVec,
+    /// `kernel_fds_opened_total`, by kind.
     pub fds_opened: IntCounterVec,
+    /// `kernel_fds_closed_total`, by kind.
     pub fds_closed: IntCounterVec,
+    /// `kernel_fds_found_total`, by kind.
     pub fds_found: IntCounterVec,
+    /// `kernel_repairs_total`.
     pub repairs: IntCounter,
 }
 
-const TIERS: [(Tier, &str); 3] = [
-    (Tier::Fentry, "fentry"),
-    (Tier::Tracepoint, "tracepoint"),
-    (Tier::None, "none"),
-];
-
-impl Tier {
-    /// The `tier` label of `kernel_up`.
-    pub fn as_str(self) -> &'static str {
-        TIERS
-            .iter()
-            .find(|(tier, _)| *tier == self)
-            .map_or("none", |(_, name)| name)
-    }
-}
-
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             up: gauges(
@@ -138,8 +139,10 @@ impl Metrics {
 
     /// Says which tier is in force.
     pub fn in_force(&self, tier: Tier) {
-        for (other, name) in TIERS {
-            self.up.with_label_values(&[name]).set(i64::from(other == tier));
+        for other in Tier::ALL {
+            self.up
+                .with_label_values(&[other.as_str()])
+                .set(i64::from(other == tier));
         }
     }
 

@@ -1,22 +1,26 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
-//! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
+//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what they load: [`object`]; what they need to
+//! know: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and [`descriptors`] for everything that is
+//! open. Nothing here knows whom the connections are for.
 
 mod btf;
 mod descriptors;
 mod functions;
 mod layout;
 mod ledger;
+mod links;
 mod loader;
 mod log;
 mod mapped;
 mod mark;
 mod metrics;
 mod namespace;
+mod object;
 mod refusal;
 mod samples;
 mod snapshot;
+mod tier;
 mod tracepoints;
 mod witness;
 
@@ -29,16 +33,21 @@ use rustix::process::{Resource, getrlimit};
 use self::{
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
+    links::Links,
+    loader::Loaded,
     log::IntoTracing,
     mark::Marks,
+    object::{Settings, ask, raw_tracepoint},
 };
 pub use self::{
     metrics::Metrics,
     refusal::{Refusal, RefusalKind},
     snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
+    tier::Tier,
 };
+use crate::config::{self, KernelTier};
 
+/// How the kernel part is attached: `kernel` in the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The only tier to try; the best that the kernel takes, if none is named.
@@ -59,12 +68,18 @@ impl Default for Options {
     }
 }
 
-/// How the kernel is watched, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    Fentry,
-    Tracepoint,
-    None,
+impl From<&config::Kernel> for Options {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            tier: match kernel.tier {
+                KernelTier::Auto => None,
+                KernelTier::Fentry => Some(Tier::Fentry),
+                KernelTier::Tracepoint => Some(Tier::Tracepoint),
+            },
+            connections: kernel.max_connections,
+            debug: kernel.debug,
+        }
+    }
 }
 
 /// The attached programs. They are detached when this is dropped.
@@ -120,6 +135,7 @@ impl Kernel {
         })
     }
 
+    /// How the kernel is watched.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -134,6 +150,7 @@ impl Kernel {
         self.ledger.holds(inode)
     }
 
+    /// All that the kernel part knows, as of now. It asks the kernel about each live connection.
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.programs();
         let fds = self.descriptors.totals(raw_tracepoint(&ebpf, "census")?)?;

@@ -5,6 +5,7 @@ use std::{error::Error, fmt::Display, io};
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}; {}", self.grant())]
 pub struct Refusal {
+    /// What kind of cause it has.
     pub kind: RefusalKind,
     /// What was tried.
     pub what: String,
@@ -12,6 +13,7 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// What kind of cause a refusal has, which decides what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// The agent was built without the kernel part, or with another version's.

@@ -1,5 +1,7 @@
 //! A descriptor of each kind that the kernel half tells by its `file_operations`, for it to learn from.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::{
     io,
     os::{
@@ -17,7 +19,7 @@ use rustix::{
     time::{TimerfdClockId, TimerfdFlags, timerfd_create},
 };
 
-use super::{loader::ask_two, refusal::Refusal};
+use super::{object::ask_two, refusal::Refusal};
 
 /// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
 /// is nothing is told as [`abi::Kind::Other`].

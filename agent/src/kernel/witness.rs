@@ -1,5 +1,7 @@
 //! What `/proc` says that this process has open, by kind: no BPF takes part in it.
 
+#![expect(unsafe_code, reason = "descriptors are looked at that others own")]
+
 use std::{io, os::fd::BorrowedFd};
 
 use abi::{KINDS, Kind};

@@ -3,6 +3,11 @@
 //! Needs the kernel part and the rights to load it; says so where they are missing. The ledger is of the whole process: the
 //! tests take turns.
 
+#![expect(
+    unsafe_code,
+    reason = "the tests treat descriptors as a program does that has lost track of them"
+)]
+
 mod descriptors;
 mod ends;
 mod fds;

@@ -1,5 +1,5 @@
 //! The agent under constant churn of containers and faults, looked at once a second, for as long as wanted: whether anything
-//! grows. See docs/soak.md.
+//! grows. See docs/evidence/soak.md.
 //!
 //! - [`churn`]: the containers
 //! - [`hurt`]: what is done to the engine; the [proxy](crate::proxy) hurts the connections

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::emulator::{self, Emulator};
 use crate::account::{Account, Said};
+use crate::setup::emulator::{self, Emulator};
 
 /// Some minutes are what it takes here; a machine that hangs must not hold up those who wait for it.
 const LIMIT: Duration = Duration::from_secs(25 * 60);

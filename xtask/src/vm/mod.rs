@@ -1,25 +1,22 @@
 //! `cargo xtask vm-test`: the kernel half's tests on the distribution's own kernel, in an emulated machine. That kernel
 //! is not the host's, and takes programs that the host's may refuse.
 
-pub mod emulator;
 mod initramfs;
-pub mod kernel;
 mod machine;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use self::emulator::Emulator;
-use self::kernel::Kernel;
 use crate::account::Account;
 use crate::build_ebpf::build_ebpf;
+use crate::setup::emulator::Emulator;
+use crate::setup::guest_kernel::Kernel;
 use crate::setup::{self, Part};
 use crate::{cargo, say};
 
 /// What it takes.
-pub const PARTS: [Part; 3] = [Part::KernelHalf, Part::Witnesses, Part::Emulator];
+const PARTS: [Part; 3] = [Part::KernelHalf, Part::Witnesses, Part::Emulator];
 
 pub fn vm_test(filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(&PARTS);
@@ -53,7 +50,7 @@ impl Machine {
     pub fn test(&self, filter: Option<&str>, account: &mut Account) -> Result<bool> {
         say::step("building the kernel tests");
         let tests = cargo::build_test("kernel")?;
-        let initramfs = initramfs::pack(&directory()?, &tests, &self.kernel.modules, filter)?;
+        let initramfs = initramfs::pack(&cargo::target_dir()?.join("vm"), &tests, &self.kernel.modules, filter)?;
         let image = &self.kernel.image;
         let name = image.file_name().context("a file")?.to_string_lossy();
         say::step(&format!("running them in a virtual machine on {name}"));
@@ -86,8 +83,4 @@ impl Machine {
         }
         Ok(passed)
     }
-}
-
-fn directory() -> Result<PathBuf> {
-    Ok(cargo::target_dir()?.join("vm"))
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
+use super::super::{
+    ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, SlotLimits, Slots,
+};
 use super::*;
+use crate::config;
 use crate::delivery::{Batch, Bounds, Intake, Order, Outbox};
 use crate::encode::{Decoded, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener};
@@ -34,7 +37,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Intake) {
         },
         metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
     };
-    let asked = engine::Options::from(&crate::config::Docker::default());
+    let asked = engine::Options::from(&config::Docker::default());
     let engine = Engine::new(opener, asked);
     let bounds = Bounds {
         batch_bytes: 1,
@@ -43,15 +46,16 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Intake) {
     };
     let (outbox, mut intakes) = Outbox::new(bounds, ["file".to_owned()]);
     let context = Context {
-        source: Source::new(engine.clone(), 1 << 20),
+        source: Source::new(engine.clone(), None, 1 << 20),
+        start: None,
         engine,
         register,
         outbox,
         positions,
         unseen_since: Time(0),
         selection: Selection::default(),
-        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
-        slots: Slots::new(1, 1, Arc::clone(&metrics)),
+        options: Options::try_from(&serde_saphyr::from_str::<config::Capture>(options).unwrap()).unwrap(),
+        slots: Slots::new(SlotLimits { streams: 1, spare: 1 }, Arc::clone(&metrics)),
         pace: Arc::new(Pace::new(Duration::ZERO)),
         metrics,
         is_released: Box::new(|_| None),

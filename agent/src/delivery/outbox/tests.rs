@@ -66,7 +66,7 @@ fn ten_thousand_streams_wait_and_each_is_woken_once() {
     for _ in 0..3 {
         for stream in &streams {
             let waker = Waker::from(Arc::clone(stream));
-            assert!(outbox.poll_room(&mut Context::from_waker(&waker)).is_pending());
+            assert!(outbox.poll_room_for(&mut Context::from_waker(&waker), 1).is_pending());
         }
     }
     assert_eq!(outbox.shared.lock().waiting.len(), streams.len());
@@ -74,6 +74,49 @@ fn ten_thousand_streams_wait_and_each_is_woken_once() {
     intakes[0].acknowledge(taken);
     assert!(streams.iter().all(|stream| stream.0.load(Ordering::SeqCst) == 1));
     assert!(outbox.has_room() && outbox.shared.lock().waiting.is_empty());
+}
+
+#[test]
+fn what_may_be_read_has_room_whatever_its_records_bear() {
+    let bounds = Bounds {
+        batch_bytes: 256 * 1024,
+        max_batches: 8,
+        flush_interval: Duration::from_secs(1),
+    };
+    let (outbox, mut intakes) = Outbox::new(bounds, ["one".to_owned(), "slow".to_owned()]);
+    let mut cx = Context::from_waker(Waker::noop());
+    for label in [0, 300, 16_000] {
+        let container = Container {
+            id: ContainerId::new("abc"),
+            name: String::new(),
+            image: String::new(),
+            labels: [("label".to_owned(), "x".repeat(label))].into(),
+        };
+        let tail = Tail::new(&Arc::new(container), "", &Fields::new(&["*".to_owned()], &[]).unwrap());
+        while let Poll::Ready(bytes) = outbox.poll_room_for(&mut cx, tail.growth()) {
+            // Two-byte lines, with a time and a space before them.
+            for _ in 0..bytes / 33 {
+                let line = Line {
+                    time: Time(0),
+                    stream: Stream::Stdout,
+                    bytes: b"x",
+                    truncated: false,
+                };
+                outbox.push(&line, &tail);
+            }
+            let waiting = outbox.shared.lock().records.text().len();
+            assert!(waiting <= 2 * bounds.batch_bytes, "{waiting} bytes in a batch");
+        }
+        for intake in &mut intakes {
+            let all: Vec<_> = (0..bounds.max_batches).map(|_| batch(intake)).collect();
+            let bytes: usize = all.iter().map(|batch| batch.records().text().len()).sum();
+            assert!(
+                bytes <= (bounds.max_batches + 1) * bounds.batch_bytes,
+                "{label}: {bytes}"
+            );
+            all.into_iter().for_each(|batch| intake.acknowledge(batch));
+        }
+    }
 }
 
 #[test]

@@ -6,10 +6,12 @@
 pub struct EndpointError {
     /// Of the configuration, with dots.
     pub key: &'static str,
+    /// What is wrong with that key's value, in words.
     pub message: String,
 }
 
 impl EndpointError {
+    /// What is wrong with the value of a key.
     pub fn new(key: &'static str, message: String) -> Self {
         Self { key, message }
     }

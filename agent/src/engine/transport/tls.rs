@@ -92,6 +92,7 @@ impl Tls {
         })
     }
 
+    /// Begins a session over a connected link. It fails if a certificate is refused.
     pub async fn handshake(self: &Arc<Self>, link: Link) -> io::Result<Session> {
         let stream = self.connector.connect(self.name.clone(), link).await?;
         Ok(Session {

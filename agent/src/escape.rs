@@ -1,0 +1,78 @@
+//! Where text must be escaped inside a JSON string (RFC 8259, section 7). A leaf, no I/O.
+
+/// Bytes that are looked at together.
+pub const WORD: usize = 8;
+
+/// How many bytes at the start need no escape. Whole blocks first: the compiler turns the test of one into a few vector
+/// instructions.
+pub fn clean_prefix(text: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let must_be_escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &byte| any | must_be_escaped(byte));
+    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
+    let mut at = blocks * BLOCK;
+    while let Some(word) = text[at..].first_chunk() {
+        match clean_bytes(word) {
+            WORD => at += WORD,
+            clean => return at + clean,
+        }
+    }
+    let rest = text[at..].iter().position(|&byte| must_be_escaped(byte));
+    rest.map_or(text.len(), |found| at + found)
+}
+
+/// How many bytes at the start of a word need no escape.
+///
+/// Each term sets the highest bit of the bytes that it looks for. A borrow can set it above the first such byte, too, but
+/// never below.
+pub fn clean_bytes(word: &[u8; WORD]) -> usize {
+    // The first byte is the lowest.
+    let word = u64::from_le_bytes(*word);
+    const EACH: u64 = u64::from_ne_bytes([1; WORD]);
+    const HIGH: u64 = EACH << 7;
+    let control = word.wrapping_sub(EACH * 0x20) & !word;
+    let is = |byte: u8| {
+        let differs = word ^ (EACH * u64::from(byte));
+        differs.wrapping_sub(EACH) & !differs
+    };
+    let found = (control | is(b'"') | is(b'\\')) & HIGH;
+    found.trailing_zeros() as usize / WORD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_to_escape_is_found_wherever_it_is() {
+        let bytes = *b"\x00\x0a\x1f\x20\x21\x22\x23[\\]\x7f\x80\xa2\xff";
+        for length in 0..70 {
+            for filler in [b'x', 0x80, 0x20, 0xff, b'#', b'[', 0x21] {
+                let mut text = vec![filler; length];
+                assert_eq!(clean_prefix(&text), length, "{filler:#x}");
+                for at in 0..length {
+                    for byte in bytes {
+                        text[at] = byte;
+                        let wanted = if byte < 0x20 || b"\"\\".contains(&byte) {
+                            at
+                        } else {
+                            length
+                        };
+                        assert_eq!(clean_prefix(&text), wanted, "{byte:#x} at {at} of {length}");
+                    }
+                    text[at] = filler;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_one_does_not_hide_the_first() {
+        for first in [0, 0x1f, b'"', b'\\'] {
+            for second in 0..=255 {
+                let text = [b'x', 0x7f, first, second, second, b'x', second, b'"'];
+                assert_eq!(clean_prefix(&text), 2, "{first:#x} then {second:#x}");
+            }
+        }
+    }
+}
