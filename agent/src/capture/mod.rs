@@ -31,6 +31,7 @@ mod multiline;
 mod options;
 mod own;
 mod positions;
+mod probes;
 mod rate;
 pub mod recent;
 pub mod resume;
@@ -59,8 +60,8 @@ pub use containers::Capture;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use positions::Positions;
+pub use probes::{Intervals, Probes};
 pub use selection::Selection;
-pub use silence::{Intervals, Probes};
 pub use slots::{SlotLimits, Slots};
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where

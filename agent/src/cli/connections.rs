@@ -3,8 +3,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::exit::Exit;
-use super::print::{print, table};
-use super::{or_dash, short};
+use super::print::{or_dash, print, short, table};
 use crate::admin::{ConnectionsPage, client};
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {

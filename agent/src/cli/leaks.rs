@@ -4,8 +4,7 @@ use anyhow::{Result, bail};
 
 use super::exit::Exit;
 use super::fds::growing;
-use super::print::{print, table};
-use super::{or_dash, short};
+use super::print::{or_dash, print, short, table};
 use crate::admin::{LeaksPage, client};
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {

@@ -9,13 +9,14 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Exit;
+use super::usable::usable;
 use crate::config::{Level, Sources, unknown_variables};
 
 /// Messages that may wait for standard error; further ones are dropped.
 const QUEUE: usize = 1024;
 
 pub fn run(sources: &Sources) -> ExitCode {
-    let (config, endpoint) = match super::usable(sources) {
+    let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,
     };

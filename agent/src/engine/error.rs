@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::transport::TlsError;
 use crate::decode::DecodeError;
 
 /// A request, or a stream, that failed.
@@ -88,6 +87,15 @@ pub enum EngineError {
     /// The bytes of a log cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+}
+
+/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TlsError {
+    /// A label, see [`EngineError::reason`].
+    pub reason: &'static str,
+    pub message: String,
 }
 
 /// An error with its causes: hyper tells what it was about, and its cause what was wrong.

@@ -46,7 +46,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Intake) {
     };
     let (outbox, mut intakes) = Outbox::new(bounds, ["file".to_owned()]);
     let context = Context {
-        source: Source::new(engine.clone(), None, 1 << 20),
+        source: Source::new(engine.clone(), None, true, 1 << 20),
         start: None,
         engine,
         register,

@@ -100,7 +100,7 @@ impl File {
         }
         if records > 0 {
             let file = self.path.display();
-            info!(%file, records, "read on in what was written after the last checkpoint");
+            info!(%file, records, "continued from what the file has beyond the last checkpoint");
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Sink for File {
         let end = end.filter(|end| (end.device, end.inode) == (self.file.device, self.file.inode));
         match end {
             Some(end) if end.length <= self.length => self.read_on(end.length, record)?,
-            Some(_) => warn!(file = %self.path.display(), "shorter than at the last checkpoint: lines can be doubled"),
+            Some(_) => warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled"),
             None => {}
         }
         self.end_whole()

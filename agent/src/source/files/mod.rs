@@ -24,7 +24,7 @@ pub use stream::{EVIDENCE, FileStream};
 pub use watcher::Watcher;
 
 use self::place::Place;
-use super::Fault;
+use super::fault::Fault;
 use crate::decode::FileDecoder;
 use crate::record::{ContainerId, Time};
 

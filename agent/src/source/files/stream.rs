@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use flate2::read::GzDecoder;
 use rustix::fs::{SeekFrom, seek};
 
-use super::super::{Cause, Fault, Log, Progress, Trouble};
+use super::super::fault::{Cause, Fault};
+use super::super::log::{Log, Progress, Trouble};
 use super::Shared;
 use super::chain::{self, Identity, Listed};
 use super::mark::{BEFORE, Mark};
