@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing::{info, warn};
 
 use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
-use crate::config::{self, Config, KernelMode, Sink as SinkConfig};
+use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::engine::{self, Endpoint, Engine, Opener, Tls};
@@ -166,11 +166,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let capture = &config.capture;
     Ok(Context {
         source,
-        start: match capture.start {
-            config::Start::Beginning => None,
-            config::Start::End => Some(Time::now()),
-            config::Start::Age(age) => Some(Time::now().before(age)),
-        },
+        start: capture::first_time(capture.start),
         engine,
         register,
         outbox,
