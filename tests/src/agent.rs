@@ -26,6 +26,7 @@ pub struct Launch {
     engine: String,
     rotation: &'static str,
     kernel: &'static str,
+    source: &'static str,
     to_stdout: bool,
     wrapper: Vec<&'static str>,
     user: Option<u32>,
@@ -47,6 +48,7 @@ impl Launch {
             engine: host.to_owned(),
             rotation: "5m",
             kernel: "auto",
+            source: "api",
             to_stdout: false,
             wrapper: Vec::new(),
             user: None,
@@ -57,6 +59,12 @@ impl Launch {
 
     pub fn rotation(mut self, interval: &'static str) -> Self {
         self.rotation = interval;
+        self
+    }
+
+    /// `auto`, `files` or `api`. Most promises are about connections, so `api` is the default here.
+    pub fn source(mut self, source: &'static str) -> Self {
+        self.source = source;
         self
     }
 
@@ -114,6 +122,7 @@ impl Launch {
             "docker:
   host: \"{engine}\"
 capture:
+  source: {source}
   streams:
     max_concurrent: 50
   rotation:
@@ -129,6 +138,7 @@ admin:
             engine = self.engine,
             rotation = self.rotation,
             kernel = self.kernel,
+            source = self.source,
             home = home.display(),
             admin = self.admin.address(),
             more = self.more,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
-use crate::delivery::sink::{self, Sink};
+use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
@@ -50,31 +52,62 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Option<String>) + use<> {
+pub fn tell_account(
+    config: &Config,
+    readiness: &Readiness,
+    tier: Tier,
+    metrics: &kernel::Metrics,
+) -> impl FnMut(Account) + use<> {
+    let up = metrics.up.clone();
     let part = readiness.part("kernel");
     let required = config.kernel.mode == KernelMode::Required;
-    let mut told = None;
-    move |lacks: Option<String>| {
-        match &lacks {
-            Some(lacks) => {
-                let detail = format!("{}: {lacks}", tier.as_str());
-                // Who can do without the kernel part can do with less of it.
-                if required {
-                    part.down(&detail)
-                } else {
-                    part.up(&detail)
-                }
-                if told.is_none() {
-                    warn!("{lacks}: raise kernel.max_connections, or the limit on open files");
-                }
-            }
-            None if told.is_some() => {
-                part.up(tier.as_str());
-                info!("the kernel half's maps have room again");
-            }
-            None => {}
+    let (mut lacked, mut missed, mut repaired, mut silent) = (false, false, false, false);
+    move |account: Account| {
+        let Account {
+            lacks_room,
+            quiet,
+            doubt,
+        } = account;
+        let missing = doubt.missing();
+        let words: Vec<&str> = [&lacks_room, &missing]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let detail = match words[..] {
+            [] => tier.as_str().to_owned(),
+            _ => format!("{}: {}", tier.as_str(), words.join("; ")),
+        };
+        // Who can do without the kernel part can do with less of it. What was missed is made up for.
+        if required && (lacks_room.is_some() || quiet.is_some()) {
+            part.down(&detail)
+        } else {
+            part.up(&detail)
         }
-        told = lacks;
+        match &lacks_room {
+            Some(lacks) if !lacked => warn!("{lacks}: raise kernel.max_connections, or the limit on open files"),
+            None if lacked => info!("the kernel half's maps have room again"),
+            _ => {}
+        }
+        lacked = lacks_room.is_some();
+        match &quiet {
+            Some(quiet) if !silent => error!("{quiet}: set kernel.ftrace_enabled to 1, or start the agent again"),
+            None if silent => info!("the kernel runs the programs again"),
+            _ => {}
+        }
+        if silent != quiet.is_some() {
+            kernel::Metrics::show_in_force(&up, if quiet.is_some() { Tier::None } else { tier });
+        }
+        silent = quiet.is_some();
+        if let Some(missing) = missing.filter(|_| !missed) {
+            warn!("{missing}; told once: kernel_missed_events_total counts on");
+            missed = true;
+        }
+        let repairs = doubt.repaired();
+        if let Some(repairs) = repairs.as_ref().filter(|_| !repaired) {
+            warn!(%repairs, "entries of the ledger were wrong, and were repaired from the process's table");
+        }
+        repaired = repairs.is_some();
     }
 }
 
@@ -112,33 +145,31 @@ pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
 }
 
-pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
-    let paths = config.sinks.iter().filter_map(|sink| match sink {
-        SinkConfig::File { path } => Some(path),
-        SinkConfig::Stdout {} => None,
-    });
-    paths
-        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
-        .collect()
+pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+    let open = |(sink, name): (&SinkConfig, String)| {
+        let sink: Box<dyn Sink> = match sink {
+            SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
+            SinkConfig::File { path, .. } => {
+                let file = sink::File::open(path, encode::is_begun);
+                Box::new(file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?)
+            }
+        };
+        Ok(Named { name, sink })
+    };
+    let names = SinkConfig::names(&config.sinks);
+    config.sinks.iter().zip(names).map(open).collect()
 }
 
 pub fn delivery(
     config: &Config,
-    files: Vec<sink::File>,
+    sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    for file in files {
-        sinks.push(Box::new(file));
-    }
-    if config.sinks.contains(&SinkConfig::Stdout {}) {
-        sinks.push(Box::new(sink::Stdout));
-    }
-    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
-    let bounds = Bounds::from(&config.delivery);
-    let (writers, senders) = Writers::start(sinks, bounds.max_batches, metrics, readiness)?;
-    Ok((Outbox::new(bounds, senders, ends), writers))
+    let names = sinks.iter().map(|sink| sink.name.clone());
+    let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
+    let sinks = sinks.into_iter().map(|named| named.sink);
+    Ok((outbox, Writers::start(sinks.zip(intakes), metrics, readiness)?))
 }
 
 /// What capture shares with others.

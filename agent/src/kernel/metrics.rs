@@ -1,9 +1,9 @@
 //! What the kernel holds, as metrics.
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Snapshot, State, Tier};
-use crate::metrics::{HistogramView, counter, counters, gauges};
+use crate::metrics::{HistogramView, counters, gauges};
 
 /// The metrics of the kernel part.
 pub struct Metrics {
@@ -35,8 +35,10 @@ pub struct Metrics {
     pub fds_closed: IntCounterVec,
     /// `kernel_fds_found_total`, by kind.
     pub fds_found: IntCounterVec,
-    /// `kernel_repairs_total`.
-    pub repairs: IntCounter,
+    /// `kernel_repairs_total`, by cause.
+    pub repairs: IntCounterVec,
+    /// `kernel_missed_events_total`, by program.
+    pub missed: IntCounterVec,
 }
 
 impl Metrics {
@@ -128,20 +130,34 @@ impl Metrics {
                 "The part of those opened that was found in the process's table, because the call that made it has no hook.",
                 &["kind"],
             )?,
-            repairs: counter(
+            repairs: counters(
                 registry,
                 "kernel_repairs_total",
-                "Entries of the ledger of descriptors that were wrong for two scans and were put right.",
+                "Entries of the ledger that were wrong, and were put right by a walk through the process's table. close_missed: its \
+                 descriptor was gone. open_missed, connect_missed: a descriptor or a connection had none. return_missed: a call \
+                 began and was not seen to return. entry_unheld: a connection's entry that no descriptor led to.",
+                &["cause"],
+            )?,
+            missed: counters(
+                registry,
+                "kernel_missed_events_total",
+                "Runs of a program that the kernel skipped, because another task was preempted inside it. What is live rests on a \
+                 walk and stays right; totals, ages and owners of that time may lack what was missed. Programs at tracepoints of \
+                 system calls are counted from Linux 6.7 on.",
+                &["program"],
             )?,
         })
     }
 
     /// Says which tier is in force.
     pub fn in_force(&self, tier: Tier) {
+        Self::show_in_force(&self.up, tier);
+    }
+
+    /// The same, where there is only the gauge.
+    pub fn show_in_force(up: &IntGaugeVec, tier: Tier) {
         for other in Tier::ALL {
-            self.up
-                .with_label_values(&[other.as_str()])
-                .set(i64::from(other == tier));
+            up.with_label_values(&[other.as_str()]).set(i64::from(other == tier));
         }
     }
 
@@ -182,8 +198,12 @@ impl Metrics {
             advance(&self.fds_closed, &[kind], fds.closed);
             advance(&self.fds_found, &[kind], fds.found);
         }
-        let repaired: u64 = snapshot.fds.iter().map(|fds| fds.repaired).sum();
-        self.repairs.inc_by(repaired.saturating_sub(self.repairs.get()));
+        for (cause, count) in &snapshot.repairs {
+            advance(&self.repairs, &[cause.as_str()], *count);
+        }
+        for missed in &snapshot.missed {
+            advance(&self.missed, &[&missed.program], missed.events);
+        }
     }
 }
 

@@ -82,7 +82,7 @@ fn from_connect_to_close() {
         assert_eq!((seen.fd, seen.descriptors), (client.as_raw_fd(), 1));
         assert_eq!(seen.peer, address.to_string());
         assert_eq!((seen.state, seen.ended), (State::Established, None));
-        assert!(!fixture.kernel.holds(inode(&accepted)).unwrap());
+        assert!(!fixture.accounts_for(&accepted));
         drop(client);
         assert_eq!(totals(&fixture.checked(), address), (1, 1, 0));
     }
@@ -352,7 +352,7 @@ fn client_alone(fixture: &Fixture, client: impl AsFd, accepted: impl AsFd) {
     let snapshot = fixture.checked();
     assert_eq!(snapshot.connections.len(), 1);
     assert_eq!(entry(&snapshot, client).descriptors, 1);
-    assert!(!fixture.kernel.holds(inode(accepted)).unwrap());
+    assert!(!fixture.accounts_for(accepted));
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn connected_before_the_attach() {
     assert_eq!(snapshot.connections.len(), 2);
     let address = server.local_addr().unwrap();
     assert_eq!(entry(&snapshot, &client).peer, address.to_string());
-    assert!(!fixture.kernel.holds(inode(&accepted)).unwrap());
+    assert!(!fixture.accounts_for(&accepted));
     drop(client);
     assert_eq!(totals(&fixture.checked(), address), (1, 1, 0));
 }
