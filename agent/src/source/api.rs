@@ -3,7 +3,8 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::{Fault, Log, Progress};
+use super::Fault;
+use super::log::{Log, Progress};
 use crate::engine::{self, LogStream};
 use crate::record::{Line, Time};
 use crate::register::Inode;

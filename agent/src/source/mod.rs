@@ -5,82 +5,25 @@
 //! |---|---|
 //! | `api` | the engine's API: a connection for each log that is read |
 //! | `files` | the files that the engine's log drivers write |
+//! | `log` | what an open log does, wherever it is read from |
+//! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |
 
 mod api;
 mod fault;
 mod files;
-
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+mod log;
+mod mark;
 
 pub use api::Stream;
 pub use fault::{Cause, Fault};
-pub use files::{EVIDENCE, FileStream, Files, Found, Mark, NotHere, Watcher};
+pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher};
+pub use log::{Log, Progress, Trouble};
+pub use mark::Mark;
 
 use crate::engine::Engine;
-use crate::record::{ContainerId, Line, Since, Time, Until};
+use crate::record::{ContainerId, Since, Time, Until};
 use crate::register::Site;
-
-/// What a read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many bytes; the lines in them have been lent.
-    Read(usize),
-    /// The log has ended, for now. Nothing says why.
-    Ended,
-}
-
-/// Something is wrong with a log that can be read on all the same. The worst comes last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    /// So many bytes at an offset are no records.
-    Damaged { offset: u64, bytes: u64 },
-    /// The file was truncated, or written anew, by somebody else than the engine.
-    Truncated,
-    /// Files may have been removed before they were read.
-    FilesMissing,
-}
-
-/// An open log.
-pub trait Log {
-    /// Whether the engine waits while nothing is read.
-    const HOLDS_UP: bool;
-
-    /// Ready when there is something to read *and* `room` for it, which is told in bytes of the log, and lends each line that
-    /// it completes to `out`. Nothing is read that is not lent.
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: impl FnOnce(&mut Context<'_>) -> Poll<usize>,
-        out: &mut impl FnMut(Line<'_>),
-    ) -> Poll<Result<Progress, Fault>>;
-
-    /// Waits for [`Log::poll_read`].
-    fn read(
-        &mut self,
-        mut room: impl FnMut(&mut Context<'_>) -> Poll<usize>,
-        out: &mut impl FnMut(Line<'_>),
-    ) -> impl Future<Output = Result<Progress, Fault>> {
-        poll_fn(move |cx| self.poll_read(cx, &mut room, out))
-    }
-
-    /// The earliest time of a line that has begun and not ended.
-    fn pending_since(&self) -> Option<Time>;
-
-    /// Lends the lines that never got their line feed: the container has ended.
-    fn finish(&mut self, out: &mut impl FnMut(Line<'_>)) -> Result<(), Fault>;
-
-    /// A place before which nothing is needed to go on from here, where the source knows such places.
-    fn mark(&self) -> Option<Mark> {
-        None
-    }
-
-    /// What was wrong since this was asked last.
-    fn trouble(&mut self) -> Option<Trouble> {
-        None
-    }
-}
 
 /// Opens containers' logs.
 #[derive(Clone)]

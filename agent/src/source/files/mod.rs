@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `place` | where an engine keeps a container's log, and in which format |
 //! | `chain` | a log's files, as the driver rotates them |
-//! | `mark` | a place in them, from which reading can go on |
 //! | `watcher` | when they are looked at |
+//! | `shared` | what all open logs share |
 //! | `stream` | an open log |
 
 mod chain;
-mod mark;
 mod place;
+mod shared;
 mod stream;
 mod watcher;
 
@@ -18,55 +18,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use mark::Mark;
 pub use place::NotHere;
 pub use stream::{EVIDENCE, FileStream};
 pub use watcher::Watcher;
 
 use self::place::Place;
+use self::shared::{MOST_HELD, Shared};
 use super::Fault;
-use crate::decode::FileDecoder;
+use super::mark::Mark;
 use crate::record::{ContainerId, Time};
-
-/// Most bytes that may be on the disk only because the agent has not read them yet. What is more is given up, and counted.
-const MOST_HELD: u64 = 1 << 30;
 
 /// Opens logs by their files.
 #[derive(Clone)]
 pub struct Files(Arc<Shared>);
-
-struct Shared {
-    /// `capture.files.root`, or what the engine calls its data root.
-    root: Mutex<Option<PathBuf>>,
-    configured: bool,
-    watcher: Watcher,
-    max_line_bytes: usize,
-    /// The thread rests between two looks.
-    rests: bool,
-    held: AtomicU64,
-    most_held: u64,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn decoder(&self, place: &Place) -> FileDecoder {
-        FileDecoder::new(place.format, self.max_line_bytes, place.tty)
-    }
-
-    /// One stream holds `now` bytes in place of `before`. Gives what all hold.
-    fn hold(&self, before: u64, now: u64) -> u64 {
-        self.held.fetch_add(now, Ordering::Relaxed);
-        let all = self.held.fetch_sub(before, Ordering::Relaxed);
-        all - before
-    }
-}
 
 impl Files {
     /// `root`: where the engine's data root is mounted; empty where it is at its own path. `rests`: the thread rests between

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use flate2::read::GzDecoder;
 use rustix::fs::{SeekFrom, seek};
 
-use super::super::{Cause, Fault, Log, Progress, Trouble};
-use super::Shared;
-use super::chain::{self, Identity, Listed};
-use super::mark::{BEFORE, Mark};
+use super::super::log::{Log, Progress, Trouble};
+use super::super::mark::{BEFORE, Identity, Mark};
+use super::super::{Cause, Fault};
+use super::chain::{self, Listed};
 use super::place::Place;
+use super::shared::Shared;
 use super::watcher::{Names, Watch};
 use crate::decode::{FileDecoder, Found, LONGEST};
 use crate::record::{Line, Time};
