@@ -3,14 +3,14 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Connection, Measure, Phase, State, tcp};
+use abi::{Cause, Connection, Measure, Phase, State, tcp};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use crate::{
     atomic::Cell,
     histogram,
     kernel::{self, Address},
-    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count},
+    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count, repaired, walk},
     peer, totals,
 };
 
@@ -53,6 +53,18 @@ pub fn owned(inode: u64) -> Option<Held> {
         return None;
     }
     CONNECTIONS.get_ptr_mut(inode).map(Held)
+}
+
+/// Ends an entry to which no descriptor leads and which no call holds, though it is said to have these holders. The agent has
+/// seen so at two looks; should the holders be others by now, it is left alone.
+#[inline(always)]
+pub fn bury(inode: u64, holders: u64) {
+    if let Some(held) = owned(inode)
+        && held.holders().replace(holders, 1).is_ok()
+    {
+        repaired(Cause::Entry);
+        held.release();
+    }
 }
 
 impl Held {
@@ -191,7 +203,11 @@ extern "C" fn connection_gone(inode: u64) -> u32 {
     {
         let _ = SOCKETS.remove(connection.sk);
     }
-    let _ = CONNECTIONS.remove(inode);
+    if CONNECTIONS.remove(inode).is_ok()
+        && let Some(entries) = walk!(entries)
+    {
+        entries.decrement();
+    }
     0
 }
 

@@ -4,42 +4,11 @@ use arbitrary::Unstructured;
 use log_capturer::decode::{FileDecoder, Format, Found};
 use log_capturer::record::{Stream, Time};
 
+use crate::parts::{End, Got, Id, Message, PART, Parts};
 use crate::{Cuts, assert_same, below, coin, within};
-
-/// A line with its time and stream, and whether it was cut.
-type Got = (Time, Stream, Vec<u8>, bool);
-
-/// Where `copier.go` cuts.
-const PART: usize = 16 * 1024;
 
 /// A stretch of a file, and what it says; `None` for damage.
 pub type Piece = (usize, Option<Message>);
-
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub time: Time,
-    pub stream: Stream,
-    pub text: Vec<u8>,
-    pub end: End,
-    pub id: Id,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum End {
-    Line,
-    Part,
-    Unknown,
-}
-
-/// What the parts of one line have in common.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Id {
-    /// Nothing.
-    Unknown,
-    /// It is a line by itself.
-    Alone,
-    Of(Vec<u8>),
-}
 
 /// A file, and how it is read.
 pub struct File {
@@ -107,13 +76,13 @@ impl File {
 
     fn wanted(&self, pieces: &[Piece]) -> Decoded {
         let mut wanted = Decoded::default();
-        let mut pending = [Vec::new(), Vec::new()];
+        let mut parts = Parts::new(self.max, self.tty);
         let (mut at, mut damaged_to) = (0, None);
         for (bytes, message) in pieces {
             let bytes = *bytes as u64;
             if let Some(message) = message {
                 wanted.records += 1;
-                self.merge(message, &mut pending[message.stream as usize], &mut wanted.lines);
+                parts.take(message.clone());
             } else if bytes > 0 {
                 match wanted.damaged.last_mut() {
                     Some((_, length)) if damaged_to == Some(at) => *length += bytes,
@@ -123,50 +92,8 @@ impl File {
             }
             at += bytes;
         }
-        for parts in &mut pending {
-            self.line(parts, &mut wanted.lines);
-        }
+        wanted.lines = parts.finish();
         wanted
-    }
-
-    /// Puts a message to the parts before it, or ends their line.
-    fn merge(&self, message: &Message, parts: &mut Vec<Message>, lines: &mut Vec<Got>) {
-        if let Some(last) = parts.last() {
-            let first = &parts[0];
-            let is_same_line = match (&message.id, &last.id) {
-                (Id::Alone, _) => false,
-                (Id::Of(id), Id::Of(pending)) => id == pending,
-                (Id::Of(_), _) => false,
-                (Id::Unknown, _) => last.end == End::Part || last.text.len() >= PART || first.time == message.time,
-            };
-            if !is_same_line {
-                self.line(parts, lines);
-            }
-        }
-        let follows_full = parts.last().is_some_and(|last| last.text.len() >= PART);
-        let ends = match message.end {
-            End::Line => true,
-            End::Part => false,
-            End::Unknown => follows_full && message.text.len() < PART,
-        };
-        parts.push(message.clone());
-        if ends {
-            self.line(parts, lines);
-        }
-    }
-
-    /// Makes one line of its parts.
-    fn line(&self, parts: &mut Vec<Message>, lines: &mut Vec<Got>) {
-        if let Some(first) = parts.first() {
-            let mut text: Vec<u8> = parts.iter().flat_map(|part| part.text.clone()).collect();
-            if self.tty && text.last() == Some(&b'\r') {
-                text.pop();
-            }
-            let is_cut = text.len() > self.max;
-            text.truncate(self.max);
-            lines.push((first.time, first.stream, text, is_cut));
-        }
-        parts.clear();
     }
 }
 

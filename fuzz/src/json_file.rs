@@ -6,7 +6,8 @@ use log_capturer::record::{Stream, Time};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::files::{End, File, Id, Message, Piece, harm, message, parse};
+use crate::files::{File, Piece, harm, message, parse};
+use crate::parts::{End, Id, Message};
 use crate::{Cuts, below, coin};
 
 const HEAD: &[u8] = b"{\"log\":\"";

@@ -6,7 +6,8 @@ use jiff::tz::Offset;
 use log_capturer::decode::Format;
 use log_capturer::record::Stream;
 
-use crate::files::{End, File, Id, Message, Piece, harm, message, parse};
+use crate::files::{File, Piece, harm, message, parse};
+use crate::parts::{End, Id, Message};
 use crate::{Cuts, below, coin};
 
 pub fn check(input: &[u8]) {

@@ -9,6 +9,7 @@ pub mod json_file;
 pub mod k8s_file;
 pub mod lines;
 pub mod local;
+mod parts;
 pub mod patterns;
 pub mod resume;
 

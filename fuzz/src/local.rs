@@ -4,7 +4,8 @@ use arbitrary::Unstructured;
 use log_capturer::decode::{Format, LONGEST};
 use log_capturer::record::{Stream, Time};
 
-use crate::files::{End, File, Id, Message, Piece, harm, message};
+use crate::files::{File, Piece, harm, message};
+use crate::parts::{End, Id, Message};
 use crate::{Cuts, below, coin};
 
 /// No line has a line feed, so this is at the start of a message and nowhere else.

@@ -48,17 +48,17 @@ fn lines() {
 
 #[test]
 fn json_file() {
-    sample(2_000, 3_000, fuzz::json_file::check);
+    sample(1_000, 3_000, fuzz::json_file::check);
 }
 
 #[test]
 fn local() {
-    sample(2_000, 3_000, fuzz::local::check);
+    sample(1_000, 3_000, fuzz::local::check);
 }
 
 #[test]
 fn k8s_file() {
-    sample(2_000, 3_000, fuzz::k8s_file::check);
+    sample(1_000, 3_000, fuzz::k8s_file::check);
 }
 
 #[test]

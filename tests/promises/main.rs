@@ -7,6 +7,7 @@ mod drivers;
 mod engine_absent;
 mod engine_restart;
 mod fds;
+mod files;
 mod floor;
 mod growth;
 mod hostile_labels;

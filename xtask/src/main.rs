@@ -46,11 +46,8 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel.
-    VmTest {
-        /// Only tests whose name contains this
-        filter: Option<String>,
-    },
+    /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel or another.
+    VmTest(vm::Options),
     /// Searches for input that the decoders, the resume logic or the patterns treat otherwise than a plain model does.
     Fuzz {
         /// Only this target
@@ -110,7 +107,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { filter } => test::test(filter.as_deref()),
-        Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
+        Verb::VmTest(options) => vm::vm_test(&options),
         Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
         Verb::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Verb::Soak { minutes, report } => soak::soak(minutes, report.as_deref()),

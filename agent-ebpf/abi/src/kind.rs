@@ -10,7 +10,7 @@ pub enum Kind {
     Tcp = 2,
     /// A datagram socket of `AF_INET` or `AF_INET6`.
     Udp = 3,
-    /// Opened by a path, or made by `memfd_create`.
+    /// Opened by a path, or made by `memfd_create`; with `O_PATH`, whatever it is a path to.
     File = 4,
     /// Either end of a pipe, or a FIFO.
     Pipe = 5,
@@ -92,10 +92,16 @@ pub enum Sample {
     BpfTypes = 9,
     /// Of a perf event.
     Perf = 10,
+    /// Opened with `O_PATH`: such a file has the operations of none.
+    Path = 11,
+    /// `memfd_secret`, which `/proc` gives a path as it does a memfd's.
+    Secret = 12,
+    /// A namespace: its inode is of a file system that can be bound to a path, and `/proc` gives it none.
+    Namespace = 13,
 }
 
 /// How many samples there are.
-pub const SAMPLES: usize = 11;
+pub const SAMPLES: usize = 14;
 
 /// `preexisting + opened - closed` is what is open.
 #[repr(C)]

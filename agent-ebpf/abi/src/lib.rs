@@ -2,16 +2,20 @@
 #![no_std]
 
 mod histogram;
+mod hook;
 mod kind;
 mod layout;
 mod mark;
+mod repair;
 mod stamp;
 mod state;
 
 pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, MEASURES, Measure};
+pub use hook::{FUNCTIONS, HOOKS, TRACEPOINTS, hook};
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
 pub use mark::{Mark, Marker};
+pub use repair::{CAUSES, Cause, Walk};
 pub use stamp::STAMP;
 pub use state::{Ends, Phase, State, tcp};
 
@@ -52,9 +56,7 @@ impl Peer {
 pub struct Connection {
     /// The socket's inode number.
     pub inode: u64,
-    /// Its `struct file` and `struct sock`: addresses in the kernel, for the programs only.
-    pub file: u64,
-    /// See `file`.
+    /// Its `struct sock`: an address in the kernel, for the programs only.
     pub sk: u64,
     /// `bpf_ktime_get_boot_ns` when it was established; until then, when it was entered.
     pub opened_ns: u64,
@@ -98,7 +100,7 @@ impl Totals {
 
 /// A system call under way on one thread.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// The connection held for the duration of the call, 0 for none.
     pub inode: u64,
@@ -109,6 +111,8 @@ pub struct Call {
     /// `connect`: the length of the address. `shutdown`: the bits that are ours if it succeeds. `dup2`: the descriptor that
     /// is closed first. `close_range`: the last.
     pub detail: u32,
+    /// Which call it is: its exit may be missed, and then the next exit on this thread is another call's.
+    pub name: u64,
 }
 
 /// What `survey` says of one descriptor.
@@ -134,7 +138,7 @@ pub struct Answer {
 /// How many descriptors one run of `survey` goes through.
 pub const SURVEY: u32 = 32;
 
-/// How many descriptors one run of `adopt` and `census` goes through.
+/// How many descriptors one run of `adopt`, `census` and `seek` goes through.
 pub const CENSUS: u32 = 64;
 
 /// Maps that can refuse an entry; the index of its counter in `FAILURES`.
@@ -158,9 +162,9 @@ pub const LIMITED: u32 = 4;
 pub const ERRNOS: u32 = 134;
 
 const _: () = assert!(size_of::<Peer>() == 120);
-const _: () = assert!(size_of::<Connection>() == 232);
+const _: () = assert!(size_of::<Connection>() == 224);
 const _: () = assert!(size_of::<Totals>() == 24);
-const _: () = assert!(size_of::<Call>() == 24);
+const _: () = assert!(size_of::<Call>() == 32);
 const _: () = assert!(size_of::<Answer>() == 208);
 
 #[cfg(feature = "user")]
@@ -185,4 +189,8 @@ mod pod {
     unsafe impl aya::Pod for super::Marker {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Histogram {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Walk {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Call {}
 }

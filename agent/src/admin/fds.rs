@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Growing;
+use crate::audit::{Found, Growing};
 use crate::kernel::{Comparison, KindTotals, Tier, Witness};
 
 /// The answer to `/fds`, which `log-capturer fds` reads.
@@ -19,6 +19,10 @@ pub struct FdsPage {
     pub kinds: Vec<KindRow>,
     /// Kinds that only ever grow, at the last scan.
     pub growing: Vec<GrowingRow>,
+    /// Events that the kernel did not tell before the last scan and after the one before: the totals may be short by them. What
+    /// is open rests on a walk.
+    #[serde(default)]
+    pub missed_events: u64,
 }
 
 /// A kind of which nothing is ever closed again, it seems.
@@ -80,21 +84,23 @@ impl FdsPage {
             conserved: None,
             kinds: Vec::new(),
             growing: Vec::new(),
+            missed_events: 0,
         }
     }
 
     /// There was no quiet moment to ask the witnesses in.
-    pub fn counted(tier: Tier, fds: &[KindTotals], growing: &[Growing]) -> Self {
+    pub fn counted(tier: Tier, fds: &[KindTotals], found: &Found) -> Self {
         Self {
             kernel: tier.as_str().to_owned(),
             conserved: None,
             kinds: fds.iter().map(KindRow::from).collect(),
-            growing: growing.iter().map(GrowingRow::from).collect(),
+            growing: found.growing.iter().map(GrowingRow::from).collect(),
+            missed_events: found.doubt.missed,
         }
     }
 
     /// The ledger beside its witnesses, as they were at one quiet moment.
-    pub fn compared(tier: Tier, comparison: &Comparison, growing: &[Growing]) -> Self {
+    pub fn compared(tier: Tier, comparison: &Comparison, found: &Found) -> Self {
         let row = |totals: &KindTotals| KindRow {
             iterator: Some(comparison.counted(Witness::Iterator, totals)),
             proc: Some(comparison.counted(Witness::Proc, totals)),
@@ -104,7 +110,8 @@ impl FdsPage {
             kernel: tier.as_str().to_owned(),
             conserved: Some(comparison.drifts.is_empty()),
             kinds: comparison.fds.iter().map(row).collect(),
-            growing: growing.iter().map(GrowingRow::from).collect(),
+            growing: found.growing.iter().map(GrowingRow::from).collect(),
+            missed_events: found.doubt.missed,
         }
     }
 }
@@ -152,7 +159,7 @@ mod tests {
                 fds: vec![totals],
                 drifts: vec![drift],
             },
-            &[],
+            &Found::default(),
         );
         assert_eq!(page.conserved, Some(false));
         let row = &page.kinds[0];

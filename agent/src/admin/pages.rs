@@ -295,14 +295,14 @@ impl Pages {
         let Some(kernel) = &self.kernel else {
             return FdsPage::none();
         };
-        let growing = &self.leaks.now().growing;
+        let found = &self.leaks.now();
         match kernel.compare() {
-            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison, growing),
+            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison, found),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "cannot compare the ledger of descriptors with its witnesses"),
         }
         match self.snapshot() {
-            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds, growing),
+            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds, found),
             None => FdsPage::none(),
         }
     }

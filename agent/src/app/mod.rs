@@ -18,7 +18,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_room, tell_way};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_account, tell_way};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
@@ -94,7 +94,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     let mut files = open_files(config)?;
     let positions = checkpoint
         .recover(&mut files, config.sinks.len() == 1)
-        .context("cannot read on in the sink's file")?;
+        .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
     let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
 
@@ -109,7 +109,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
             admin::CLIENTS as u64,
             metrics,
             leaks.clone(),
-            tell_room(config, &readiness, kernel.tier()),
+            tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
         ));
         background.spawn(audit::conserve(
             Arc::clone(kernel),
@@ -221,7 +221,8 @@ fn source(
         let rests = !capture.coalesce.is_zero();
         Some(Files::new(&capture.files.root, watcher, max_line_bytes, rests))
     };
-    Ok(Source::new(engine.clone(), files, max_line_bytes))
+    let falls_back = capture.source != crate::config::Source::Files;
+    Ok(Source::new(engine.clone(), files, falls_back, max_line_bytes))
 }
 
 async fn show_health(mut verdicts: watch::Receiver<Verdict>, part: Part) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Sink};
@@ -39,10 +40,10 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
             Ok(Some(kernel))
         }
         Err(refusal) if config.kernel.mode == KernelMode::Required => {
-            Err(refusal).context("kernel.mode is required, and the kernel part cannot be loaded")
+            Err(refusal).context("kernel.mode is required, and the kernel half cannot be loaded")
         }
         Err(refusal) => {
-            warn!(reason = %refusal, "runs without the kernel part: connections are not verified");
+            warn!(reason = %refusal, "running without the kernel half: connections are not verified");
             part.up(&format!("none: {refusal}"));
             Ok(None)
         }
@@ -50,31 +51,62 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Option<String>) + use<> {
+pub fn tell_account(
+    config: &Config,
+    readiness: &Readiness,
+    tier: Tier,
+    metrics: &kernel::Metrics,
+) -> impl FnMut(Account) + use<> {
+    let up = metrics.up.clone();
     let part = readiness.part("kernel");
     let required = config.kernel.mode == KernelMode::Required;
-    let mut told = None;
-    move |lacks: Option<String>| {
-        match &lacks {
-            Some(lacks) => {
-                let detail = format!("{}: {lacks}", tier.as_str());
-                // Who can do without the kernel part can do with less of it.
-                if required {
-                    part.down(&detail)
-                } else {
-                    part.up(&detail)
-                }
-                if told.is_none() {
-                    warn!("{lacks}: raise kernel.max_connections, or the limit on open files");
-                }
-            }
-            None if told.is_some() => {
-                part.up(tier.as_str());
-                info!("the kernel part's maps have room again");
-            }
-            None => {}
+    let (mut lacked, mut missed, mut repaired, mut silent) = (false, false, false, false);
+    move |account: Account| {
+        let Account {
+            lacks_room,
+            quiet,
+            doubt,
+        } = account;
+        let missing = doubt.missing();
+        let words: Vec<&str> = [&lacks_room, &missing]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let detail = match words[..] {
+            [] => tier.as_str().to_owned(),
+            _ => format!("{}: {}", tier.as_str(), words.join("; ")),
+        };
+        // Who can do without the kernel part can do with less of it. What was missed is made up for.
+        if required && (lacks_room.is_some() || quiet.is_some()) {
+            part.down(&detail)
+        } else {
+            part.up(&detail)
         }
-        told = lacks;
+        match &lacks_room {
+            Some(lacks) if !lacked => warn!("{lacks}: raise kernel.max_connections, or the limit on open files"),
+            None if lacked => info!("the kernel half's maps have room again"),
+            _ => {}
+        }
+        lacked = lacks_room.is_some();
+        match &quiet {
+            Some(quiet) if !silent => error!("{quiet}: set kernel.ftrace_enabled to 1, or start the agent again"),
+            None if silent => info!("the kernel runs the programs again"),
+            _ => {}
+        }
+        if silent != quiet.is_some() {
+            kernel::Metrics::show_in_force(&up, if quiet.is_some() { Tier::None } else { tier });
+        }
+        silent = quiet.is_some();
+        if let Some(missing) = missing.filter(|_| !missed) {
+            warn!("{missing}; told once: kernel_missed_events_total counts on");
+            missed = true;
+        }
+        let repairs = doubt.repaired();
+        if let Some(repairs) = repairs.as_ref().filter(|_| !repaired) {
+            warn!(%repairs, "entries of the ledger were wrong, and were repaired from the process's table");
+        }
+        repaired = repairs.is_some();
     }
 }
 
@@ -95,7 +127,7 @@ pub fn tell_way(endpoint: &Endpoint) {
     if endpoint.is_in_clear() {
         warn!(
             host = endpoint.shown(),
-            "the engine is spoken to without TLS: whoever is on the way reads the logs, and who reaches that port owns the machine"
+            "the connection to the engine is without TLS: anybody on the way can read the logs, and anybody who reaches that port controls the machine"
         );
     }
     if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
@@ -106,7 +138,7 @@ pub fn tell_way(endpoint: &Endpoint) {
 /// The folder for positions, if there shall be one.
 pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     if config.state_dir.as_os_str().is_empty() {
-        info!("state_dir is not set: the next start begins every container's log anew");
+        info!("state_dir is not set: the next start will read every container's log from the beginning");
         return Ok(None);
     }
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))

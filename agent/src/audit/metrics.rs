@@ -18,9 +18,8 @@ impl DriftMetrics {
             drift: gauges(
                 registry,
                 "kernel_drift",
-                "Descriptors of the agent, preexisting + opened - closed, less what the witness counts; 0 is right. \
-                 proc: /proc/self/fd. iterator: a walk of the kernel part through the process's table of descriptors, by a \
-                 test run, which no kernel refuses, and not by a BPF iterator.",
+                "Descriptors of the agent (preexisting + opened - closed) less what a witness counts: 0 is right. proc: \
+                 /proc/self/fd. iterator: a walk of the kernel half through the process's table of descriptors.",
                 &["witness"],
             )?,
         })
@@ -46,24 +45,24 @@ impl LeakMetrics {
             leaked: gauges(
                 registry,
                 "leaked_connections",
-                "Connections that the kernel holds for the agent and that are of no use to it, at the last scan.",
+                "Connections that were leaked at the last scan: the kernel holds them, and they are of no use to the agent.",
                 &["reason"],
             )?,
             detected: counters(
                 registry,
                 "leaks_detected_total",
-                "Connections found leaked.",
+                "Connections that were found leaked.",
                 &["reason"],
             )?,
             healed: counter(
                 registry,
                 "leaks_healed_total",
-                "Leaked connections that were ended by shutdown (kernel.heal).",
+                "Leaked connections that the agent ended with shutdown(2), because of kernel.heal.",
             )?,
             fds_growing: gauges(
                 registry,
                 "kernel_fds_growing",
-                "By how many the descriptors of a kind have grown, connections left out, where they only ever grow; else 0.",
+                "By how many the descriptors of a kind have grown if they only ever grow, else 0. Connections are left out.",
                 &["kind"],
             )?,
         })

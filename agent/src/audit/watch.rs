@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tracing::{info, warn};
 
+use super::doubt::{Doubt, Interval};
 use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
@@ -50,6 +51,18 @@ pub struct Found {
     pub at: Option<Instant>,
     pub leaks: Vec<Leak>,
     pub growing: Vec<Growing>,
+    /// How far the totals of the time before that scan can be trusted.
+    pub doubt: Interval,
+}
+
+/// What a scan says of the account itself.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Which maps are full, in words.
+    pub lacks_room: Option<String>,
+    /// Hooks that do not fire any more, in words.
+    pub quiet: Option<String>,
+    pub doubt: Interval,
 }
 
 impl Leaks {
@@ -63,7 +76,8 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled. `clients` is the most connections that the agent accepts by itself, see [`growth`]. `lacks_room` is told at each scan whether the account is incomplete, and why.
+/// Scans for as long as it is polled. `clients` is the most connections that the agent accepts by itself, see [`growth`].
+/// `tell_account` is told at each scan whether the account is whole.
 pub async fn watch(
     kernel: Arc<Kernel>,
     register: Register,
@@ -71,11 +85,12 @@ pub async fn watch(
     clients: u64,
     metrics: LeakMetrics,
     found: Leaks,
-    mut lacks_room: impl FnMut(Option<String>),
+    mut tell_account: impl FnMut(Account),
 ) {
     let mut detector = Detector::new(options.patience);
     let mut growth = Growth::new();
     let mut room = Room::default();
+    let mut doubt = Doubt::default();
     let mut healed = HashSet::new();
     loop {
         tokio::time::sleep(options.interval).await;
@@ -88,7 +103,12 @@ pub async fn watch(
                 continue;
             }
         };
-        lacks_room(room.lacks(&snapshot.maps));
+        let doubt = doubt.since_the_last(&snapshot);
+        tell_account(Account {
+            lacks_room: room.lacks(&snapshot.maps),
+            quiet: quiet(&kernel),
+            doubt: doubt.clone(),
+        });
         let now = Instant::now();
         let leaks = detector.scan(&snapshot.connections, &register.snapshot(), now, |leak| {
             tell(leak);
@@ -116,7 +136,23 @@ pub async fn watch(
             at: Some(now),
             leaks,
             growing,
+            doubt,
         };
+    }
+}
+
+fn quiet(kernel: &Kernel) -> Option<String> {
+    match kernel.quiet_hooks() {
+        Ok(quiet) => (!quiet.is_empty()).then(|| {
+            format!(
+                "the kernel does not run {}; what is live is told by walks alone",
+                quiet.join(", ")
+            )
+        }),
+        Err(error) => {
+            warn!(%error, "cannot try the hooks");
+            None
+        }
     }
 }
 

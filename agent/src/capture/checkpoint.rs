@@ -119,7 +119,7 @@ impl Checkpoint {
                 }
             })?;
             if records > 0 {
-                info!(file = %file.path().display(), records, "read on in what was written after the last checkpoint");
+                info!(file = %file.path().display(), records, "continued from what the file has beyond the last checkpoint");
             }
         }
         Ok(positions)

@@ -1,12 +1,14 @@
-//! The expressions that containers bring in their labels. Nobody who runs the agent has looked at them, so their cost is
-//! bounded before they are used.
+//! The expressions that containers bring in their labels. Nobody who runs the agent has looked at
+//! them, so their cost is bounded before they are used.
 //!
-//! An expression with counted repetitions can cost thousands of steps for each byte of a line, and all containers are
-//! read by one thread. So such an expression is compiled to a complete automaton (a DFA): one step for each byte, whatever
-//! the expression and the line. What does not fit into a small automaton is refused when the container is met. Nothing
-//! is left to be found out while lines come.
+//! An expression with counted repetitions can cost thousands of steps for each byte of a line, and
+//! all containers are read by one thread. So such an expression is compiled to a complete automaton
+//! (a DFA): one step for each byte, whatever the expression and the line. What does not fit into a
+//! small automaton is refused when the container is met. Nothing is left to be found out while
+//! lines come.
 //!
-//! The memory of all containers' automata together is bounded, too. Containers with the same text share one.
+//! The memory of all containers' automata together is bounded, too. Containers with the same text
+//! share one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,8 +22,8 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 
 /// Bytes of an expression's text. Parsing takes a multiple of it.
 const LONGEST: usize = 1024;
-/// Bytes of one automaton, and of what building it takes beside. A time with its date, a zone and a level takes 260 KiB;
-/// building what is larger than this ends after 15 ms.
+/// Bytes of one automaton, and of what building it takes beside. A time with its date, a zone and a
+/// level takes 260 KiB; building what is larger than this ends after 15 ms.
 const LARGEST: usize = 320 * 1024;
 /// Bytes of all automata.
 const ALL: usize = 4 << 20;
@@ -36,8 +38,8 @@ pub struct Expressions {
     known: Mutex<HashMap<String, Weak<Expression>>>,
 }
 
-/// A container's expression, compiled or refused. Its container keeps it, also where it is refused, so that the same text is
-/// not tried again for the next container.
+/// A container's expression, compiled or refused. Its container keeps it, also where it is refused,
+/// so that the same text is not tried again for the next container.
 pub struct Expression {
     text: String,
     compiled: Result<dense::DFA<Vec<u32>>, Refusal>,
@@ -138,8 +140,8 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// The syntax is that of the configuration's own expressions, but that `\b` and its like know ASCII words only: an automaton
-/// cannot look at whole letters before and behind.
+/// The syntax is that of the configuration's own expressions, but that `\b` and its like know ASCII
+/// words only: an automaton cannot look at whole letters before and behind.
 fn compile(text: &str, room: usize) -> Result<dense::DFA<Vec<u32>>, Refusal> {
     // A line need not be UTF-8.
     let syntax = syntax::Config::new().utf8(false);

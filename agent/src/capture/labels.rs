@@ -1,4 +1,5 @@
-//! A container's own labels that the agent understands. Whether they are obeyed is the configuration's to say.
+//! A container's own labels that the agent understands. Whether they are obeyed is the
+//! configuration's to say.
 
 use crate::record::Container;
 

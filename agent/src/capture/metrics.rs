@@ -81,7 +81,7 @@ impl Metrics {
             streams_active: gauge(
                 registry,
                 "container_streams_active",
-                "Containers whose log is being read now.",
+                "Containers whose log is being read.",
             )?,
             source: gauges(
                 registry,
@@ -97,13 +97,13 @@ impl Metrics {
             utilization: ratio(
                 registry,
                 "stream_pool_utilization_ratio",
-                "Log streams that are open, of capture.streams.max_concurrent.",
+                "Open log streams as a share of capture.streams.max_concurrent.",
             )?,
             rotations: counters(
                 registry,
                 "stream_rotations_total",
-                "Log streams whose connection was replaced; verified: the kernel saw the old \
-                 connection released.",
+                "Log streams whose connection was replaced. verified: whether the kernel saw the old connection released; unknown \
+                 without the kernel half.",
                 &["container", "verified"],
             )?,
             stream_age: histogram(
@@ -123,29 +123,29 @@ impl Metrics {
             lines: counters(
                 registry,
                 "lines_read_total",
-                "Whole lines captured, repeats not counted.",
+                "Lines that were captured. Repeats do not count.",
                 &["container", "stream"],
             )?,
             bytes: counters(
                 registry,
                 "bytes_read_total",
-                "Bytes of the lines captured, without their line ends.",
+                "Bytes of the lines that were captured, without their line feeds.",
                 &["container", "stream"],
             )?,
             deduplicated: counter(
                 registry,
                 "lines_deduplicated_total",
-                "Lines that a reopened stream repeated, and that were recognised and dropped.",
+                "Lines that a reopened stream repeated. They were recognised and dropped.",
             )?,
             truncated: counter(
                 registry,
                 "lines_truncated_total",
-                "Lines that were longer than capture.max_line_bytes.",
+                "Lines that were longer than capture.max_line_bytes, and were cut.",
             )?,
             lag: ratios(
                 registry,
                 "stream_lag_seconds",
-                "How old the last line captured was when it was captured, or is while the container waits for a slot.",
+                "Age of the last line when it was captured. While the container waits for a slot, its age now.",
                 &["container"],
             )?,
             gaps: counters(
@@ -163,21 +163,21 @@ impl Metrics {
             merged: counters(
                 registry,
                 "lines_merged_total",
-                "Lines that went on in the record of a line before: records are lines less these.",
+                "Lines that continued the record of an earlier line. Lines less these are the records.",
                 &["container"],
             )?,
             rate_limited: counters(
                 registry,
                 "lines_rate_limited_total",
-                "Lines beyond the container's rate limit, which were dropped.",
+                "Lines that were dropped because they were beyond the container's rate limit.",
                 &["container"],
             )?,
             dropped: delivery.rate_limited(),
             probes: counters(
                 registry,
                 "stream_probes_total",
-                "Questions for the last record of a silent stream's log: it was known (quiet), or not (newer), or there \
-                 was no answer (unanswered).",
+                "Questions for the last record of a silent stream's log. quiet: the record was known. newer: it was not. \
+                 unanswered: the engine did not answer.",
                 &["outcome"],
             )?,
             bearers: Mutex::default(),

@@ -1,5 +1,5 @@
-//! How a container's lines are treated: what the configuration says of all containers, and what a container's own labels
-//! say of it, as far as the configuration allows them to.
+//! How a container's lines are treated: what the configuration says of all containers, and what a
+//! container's own labels say of it, as far as the configuration allows them to.
 
 use std::sync::Arc;
 

@@ -244,7 +244,7 @@ impl Report {
                 lines.push(format!("            that certificate {fault}"));
             }
         } else if *in_clear {
-            lines.push("            without TLS: whoever is on the way reads the logs".to_owned());
+            lines.push("            without TLS: anybody on the way can read the logs".to_owned());
         }
         for container in &self.containers {
             let Container {

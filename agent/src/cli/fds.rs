@@ -56,6 +56,12 @@ fn readable(page: &FdsPage) -> String {
         Some(false) => text += &format!("NOT conserved: {}\n", differences(page)),
         None => {}
     }
+    if page.missed_events != 0 {
+        text += &format!(
+            "in doubt: the kernel skipped {} events before the last scan; totals may be short by them, what is open is not\n",
+            page.missed_events
+        );
+    }
     text + &growing(&page.growing)
 }
 
@@ -109,6 +115,7 @@ mod tests {
                 proc: Some(proc),
             }],
             growing: Vec::new(),
+            missed_events: 0,
         }
     }
 
@@ -118,6 +125,14 @@ mod tests {
             readable(&page(5)).ends_with("\nconserved: preexisting + opened - closed is what both witnesses count\n")
         );
         assert!(readable(&page(3)).ends_with("\nNOT conserved: pipe 5, by iterator 5, by /proc 3\n"));
+    }
+
+    #[test]
+    fn what_was_missed_is_said() {
+        let mut page = page(5);
+        assert!(!readable(&page).contains("in doubt"));
+        page.missed_events = 7;
+        assert!(readable(&page).contains("\nin doubt: the kernel skipped 7 events"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::values::exactly;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
-    /// A batch is handed over at once while the sinks are idle, and while they write when it is this large, or this old.
+    /// A batch is handed over at once while the sinks are idle, and while they write when it is
+    /// this large, or this old.
     #[serde(serialize_with = "exactly")]
     pub batch_bytes: ByteSize,
     #[serde(with = "humantime_serde")]

@@ -47,7 +47,8 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
-    /// As the address and the docker client's variables say. Decided when the configuration is loaded.
+    /// As the address and the docker client's variables say. Decided when the configuration is
+    /// loaded.
     #[default]
     Auto,
     On,

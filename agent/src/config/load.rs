@@ -1,5 +1,5 @@
-//! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`. What none of them says of the
-//! engine, the docker client's own variables may say.
+//! Where a configuration comes from: the file, then `LOG_CAPTURER_...` variables, then `--set`.
+//! What none of them says of the engine, the docker client's own variables may say.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads everything and checks it. `prepare` finds out what only the user of the values can know, and names the key whose
-    /// value is of no use.
+    /// Reads everything and checks it. `prepare` finds out what only the user of the values can
+    /// know, and names the key whose value is of no use.
     pub fn load<T>(
         &self,
         prepare: impl FnOnce(&Config) -> Result<T, (&'static str, String)>,

@@ -3,7 +3,8 @@
 //! `configs/default.yaml` shows every key with its default and what it is for; a test holds
 //! the two equal. Durations are written as `5m`, sizes as `64MiB`.
 //!
-//! Each section checks itself: `check` tells [`Problems`] what is wrong with the section's own keys.
+//! Each section checks itself: `check` tells [`Problems`] what is wrong with the section's own
+//! keys.
 //!
 //! There is one way from a section to the part that it configures. The part has its own options
 //! type, and beside it stands `impl From<&config::Section> for Options`, or `TryFrom` where

@@ -84,8 +84,8 @@ pub fn variables() -> Vec<Override> {
         .collect()
 }
 
-/// Variables with the prefix that name no key: most likely they are misspelt. Some can belong to another program, so they
-/// are reported and not refused.
+/// Variables with the prefix that name no key: most likely they are misspelt. Some can belong to
+/// another program, so they are reported and not refused.
 pub fn unknown_variables() -> Vec<String> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     unknown(names)

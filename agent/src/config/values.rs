@@ -10,7 +10,8 @@ use serde::ser::Serializer;
 const ON: &str = "on";
 const OFF: &str = "off";
 
-/// A size as a number of bytes: as text it is rounded, and overrides go over the whole tree once more.
+/// A size as a number of bytes: as text it is rounded, and overrides go over the whole tree once
+/// more.
 pub fn exactly<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(size.as_u64())
 }
@@ -20,8 +21,8 @@ pub fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-/// One of several words, of which some can be `on` and `off`. YAML 1.1 takes these two for `true` and `false`, and what
-/// writes YAML 1.1 writes them so.
+/// One of several words, of which some can be `on` and `off`. YAML 1.1 takes these two for `true`
+/// and `false`, and what writes YAML 1.1 writes them so.
 pub fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -22,19 +22,19 @@ impl Metrics {
             delivered: counters(
                 registry,
                 "lines_delivered_total",
-                "Lines that the sink has acknowledged; for a file or a pipe, that were written.",
+                "Records that the sink has acknowledged. A file or a pipe acknowledges what was written.",
                 &["sink"],
             )?,
             errors: counters(
                 registry,
                 "delivery_errors_total",
-                "Attempts to deliver that failed, and are made again.",
+                "Attempts to deliver that failed. They are made again.",
                 &["sink", "reason"],
             )?,
             dropped: counters(
                 registry,
                 "lines_dropped_total",
-                "Lines that were read and are not delivered; those that no sink was to get have none.",
+                "Lines that were read and are not delivered. sink is empty if they were dropped before any sink.",
                 &["sink", "reason"],
             )?,
         })

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::config::{self, Field, PatternError, pattern};
 use crate::record::Container;
 
-/// Bytes of JSON that a container's labels, compose and swarm may take: each of its records bears them.
+/// Bytes of JSON that a container's labels, compose and swarm may take: each of its records bears
+/// them.
 pub const ROOM: usize = 16 * 1024;
 /// What a text takes beside its own bytes: quotes, and a colon or a comma.
 const AROUND: usize = 3;
@@ -80,8 +81,8 @@ impl Fields {
         })
     }
 
-    /// What is chosen of a container, as long as it fits into [`ROOM`]. Compose and swarm come first. Of the labels the
-    /// longest ones are left out.
+    /// What is chosen of a container, as long as it fits into [`ROOM`]. Compose and swarm come
+    /// first. Of the labels the longest ones are left out.
     pub fn of<'a>(&self, container: &'a Container) -> Chosen<'a> {
         let mut room = Room {
             left: ROOM,

@@ -82,12 +82,12 @@ impl Events {
                     Ok(Some(event)) => return Ok(Some(event)),
                     Ok(None) => {}
                     // Another subscription would bring it again. The next list tells what it told.
-                    Err(error) => warn!(%error, "an event that cannot be read is passed over"),
+                    Err(error) => warn!(%error, "skipping an event that cannot be read"),
                 }
             }
             if self.buffer.len() > LONGEST {
                 if !self.overlong {
-                    warn!(limit = LONGEST, "an event that is too long is passed over");
+                    warn!(limit = LONGEST, "skipping an event that is too long");
                 }
                 self.overlong = true;
                 self.buffer.clear();

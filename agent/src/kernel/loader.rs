@@ -11,6 +11,7 @@ use super::{
     refusal::Refusal,
     tier::Tier,
     tracepoints,
+    trial::Trial,
 };
 
 /// The programs, attached.
@@ -18,11 +19,16 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     pub links: Links,
     pub tier: Tier,
+    pub trial: Trial,
     /// Why it is not a better one.
     pub refused: Option<Refusal>,
 }
 
 pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
+    load_best(settings).map_err(Refusal::explained)
+}
+
+fn load_best(settings: &Settings) -> Result<Loaded, Refusal> {
     let object = object::embedded()?;
     let (layout, functions) = {
         let mut types = layout::types(Functions::names())?;
@@ -32,24 +38,40 @@ pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
     namespace::aside(|aside| {
         let mut refused = None;
         if let Some(functions) = functions {
-            match functions.and_then(|functions| functions.load(object, settings, layout)) {
+            let loaded = functions.and_then(|functions| functions.load(object, settings, layout));
+            match loaded.and_then(|loaded| tried(loaded, Tier::Fentry)) {
                 Err(refusal) if settings.tier.is_none() => refused = Some(refusal),
-                result => {
-                    return result.map(|(ebpf, links)| Loaded {
-                        ebpf,
-                        links,
-                        tier: Tier::Fentry,
-                        refused: None,
-                    });
-                }
+                result => return result,
             }
         }
-        let (ebpf, links) = tracepoints::load(object, settings, aside.tracefs()?, layout)?;
-        Ok(Loaded {
+        let loaded = aside
+            .tracefs()
+            .and_then(|tracefs| tracepoints::load(object, settings, tracefs, layout));
+        match loaded.and_then(|loaded| tried(loaded, Tier::Tracepoint)) {
+            Ok(loaded) => Ok(Loaded { refused, ..loaded }),
+            Err(refusal) => Err(match &refused {
+                Some(better) => refusal.after(better),
+                None => refusal,
+            }),
+        }
+    })
+}
+
+/// A tier is in force when its hooks were seen to fire.
+fn tried((mut ebpf, links): (Ebpf, Links), tier: Tier) -> Result<Loaded, Refusal> {
+    let trial = Trial::take(&mut ebpf, tier)?;
+    let quiet = trial.quiet()?;
+    if quiet.is_empty() {
+        return Ok(Loaded {
             ebpf,
             links,
-            tier: Tier::Tracepoint,
-            refused,
-        })
-    })
+            tier,
+            trial,
+            refused: None,
+        });
+    }
+    Err(Refusal::quiet(
+        "see the programs run that were attached",
+        format_args!("the kernel does not run {}", quiet.join(", ")),
+    ))
 }

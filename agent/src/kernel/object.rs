@@ -58,10 +58,15 @@ pub fn create(object: &[u8], settings: &Settings, layout: &Layout, exact: bool) 
         .map_err(|error| Refusal::new("create the kernel maps", &error))
 }
 
+/// Programs that are never attached, but run by [`ask`].
+pub const ON_DEMAND: [&str; 9] = [
+    "identify", "whoami", "survey", "learn", "adopt", "census", "seek", "bury", "let_go",
+];
+
 /// Loads the programs that are run on demand, and has them know this process: before the attach, or the first calls would be
 /// taken for another's.
 pub fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
-    for name in ["identify", "whoami", "survey", "learn", "adopt", "census"] {
+    for name in ON_DEMAND {
         raw_tracepoint_mut(ebpf, name)?
             .load()
             .map_err(|error| Refusal::load(name, &error))?;

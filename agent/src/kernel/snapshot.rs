@@ -5,8 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use abi::{Cause, Kind, Mark, State};
 use abi::{INET, INET6, Peer};
-pub use abi::{Kind, Mark, State};
 
 /// All that the kernel part knows at one moment.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,10 @@ pub struct Snapshot {
     pub maps: Vec<MapUsage>,
     /// All descriptors of the process.
     pub fds: Vec<KindTotals>,
+    /// Entries of the ledger that were wrong, and were put right by a walk.
+    pub repairs: Vec<(Cause, u64)>,
+    /// What the kernel did not tell.
+    pub missed: Vec<Missed>,
     /// Of the connections that were closed: from their opening on.
     pub ages: abi::Histogram,
     /// Of those where the peer had ended first: from its end on.
@@ -44,6 +48,15 @@ pub struct KindTotals {
     pub found: u64,
     /// Entries that were wrong, and were put right from the process's table.
     pub repaired: u64,
+}
+
+/// Events of which the kernel did not tell a program, because another task was preempted inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The program's name.
+    pub program: String,
+    /// How many, since the attach.
+    pub events: u64,
 }
 
 /// Who else counts the process's descriptors.

@@ -6,7 +6,7 @@ use std::{io, os::fd::BorrowedFd};
 
 use abi::{KINDS, Kind};
 use rustix::{
-    fs::{FileType, fstat},
+    fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{AddressFamily, SocketType, sockopt},
 };
 
@@ -28,6 +28,10 @@ pub fn count() -> io::Result<Counts> {
 }
 
 fn kind(fd: BorrowedFd<'_>, target: &str) -> Option<Kind> {
+    // Whatever it is a path to; a call that asks for more than that fails.
+    if fcntl_getfl(fd).ok()?.contains(OFlags::PATH) {
+        return Some(Kind::File);
+    }
     if target.starts_with("socket:[") {
         return of_socket(fd).ok();
     }

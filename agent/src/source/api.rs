@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::Fault;
+use super::fault::Fault;
 use super::log::{Log, Progress};
 use crate::engine::{self, LogStream};
 use crate::record::{Line, Time};

@@ -1,4 +1,4 @@
-//! What an open log does, wherever it is read from.
+//! An open log, wherever it is read from.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};

@@ -4,8 +4,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `api` | the engine's API: a connection for each log that is read |
+//! | `log` | an open log, whichever it is |
 //! | `files` | the files that the engine's log drivers write |
-//! | `log` | what an open log does, wherever it is read from |
 //! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |
 
@@ -31,16 +31,19 @@ pub struct Source {
     engine: Engine,
     /// `None`: only the API is asked.
     files: Option<Files>,
+    /// Whether the API is asked where the files cannot be read.
+    falls_back: bool,
     /// `capture.max_line_bytes`.
     max_line_bytes: usize,
 }
 
 impl Source {
     /// `max_line_bytes`: what a longer line is cut to.
-    pub fn new(engine: Engine, files: Option<Files>, max_line_bytes: usize) -> Self {
+    pub fn new(engine: Engine, files: Option<Files>, falls_back: bool, max_line_bytes: usize) -> Self {
         Self {
             engine,
             files,
+            falls_back,
             max_line_bytes,
         }
     }
@@ -58,6 +61,11 @@ impl Source {
     /// The files of a container's log, where it can be read from them.
     pub fn files(&self, id: &ContainerId) -> Result<Found, NotHere> {
         self.files.as_ref().ok_or(NotHere::NotWanted)?.find(id)
+    }
+
+    /// Whether the API is asked where the files of a log cannot be read.
+    pub fn falls_back(&self) -> bool {
+        self.falls_back
     }
 
     /// Bytes on the disk that are there only because a log is open.

@@ -1,6 +1,7 @@
 //! Every relative link in a Markdown file leads to a file, and its anchor to a heading there.
 //!
-//! A document that is only mentioned by its path, in a comment or a message, must exist as well.
+//! A document that is only mentioned by its path, in a comment or a message, must exist as well. And whoever begins at
+//! README.md must come to every document by links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -21,6 +22,7 @@ pub fn check() -> Result<()> {
     let exists = |path: &Path| path.as_os_str().is_empty() || paths.iter().any(|known| known.starts_with(path));
     let mut found = broken(&pages, exists);
     found.extend(texts.iter().flat_map(|text| missing_mentions(text, exists)));
+    found.extend(unreachable(&pages, Path::new("README.md")));
     ensure!(found.is_empty(), "\n{}", found.join("\n"));
     Ok(())
 }
@@ -110,6 +112,26 @@ fn broken(pages: &BTreeMap<&Path, Page>, exists: impl Fn(&Path) -> bool) -> Vec<
     found
 }
 
+/// Pages that no chain of links from `start` leads to.
+fn unreachable(pages: &BTreeMap<&Path, Page>, start: &Path) -> Vec<String> {
+    let mut reached = BTreeSet::from([start.to_owned()]);
+    let mut left = vec![start.to_owned()];
+    while let Some(path) = left.pop() {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let links = pages.get(path.as_path()).into_iter().flat_map(|page| &page.links);
+        for (_, link) in links {
+            let target = resolve(folder, link.split('#').next().unwrap_or_default());
+            if reached.insert(target.clone()) {
+                left.push(target);
+            }
+        }
+    }
+    let missed = pages.keys().filter(|path| !reached.contains(**path));
+    missed
+        .map(|path| format!("  {}: no link leads here from {}", path.display(), start.display()))
+        .collect()
+}
+
 /// The path below the root that `target` means in a file of `folder`.
 fn resolve(folder: &Path, target: &str) -> PathBuf {
     let mut path = PathBuf::new();
@@ -184,6 +206,24 @@ mod tests {
         assert_eq!(nowhere[0], "  README.md:2: pages/none.md: there is no such file");
         assert!(nowhere[1].starts_with("  README.md:5: "), "{nowhere:?}");
         assert!(nowhere[1].ends_with("#none: there is no such heading"), "{nowhere:?}");
+    }
+
+    #[test]
+    fn a_page_that_no_link_leads_to_is_named() {
+        let texts = [
+            ("README.md", "[a](pages/a.md)"),
+            ("pages/a.md", "[b](../b.md#b)"),
+            ("b.md", "# b"),
+            ("pages/lost.md", "[a](a.md)"),
+        ];
+        let texts = texts.map(|(path, text)| Text {
+            path: path.into(),
+            text: text.to_owned(),
+        });
+        assert_eq!(
+            unreachable(&pages(&texts), Path::new("README.md")),
+            ["  pages/lost.md: no link leads here from README.md"]
+        );
     }
 
     #[test]

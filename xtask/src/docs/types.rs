@@ -101,6 +101,7 @@ impl Types {
             ("Option", Some(inner)) => self.kind(inner, named)?,
             ("Vec", Some(inner)) => format!("list of {}", self.kind(inner, named)?),
             (name, _) if self.enums.get(name).is_some_and(is_choice) => choices(&self.enums[name])?,
+            (name, _) if self.enums.get(name).is_some_and(is_text) => self.alternatives(name, named)?,
             (name, _) if self.structs.contains_key(name) || self.enums.contains_key(name) => {
                 if !named.iter().any(|known| known == name) {
                     named.push(name.to_owned());
@@ -109,6 +110,18 @@ impl Types {
             }
             _ => bail!("`{name}` has no words yet: xtask/src/docs/types.rs gives a type its words"),
         })
+    }
+
+    /// The words and the kinds of value that an enum takes which is written as one text.
+    fn alternatives(&self, name: &str, named: &mut Vec<String>) -> Result<String> {
+        let mut found = Vec::new();
+        for variant in &self.enums[name].variants {
+            found.push(match variant.fields.iter().next() {
+                None => format!("`{}`", snake(&variant.ident.to_string())),
+                Some(field) => self.kind(&field.ty, named)?,
+            });
+        }
+        one_of(&found)
     }
 
     fn shape(&self, name: &str, named: &mut Vec<String>) -> Result<Shape> {
@@ -183,11 +196,20 @@ fn is_choice(item: &ItemEnum) -> bool {
 
 fn choices(item: &ItemEnum) -> Result<String> {
     let names: Vec<_> = variants(item)?.into_iter().map(|name| format!("`{name}`")).collect();
-    let (last, others) = names.split_last().context("an enum of nothing")?;
+    one_of(&names)
+}
+
+fn one_of(all: &[String]) -> Result<String> {
+    let (last, others) = all.split_last().context("an enum of nothing")?;
     Ok(match others {
         [] => last.clone(),
         others => format!("{} or {last}", others.join(", ")),
     })
+}
+
+/// An enum that is made of a text, in a way of its own.
+fn is_text(item: &ItemEnum) -> bool {
+    serde(&item.attrs, "try_from").as_deref() == Some("String")
 }
 
 /// The variants as they are written in a configuration.
@@ -221,9 +243,10 @@ mod tests {
     use super::*;
 
     const CODE: &str = r#"
-        struct Config { host: String, kernel: Kernel, sinks: Vec<Sink>, levels: Vec<Level> }
+        struct Config { host: String, kernel: Kernel, sinks: Vec<Sink>, levels: Vec<Level>, start: Start }
         struct Kernel { after: Duration, room: NonZeroU32, #[serde(rename = "on")] enabled: bool }
         #[serde(rename_all = "lowercase")] enum Level { Error, Warn, Info }
+        #[serde(try_from = "String", into = "String")] enum Start { End, Age(Duration) }
         /// Where to.
         #[serde(tag = "type", rename_all = "lowercase")] enum Sink {
             Stdout {},
@@ -263,6 +286,7 @@ mod tests {
                 "kernel.on: `true` or `false`, also `on` or `off`",
                 "sinks: list of [`Sink`](#sink)",
                 "levels: list of `error`, `warn` or `info`",
+                "start: `end` or duration",
             ]
         );
     }

@@ -36,20 +36,25 @@ impl Emulator {
         unpacked.with_context(|| format!("no {PROGRAM} on this machine: `cargo xtask setup` gets one"))
     }
 
+    /// It computes all the while, so it leaves the processors to those who wait for something else.
     pub fn command(&self) -> Command {
+        let mut command = Command::new("nice");
+        command.args(["-n", "10"]);
         match self {
-            Self::Installed(program) => Command::new(program),
+            Self::Installed(program) => {
+                command.arg(program);
+            }
             Self::Unpacked(root) => {
-                let mut command = Command::new(program_below(root));
+                command.arg(program_below(root));
                 let libraries = LIBRARIES.map(|libraries| root.join(libraries).into_os_string());
                 command.env("LD_LIBRARY_PATH", libraries.join(OsStr::new(":")));
                 command.env("QEMU_MODULE_DIR", root.join(MODULES));
                 for data in DATA {
                     command.arg("-L").arg(root.join(data));
                 }
-                command
             }
         }
+        command
     }
 }
 

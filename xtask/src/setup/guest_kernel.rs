@@ -1,4 +1,4 @@
-//! The kernel that the virtual machine runs. Its package is unpacked, not installed: an installed one would become the
+//! The kernels that the virtual machine runs. Their packages are unpacked, not installed: an installed one would become the
 //! host's next boot.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-use super::debian;
+use super::{debian, source::Source};
 use crate::{cargo, say};
 
 /// Depends on the newest one of the distribution: 6.1 on Debian 12.
@@ -19,6 +19,8 @@ const FLAVOUR: &str = "-cloud-amd64";
 const MODULES: [&str; 3] = ["unix_diag", "inet_diag", "tcp_diag"];
 
 pub struct Kernel {
+    /// `uname -r`
+    pub version: String,
     pub image: PathBuf,
     pub modules: Vec<PathBuf>,
 }
@@ -26,42 +28,83 @@ pub struct Kernel {
 impl Kernel {
     /// The one that the host has installed for itself, or the one that was unpacked.
     pub fn find() -> Result<Self> {
-        let unpacked = directory()?;
+        let unpacked = directory("kernel")?;
         [Path::new("/"), &unpacked]
             .into_iter()
             .find_map(below)
             .context("no kernel for a virtual machine: `cargo xtask setup` gets one")
     }
+
+    /// The newest of this series (`6.18`) that Debian has packages of, unpacked where it is not yet.
+    pub fn of_series(series: &str) -> Result<Self> {
+        let unpacked = directory(&format!("kernel-{series}"))?;
+        if let Some(kernel) = below(&unpacked) {
+            return Ok(kernel);
+        }
+        let source = Source::new(&directory("apt")?)?;
+        let packages = packages(&source, series)?;
+        say::step(&format!(
+            "unpacking the Debian packages {}, to be run in a virtual machine only",
+            packages.join(" ")
+        ));
+        source.unpack(&packages, &unpacked)?;
+        below(&unpacked).with_context(|| format!("no kernel in {}", packages.join(" ")))
+    }
+}
+
+/// The image's package; from 6.19 on it has others do the work: one with the image, one with the modules.
+fn packages(source: &Source, series: &str) -> Result<Vec<String>> {
+    let prefix = format!("linux-image-{series}.");
+    let mut images = source.names(&prefix)?;
+    images.retain(|name| name.ends_with(FLAVOUR));
+    // 6.18.9 comes before 6.18.15.
+    images.sort_by_key(|name| {
+        let number = name[prefix.len()..].split(|c: char| !c.is_ascii_digit()).next();
+        number.and_then(|number| number.parse::<u32>().ok())
+    });
+    let image = images
+        .pop()
+        .with_context(|| format!("Debian has no package {prefix}*{FLAVOUR}"))?;
+    let mut packages = source.needed_by(&image)?;
+    packages.retain(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+    packages.push(image);
+    Ok(packages)
 }
 
 fn below(root: &Path) -> Option<Kernel> {
-    let entries = fs::read_dir(root.join("boot")).ok()?;
-    let mut versions: Vec<_> = entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            name.strip_prefix("vmlinuz-")
-                .filter(|name| name.ends_with(FLAVOUR))
-                .map(str::to_owned)
-        })
+    // Since Debian 13 all of them are below /usr.
+    let trees = ["usr/lib/modules", "lib/modules"].map(|tree| root.join(tree));
+    let mut versions: Vec<_> = trees
+        .iter()
+        .flat_map(|tree| fs::read_dir(tree).into_iter().flatten())
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(FLAVOUR))
         .collect();
     versions.sort();
     versions.into_iter().rev().find_map(|version| {
-        let modules = root.join("lib/modules").join(&version);
+        let images = [
+            root.join("boot").join(format!("vmlinuz-{version}")),
+            root.join("usr/lib/modules").join(&version).join("vmlinuz"),
+        ];
+        let image = images.into_iter().find(|image| image.is_file())?;
+        let modules = trees.iter().find_map(|tree| {
+            let tree = tree.join(&version);
+            MODULES.iter().map(|name| module(&tree, name)).collect::<Option<_>>()
+        })?;
         Some(Kernel {
-            image: root.join("boot").join(format!("vmlinuz-{version}")),
-            modules: MODULES
-                .iter()
-                .map(|name| module(&modules, name))
-                .collect::<Option<_>>()?,
+            version,
+            image,
+            modules,
         })
     })
 }
 
+/// Compressed where the distribution compresses them.
 fn module(modules: &Path, name: &str) -> Option<PathBuf> {
-    let file = format!("{name}.ko");
+    let files = [format!("{name}.ko"), format!("{name}.ko.xz")];
     let mut entries = WalkDir::new(modules.join("kernel/net")).into_iter().flatten();
     entries
-        .find(|entry| entry.file_name() == file.as_str())
+        .find(|entry| files.iter().any(|file| entry.file_name() == file.as_str()))
         .map(walkdir::DirEntry::into_path)
 }
 
@@ -74,7 +117,7 @@ pub fn ensure() -> Result<()> {
     say::step(&format!(
         "unpacking the Debian package {name}, to be run in a virtual machine only"
     ));
-    debian::unpack(&[name], &directory()?)?;
+    debian::unpack(&[name], &directory("kernel")?)?;
     Kernel::find().map(drop)
 }
 
@@ -96,10 +139,10 @@ fn newest() -> Result<String> {
     depends()?.with_context(|| format!("this distribution has no package {NEWEST}"))
 }
 
-fn directory() -> Result<PathBuf> {
+fn directory(name: &str) -> Result<PathBuf> {
     anyhow::ensure!(
         cfg!(target_arch = "x86_64"),
         "the virtual machine is x86-64, and this host is not"
     );
-    Ok(cargo::target_dir()?.join("vm/kernel"))
+    Ok(cargo::target_dir()?.join("vm").join(name))
 }

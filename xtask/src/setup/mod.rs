@@ -3,6 +3,7 @@
 mod debian;
 pub mod emulator;
 pub mod guest_kernel;
+mod source;
 mod tools;
 
 use std::process::ExitCode;

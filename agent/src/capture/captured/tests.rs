@@ -46,7 +46,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
     };
     let (sender, receiver) = sync_channel(bounds.max_batches);
     let context = Context {
-        source: Source::new(engine.clone(), None, 1 << 20),
+        source: Source::new(engine.clone(), None, true, 1 << 20),
         start: None,
         engine,
         register,

@@ -40,7 +40,7 @@ impl Follower {
             Err(Fault::Gone(_)) => {
                 info!(
                     container = self.container.name,
-                    "removed before its end could be read again: a last line without a line feed may be missing"
+                    "the container was removed before the end of its log could be read again: a last line without a line feed may be missing"
                 );
                 stream.finish(&mut |line| captured.take_open(&line))
             }

@@ -7,26 +7,30 @@ use tracing::{debug, info, warn};
 use super::reading::SoFar;
 use super::{End, Follower};
 use crate::capture::captured::until;
-use crate::source::{FileStream, Found, Log, NotHere, Progress, Trouble};
+use crate::source::{Cause, Fault, FileStream, Found, Log, NotHere, Progress, Trouble};
 
 impl Follower {
-    /// The files of the log, where it can be read from them. Why not is told once.
-    pub(super) fn files(&mut self) -> Option<Found> {
-        match self.context.source.files(&self.container.id) {
+    /// The files of the log, where it can be read from them; nothing, where it is to be read through the API. The log says
+    /// once why it is not read from its files.
+    pub(super) fn files(&mut self) -> Result<Option<Found>, Fault> {
+        let container = &self.container.name;
+        let why = match self.context.source.files(&self.container.id) {
             Ok(found) => {
-                debug!(container = self.container.name, path = %found.path().display(), "its log is read from its files");
-                Some(found)
+                debug!(container, path = %found.path().display(), "its log is read from its files");
+                return Ok(Some(found));
             }
-            Err(NotHere::NotWanted) => None,
-            Err(why) => {
-                let why = why.to_string();
-                if self.not_by_files.as_ref() != Some(&why) {
-                    info!(container = self.container.name, why, "its log is read through the API");
-                    self.not_by_files = Some(why);
-                }
-                None
-            }
+            Err(NotHere::NotWanted) => return Ok(None),
+            Err(why) => why.to_string(),
+        };
+        if !self.context.source.falls_back() {
+            let text = format!("its log cannot be read from files, and capture.source is files: {why}");
+            return Err(Fault::Broken(Cause::new(text, "not_readable")));
         }
+        if self.not_by_files.as_ref() != Some(&why) {
+            info!(container, why, "its log is read through the API");
+            self.not_by_files = Some(why);
+        }
+        Ok(None)
     }
 
     /// Reads the log for as long as the container runs.

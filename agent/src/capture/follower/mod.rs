@@ -108,8 +108,9 @@ impl Follower {
             };
             let end = match self.files() {
                 // No connection is held, so no slot is taken.
-                Some(files) => Box::pin(self.read_files(files)).await,
-                None => {
+                Ok(Some(files)) => Box::pin(self.read_files(files)).await,
+                Err(fault) => End::Failed(fault),
+                Ok(None) => {
                     let _slot = self.slot().await;
                     if self.life.borrow().destroyed {
                         End::Gone
@@ -131,7 +132,7 @@ impl Follower {
                     if self.whole != Some(started) {
                         warn!(
                             container = self.container.name,
-                            "removed before its log was read: lines may be missing"
+                            "the container was removed before its log was read: lines may be missing"
                         );
                         self.captured.series.gap();
                     }

@@ -74,7 +74,7 @@ impl File {
         let start = match from {
             Some(end) if end.length <= length => end.length,
             Some(_) => {
-                warn!(file = %self.path.display(), "shorter than at the last checkpoint: lines can be doubled");
+                warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled");
                 self.last_record()?
             }
             None => self.last_record()?,

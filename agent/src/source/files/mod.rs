@@ -24,7 +24,7 @@ pub use watcher::Watcher;
 
 use self::place::Place;
 use self::shared::{MOST_HELD, Shared};
-use super::Fault;
+use super::fault::Fault;
 use super::mark::Mark;
 use crate::record::{ContainerId, Time};
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use flate2::read::GzDecoder;
 use rustix::fs::{SeekFrom, seek};
 
+use super::super::fault::{Cause, Fault};
 use super::super::log::{Log, Progress, Trouble};
 use super::super::mark::{BEFORE, Identity, Mark};
-use super::super::{Cause, Fault};
 use super::chain::{self, Listed};
 use super::place::Place;
 use super::shared::Shared;
