@@ -56,7 +56,7 @@ fn assert_exact(agent: &mut Agent, name: &str, lines: usize) {
 #[test]
 fn a_log_that_rotates_while_it_is_written_flat_out_comes_whole() {
     needs!(requirements::engine());
-    let lines = size("FLAT_OUT_LINES", 200_000) as usize;
+    let lines = size("FLAT_OUT_LINES", 100_000) as usize;
     let engine = Engine::start();
     for (name, options) in [
         ("json", &["--log-opt", "max-size=1m", "--log-opt", "max-file=3"][..]),

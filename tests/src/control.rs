@@ -112,7 +112,7 @@ fn work(shared: &Shared) -> io::Result<()> {
     let memory = vec![1_u8; BYTES];
     while !shared.over.load(Ordering::SeqCst) {
         let mut more = *shared.totals();
-        if more.wakeups % STRETCH_EVERY == 0 {
+        if more.wakeups.is_multiple_of(STRETCH_EVERY) {
             let (began, before) = (Instant::now(), processor_time());
             while processor_time() - before < STRETCH {
                 touch(&memory);

@@ -18,7 +18,7 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, context, delivery, open_files, tell_account, tell_way};
+use self::wiring::{Shared, attach, checkpoints, context, delivery, open_sinks, tell_account, tell_way};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
@@ -91,12 +91,12 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         .transpose()?
         .unwrap_or_default();
     let unseen_since = checkpoint.saved.unwrap_or(started);
-    let mut files = open_files(config)?;
+    let mut sinks = open_sinks(config)?;
     let positions = checkpoint
-        .recover(&mut files, config.sinks.len() == 1)
+        .recover(&mut sinks)
         .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
+    let (outbox, writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
 
     let mut background = JoinSet::new();
     let leaks = Leaks::default();

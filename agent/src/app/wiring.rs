@@ -8,8 +8,9 @@ use tracing::{error, info, warn};
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig};
-use crate::delivery::sink::{self, Sink};
+use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
@@ -144,33 +145,31 @@ pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
 }
 
-pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
-    let paths = config.sinks.iter().filter_map(|sink| match sink {
-        SinkConfig::File { path } => Some(path),
-        SinkConfig::Stdout {} => None,
-    });
-    paths
-        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
-        .collect()
+pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+    let open = |(sink, name): (&SinkConfig, String)| {
+        let sink: Box<dyn Sink> = match sink {
+            SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
+            SinkConfig::File { path, .. } => {
+                let file = sink::File::open(path, encode::is_begun);
+                Box::new(file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?)
+            }
+        };
+        Ok(Named { name, sink })
+    };
+    let names = SinkConfig::names(&config.sinks);
+    config.sinks.iter().zip(names).map(open).collect()
 }
 
 pub fn delivery(
     config: &Config,
-    files: Vec<sink::File>,
+    sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    for file in files {
-        sinks.push(Box::new(file));
-    }
-    if config.sinks.contains(&SinkConfig::Stdout {}) {
-        sinks.push(Box::new(sink::Stdout));
-    }
-    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
-    let bounds = Bounds::from(&config.delivery);
-    let (writers, senders) = Writers::start(sinks, bounds.max_batches, metrics, readiness)?;
-    Ok((Outbox::new(bounds, senders, ends), writers))
+    let names = sinks.iter().map(|sink| sink.name.clone());
+    let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
+    let sinks = sinks.into_iter().map(|named| named.sink);
+    Ok((outbox, Writers::start(sinks.zip(intakes), metrics, readiness)?))
 }
 
 /// What capture shares with others.

@@ -49,7 +49,7 @@ pub struct Captured {
 
 impl Captured {
     /// Goes on where the container was left off.
-    pub fn new(context: &Arc<Context>, container: &Container) -> Self {
+    pub fn new(context: &Arc<Context>, container: &Arc<Container>) -> Self {
         let Treatment {
             multiline,
             rate_limit,

@@ -29,9 +29,18 @@ pub struct Delivery {
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
     /// Standard output.
-    Stdout {},
+    Stdout {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// A file.
     File {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
         /// The file. Records are appended to it.
         path: PathBuf,
     },
@@ -50,14 +59,33 @@ impl Delivery {
 }
 
 impl Sink {
-    /// Two sinks must not write to one place.
+    /// What the sinks are called. A name that is not given is the type, and has a number from the second one on.
+    pub fn names(sinks: &[Self]) -> Vec<String> {
+        let (mut stdouts, mut files) = (0, 0);
+        let name = |sink: &Self| {
+            let (name, kind, count) = match sink {
+                Sink::Stdout { name } => (name, "stdout", &mut stdouts),
+                Sink::File { name, .. } => (name, "file", &mut files),
+            };
+            name.clone().unwrap_or_else(|| {
+                *count += 1;
+                match *count {
+                    1 => kind.to_owned(),
+                    number => format!("{kind}-{number}"),
+                }
+            })
+        };
+        sinks.iter().map(name).collect()
+    }
+
+    /// Two sinks must not write to one place, nor have one name.
     pub fn check_all(sinks: &[Self], problems: &mut Problems) {
         problems.require(!sinks.is_empty(), "sinks", "must name at least one sink");
-        let stdouts = sinks.iter().filter(|sink| matches!(sink, Sink::Stdout {})).count();
+        let stdouts = sinks.iter().filter(|sink| matches!(sink, Sink::Stdout { .. })).count();
         problems.require(stdouts <= 1, "sinks", "must not name stdout twice");
         let paths = sinks.iter().filter_map(|sink| match sink {
-            Sink::File { path } => Some(path),
-            Sink::Stdout {} => None,
+            Sink::File { path, .. } => Some(path),
+            Sink::Stdout { .. } => None,
         });
         let mut named = HashSet::new();
         problems.require(
@@ -65,7 +93,23 @@ impl Sink {
             "sinks",
             "must not name one file twice",
         );
+        let names = Self::names(sinks);
+        problems.require(
+            names.iter().all(|name| is_name(name)),
+            "sinks",
+            "must have names of 1 to 64 letters, digits, dots, dashes and underscores",
+        );
+        let mut taken = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !taken.insert(*name)) {
+            problems.add("sinks", format!("must not call two sinks {twice}"));
+        }
     }
+}
+
+/// Names are labels of metrics, and become parts of file names.
+fn is_name(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_known)
 }
 
 impl Default for Delivery {

@@ -128,7 +128,7 @@ impl Default for Config {
             kernel: Kernel::default(),
             state_dir: PathBuf::new(),
             delivery: Delivery::default(),
-            sinks: vec![Sink::Stdout {}],
+            sinks: vec![Sink::Stdout { name: None }],
             admin: Admin::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),

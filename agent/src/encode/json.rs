@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
+use super::span::{Span, Writing};
 use crate::escape::clean_prefix;
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
+/// What every record begins with.
+const BEGINNING: &[u8] = b"{\"ts\":\"";
 /// What a record takes beside its line and its tail, at most.
 const FRAME: usize = 112;
 /// What a line takes of its log at least, whatever the log's format: each has its time, to the second or better.
@@ -71,13 +75,16 @@ struct ContainerFields<'a> {
     swarm: Option<Swarm<'a>>,
 }
 
-/// What all records of one container end with: made once, not once a line.
+/// A container as its records show it, and what all of them end with: made once, not once a line.
 #[derive(Clone, Debug)]
-pub struct Tail(Vec<u8>);
+pub struct Tail {
+    container: Arc<Container>,
+    text: Vec<u8>,
+}
 
 impl Tail {
     /// Made once for a container: labels that do not fit are reported here.
-    pub fn new(container: &Container, host: &str, fields: &Fields) -> Self {
+    pub fn new(container: &Arc<Container>, host: &str, fields: &Fields) -> Self {
         let chosen = fields.of(container);
         if chosen.left_out > 0 {
             warn!(
@@ -104,13 +111,27 @@ impl Tail {
         if let Some(brace) = text.first_mut() {
             *brace = b',';
         }
-        Self(text)
+        Self {
+            container: Arc::clone(container),
+            text,
+        }
+    }
+
+    /// The container that it was made for.
+    pub fn container(&self) -> &Arc<Container> {
+        &self.container
     }
 
     /// How many bytes of records one byte of the container's log becomes, at most.
     pub fn growth(&self) -> usize {
-        (FRAME + self.0.len()).div_ceil(SHORTEST).max(ESCAPED)
+        (FRAME + self.text.len()).div_ceil(SHORTEST).max(ESCAPED)
     }
+}
+
+/// Whether `bytes` can be the start of a record that was not written to its end.
+pub fn is_begun(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(BEGINNING.len());
+    bytes[..known] == BEGINNING[..known]
 }
 
 /// Writes records. Keeps the last second that it wrote, in digits.
@@ -121,19 +142,37 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Appends one record to `out`; `lines` tells how many were put together, where that is done.
-    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"ts\":\"");
+    /// Appends one record to `out`; `lines` tells how many were put together, where that is done. Gives the place of the line
+    /// in the record.
+    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) -> Span {
+        let record = out.len();
+        out.extend_from_slice(BEGINNING);
         self.time(line.time.0, out);
         out.extend_from_slice(b"\",\"stream\":\"");
         out.extend_from_slice(line.stream.as_str().as_bytes());
-        if std::str::from_utf8(line.bytes).is_ok() {
+        let is_text = std::str::from_utf8(line.bytes).is_ok();
+        let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
+            let start = out.len();
             escape(line.bytes, out);
+            start
         } else {
             out.extend_from_slice(b"\",\"line_base64\":\"");
+            let start = out.len();
             base64(line.bytes, out);
-        }
+            start
+        };
+        let length = out.len() - start;
+        let span = Span {
+            start: (start - record) as u32,
+            length: length as u32,
+            writing: match is_text {
+                // Every escape is longer than what it stands for.
+                true if length == line.bytes.len() => Writing::Plain,
+                true => Writing::Escaped,
+                false => Writing::Base64,
+            },
+        };
         out.push(b'"');
         if line.truncated {
             out.extend_from_slice(b",\"truncated\":true");
@@ -142,7 +181,8 @@ impl Encoder {
             // A Vec takes all that is written.
             let _ = write!(out, ",\"lines\":{lines}");
         }
-        out.extend_from_slice(&tail.0);
+        out.extend_from_slice(&tail.text);
+        span
     }
 
     fn time(&mut self, nanos: i64, out: &mut Vec<u8>) {
@@ -254,13 +294,13 @@ mod tests {
     use crate::config::Field;
     use serde_json::{Value, json};
 
-    fn container(labels: &[(&str, &str)]) -> Container {
-        Container {
+    fn container(labels: &[(&str, &str)]) -> Arc<Container> {
+        Arc::new(Container {
             id: ContainerId::new("abc"),
             name: "we\"b".into(),
             image: "nginx:1.27".into(),
             labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
-        }
+        })
     }
 
     fn tail() -> Tail {
@@ -272,7 +312,7 @@ mod tests {
     fn shown(labels: &[(&str, &str)], chosen: &[&str], fields: &[Field]) -> Value {
         let chosen: Vec<_> = chosen.iter().map(|&text| text.to_owned()).collect();
         let tail = Tail::new(&container(labels), "", &Fields::new(&chosen, fields).unwrap());
-        let record = [b"{\"a\":0", &tail.0[..]].concat();
+        let record = [b"{\"a\":0", &tail.text[..]].concat();
         serde_json::from_slice::<Value>(&record).unwrap()["container"].take()
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `api` | the engine's API: a connection for each log that is read |
 //! | `log` | an open log, whichever it is |
+//! | `mark` | a place in a log's files, from which reading can go on |
 //! | `files` | the files that the engine's log drivers write |
 //! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |

@@ -23,7 +23,6 @@ const MODULES: [(&str, &[&str]); 21] = [
         &[
             "capture",
             "delivery",
-            "encode",
             "audit",
             "kernel",
             "admin",

@@ -138,7 +138,11 @@ fn overrides_win_and_are_checked() {
     assert_eq!(config.kernel.mode, KernelMode::Off);
 
     let sinks = load("", &["sinks=[{type: file, path: /x}]"]).unwrap().sinks;
-    assert_eq!(sinks, [Sink::File { path: "/x".into() }]);
+    let file = Sink::File {
+        name: None,
+        path: "/x".into(),
+    };
+    assert_eq!(sinks, [file]);
 
     for (set, part) in [
         ("capture.rotations.interval=7s", "unknown key \"rotations\""),
@@ -243,6 +247,22 @@ fn every_section_finds_what_is_wrong_with_its_own_keys() {
         ("sinks=[]", "must name at least one sink"),
         ("sinks=[{type: stdout}, {type: stdout}]", "must not name stdout twice"),
         (
+            "sinks=[{type: stdout, name: a}, {type: file, name: a, path: /x}]",
+            "must not call two sinks a",
+        ),
+        (
+            "sinks=[{type: stdout, name: file}, {type: file, path: /x}]",
+            "must not call two sinks file",
+        ),
+        (
+            "sinks=[{type: stdout, name: \"\"}]",
+            "must have names of 1 to 64 letters",
+        ),
+        (
+            "sinks=[{type: stdout, name: a/b}]",
+            "must have names of 1 to 64 letters",
+        ),
+        (
             "sinks=[{type: file, path: /x}, {type: file, path: /x}]",
             "must not name one file twice",
         ),
@@ -256,4 +276,12 @@ fn every_section_finds_what_is_wrong_with_its_own_keys() {
             "{told} is not in: {error}"
         );
     }
+}
+
+#[test]
+fn every_sink_has_a_name_of_its_own() {
+    let sinks =
+        "sinks=[{type: file, path: /a}, {type: stdout}, {type: file, name: archive, path: /b}, {type: file, path: /c}]";
+    let sinks = load("", &[sinks]).unwrap().sinks;
+    assert_eq!(Sink::names(&sinks), ["file", "stdout", "archive", "file-2"]);
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `place` | where an engine keeps a container's log, and in which format |
 //! | `chain` | a log's files, as the driver rotates them |
+//! | `shared` | what all open logs have in common |
 //! | `watcher` | when they are looked at |
-//! | `shared` | what all open logs share |
 //! | `stream` | an open log |
 
 mod chain;
@@ -15,18 +15,20 @@ mod stream;
 mod watcher;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 pub use place::NotHere;
 pub use stream::{EVIDENCE, FileStream};
 pub use watcher::Watcher;
 
 use self::place::Place;
-use self::shared::{MOST_HELD, Shared};
+use self::shared::Shared;
 use super::fault::Fault;
 use super::mark::Mark;
 use crate::record::{ContainerId, Time};
+
+/// Most bytes that may be on the disk only because the agent has not read them yet. What is more is given up, and counted.
+const MOST_HELD: u64 = 1 << 30;
 
 /// Opens logs by their files.
 #[derive(Clone)]
@@ -37,15 +39,8 @@ impl Files {
     /// two looks, and calls [`Watcher::rested`] then.
     pub fn new(root: &Path, watcher: Watcher, max_line_bytes: usize, rests: bool) -> Self {
         let configured = !root.as_os_str().is_empty();
-        Self(Arc::new(Shared {
-            root: Mutex::new(configured.then(|| root.to_owned())),
-            configured,
-            watcher,
-            max_line_bytes,
-            rests,
-            held: AtomicU64::new(0),
-            most_held: MOST_HELD,
-        }))
+        let root = configured.then(|| root.to_owned());
+        Self(Arc::new(Shared::new(root, watcher, max_line_bytes, rests, MOST_HELD)))
     }
 
     /// Whether the engine is to be asked for its data root.
@@ -60,7 +55,7 @@ impl Files {
 
     /// Bytes on the disk that are there only because a log is open.
     pub fn held(&self) -> u64 {
-        self.0.held.load(Ordering::Relaxed)
+        self.0.held()
     }
 
     /// Whether a container's log can be read from its files.

@@ -1,4 +1,4 @@
-//! What all logs share that are read from files.
+//! What all open logs have in common.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -8,19 +8,18 @@ use super::place::Place;
 use super::watcher::Watcher;
 use crate::decode::FileDecoder;
 
-/// Most bytes that may be on the disk only because the agent has not read them yet. What is more is given up, and counted.
-pub const MOST_HELD: u64 = 1 << 30;
-
-/// What all open logs share.
-pub struct Shared {
+/// What all open logs have in common.
+pub(super) struct Shared {
     /// `capture.files.root`, or what the engine calls its data root.
     pub root: Mutex<Option<PathBuf>>,
+    /// The root is the configuration's.
     pub configured: bool,
     pub watcher: Watcher,
-    pub max_line_bytes: usize,
+    max_line_bytes: usize,
     /// The thread rests between two looks.
     pub rests: bool,
-    pub held: AtomicU64,
+    held: AtomicU64,
+    /// Most bytes that all may hold.
     pub most_held: u64,
 }
 
@@ -33,6 +32,25 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// `root` is the configuration's, if there is one.
+    pub fn new(root: Option<PathBuf>, watcher: Watcher, max_line_bytes: usize, rests: bool, most_held: u64) -> Self {
+        Self {
+            configured: root.is_some(),
+            root: Mutex::new(root),
+            watcher,
+            max_line_bytes,
+            rests,
+            held: AtomicU64::new(0),
+            most_held,
+        }
+    }
+
+    /// Bytes on the disk that are there only because a log is open.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// A decoder of a log at this place.
     pub fn decoder(&self, place: &Place) -> FileDecoder {
         FileDecoder::new(place.format, self.max_line_bytes, place.tty)
     }
