@@ -23,6 +23,7 @@ const MODULES: [(&str, &[&str]); 21] = [
         &[
             "capture",
             "delivery",
+            "encode",
             "audit",
             "kernel",
             "admin",

@@ -202,7 +202,9 @@ impl Sink for File {
         let end = end.filter(|end| (end.device, end.inode) == (self.file.device, self.file.inode));
         match end {
             Some(end) if end.length <= self.length => self.read_on(end.length, record)?,
-            Some(_) => warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled"),
+            Some(_) => {
+                warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled")
+            }
             None => {}
         }
         self.end_whole()
