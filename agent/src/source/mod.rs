@@ -7,6 +7,7 @@
 //! | `log` | an open log, whichever it is |
 //! | `mark` | a place in a log's files, from which reading can go on |
 //! | `files` | the files that the engine's log drivers write |
+//! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |
 
 mod api;
