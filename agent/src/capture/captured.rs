@@ -7,13 +7,16 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Context;
+use super::expressions::Expression;
 use super::metrics::Series;
 use super::multiline::Multiline;
+use super::options::Treatment;
 use super::rate::RateLimit;
 use super::recent::Recent;
 use super::resume::{Position, Replay, Verdict};
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time};
+use crate::source::Mark;
 
 /// What has been taken from the log, and where it goes.
 pub struct Captured {
@@ -24,11 +27,17 @@ pub struct Captured {
     /// Where several lines can be one record.
     multiline: Option<Multiline>,
     rate_limit: Option<RateLimit>,
+    /// See [`Treatment`].
+    _refused: Option<Arc<Expression>>,
     pub position: Position,
     pub tail: Tail,
     pub series: Series,
     pub replay: Option<Replay>,
     pub recent: Recent,
+    /// Lines before this time are not wanted, as long as none was taken.
+    floor: Option<Time>,
+    /// Lines come from the log's files, which repeat nothing by themselves.
+    from_files: bool,
     /// Only the end of the log was asked for, or will be: it costs the engine little.
     pub tail_only: bool,
     /// The end of the log did not reach back to the last line: what comes now is not taken.
@@ -40,17 +49,25 @@ pub struct Captured {
 
 impl Captured {
     /// Goes on where the container was left off.
-    pub fn new(context: &Arc<Context>, container: &Container) -> Self {
+    pub fn new(context: &Arc<Context>, container: &Arc<Container>) -> Self {
+        let Treatment {
+            multiline,
+            rate_limit,
+            refused,
+        } = context.options.treatment(container);
         Self {
             id: container.id.clone(),
             began: Time::now(),
-            multiline: context.options.multiline(container),
-            rate_limit: context.options.rate_limit(container),
+            multiline,
+            rate_limit,
+            _refused: refused,
             tail: Tail::new(container, &context.host, &context.fields),
             series: Series::new(&container.name, &context.metrics),
             position: context.positions.of(&container.id),
             replay: None,
             recent: Recent::default(),
+            from_files: false,
+            floor: context.start,
             tail_only: true,
             falls_short: false,
             lines: 0,
@@ -61,6 +78,9 @@ impl Captured {
 
     /// What to ask the engine for.
     pub fn since(&self) -> Since {
+        if let Some(floor) = self.floor() {
+            return Since::Time(floor);
+        }
         self.position.since(self.tail_only)
     }
 
@@ -71,10 +91,18 @@ impl Captured {
         std::mem::replace(&mut self.replay, self.position.replay(self.tail_only))
     }
 
+    /// The log's files are read from now on; not from their beginning where only the `end` of them is read.
+    pub fn begin_files(&mut self, end: bool) {
+        self.from_files = true;
+        self.tail_only = end;
+        self.replay = self.position.replay_files();
+    }
+
     /// Nothing is read for now: gives back what only reading needs.
     pub fn rest(&mut self) {
         self.recent.clear();
         self.replay = None;
+        self.tail_only |= std::mem::take(&mut self.from_files);
     }
 
     pub fn show_lag(&self) {
@@ -88,9 +116,17 @@ impl Captured {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)
     }
 
+    /// The time before which nothing is wanted of a log of which no line was ever taken.
+    pub fn floor(&self) -> Option<Time> {
+        self.floor.filter(|_| self.position.is_empty())
+    }
+
     /// A line has come: it is recognised, or noted and handed on.
     pub fn take(&mut self, line: &Line<'_>) {
         self.lines += 1;
+        if self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty() {
+            return;
+        }
         if self.falls_short {
             return;
         }
@@ -106,6 +142,9 @@ impl Captured {
 
     /// A line has come that never got its line feed: the container has ended.
     pub fn take_open(&mut self, line: &Line<'_>) {
+        if self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty() {
+            return;
+        }
         if !self.falls_short && self.place(line) == Place::New {
             self.position.note_open(line);
             self.hand_on(line);
@@ -115,7 +154,7 @@ impl Captured {
     fn place(&mut self, line: &Line<'_>) -> Place {
         let deduplicated = &self.context.metrics.deduplicated;
         let Some(replay) = &mut self.replay else {
-            let repeats = self.recent.repeats(line);
+            let repeats = !self.from_files && self.recent.repeats(line);
             deduplicated.inc_by(repeats.into());
             return if repeats { Place::Known } else { Place::New };
         };
@@ -149,6 +188,14 @@ impl Captured {
             "the last lines were not found again: lines may be missing"
         );
         self.series.gap();
+    }
+
+    /// A place in the log's files was passed before which nothing is wanted, if no line waits for the rest of its record.
+    pub fn passed(&mut self, mark: Mark) {
+        let waits = self.multiline.iter().flat_map(Multiline::waiting).next().is_some();
+        if !waits && !self.position.unsettled.has_waiting() && self.has_caught_up() {
+            self.position.set_mark(mark);
+        }
     }
 
     fn hand_on(&mut self, line: &Line<'_>) {

@@ -21,6 +21,9 @@ use crate::record::{Container, ContainerId, Time};
 /// How often the list is compared with what the events told.
 const RECONCILE: Duration = Duration::from_secs(60);
 
+/// How often it is shown what is held of files that the engine has removed.
+const HELD_SHOWN: Duration = Duration::from_secs(1);
+
 /// A session that was shorter than this has not mended what ended the last one.
 const LASTING: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,7 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(context: Context, readiness: Part) -> Self {
         Self {
             context: Arc::new(context),
@@ -57,11 +61,12 @@ impl Capture {
         if let Some(own) = &self.own {
             info!(
                 container = own.short(),
-                "runs in a container; its own log is not captured"
+                "running in a container; its own log is not captured"
             );
         }
         tokio::select! {
             () = stop => {}
+            () = show_held(Arc::clone(&self.context)) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -99,6 +104,7 @@ impl Capture {
         let engine = self.context.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
+            self.context.source.meet().await;
             let events = engine.events(self.last_event).await?;
             let listed = Time::now();
             Ok((version, events, listed, engine.list().await?))
@@ -258,5 +264,13 @@ impl Capture {
                 self.known.retain(|_, life| !life.is_closed());
             }
         }
+    }
+}
+
+/// Shows how much of the disk is taken for logs that the engine has removed, for as long as it is polled.
+async fn show_held(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(HELD_SHOWN).await;
+        context.metrics.held_deleted.set(context.source.held().cast_signed());
     }
 }

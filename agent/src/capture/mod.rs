@@ -9,6 +9,8 @@
 //! | `multiline` | several lines as one record |
 //! | `rate` | how many lines a second a container may bring |
 //! | `options` | how a container's lines are treated |
+//! | `labels` | what a container's own labels ask for |
+//! | `expressions` | expressions in labels, at a bounded cost |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
@@ -21,12 +23,15 @@
 mod captured;
 mod checkpoint;
 mod containers;
+mod expressions;
 mod follower;
+mod labels;
 mod metrics;
 mod multiline;
 mod options;
 mod own;
 mod positions;
+mod probes;
 mod rate;
 pub mod recent;
 pub mod resume;
@@ -41,6 +46,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config;
 use crate::delivery::Outbox;
 use crate::encode::Fields;
 use crate::engine::{Delays, Engine, Retry};
@@ -54,9 +60,9 @@ pub use containers::Capture;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use positions::Positions;
+pub use probes::{Intervals, Probes};
 pub use selection::Selection;
-pub use silence::{Intervals, Probes};
-pub use slots::Slots;
+pub use slots::{SlotLimits, Slots};
 
 /// Asks the kernel whether a connection that the agent closed is released. `None` where
 /// there is no kernel part to ask.
@@ -65,31 +71,67 @@ pub type IsReleased = Box<dyn Fn(Inode) -> Option<bool> + Send + Sync>;
 /// How old a stream's connection gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
+    /// While it brings lines.
     pub interval: Duration,
     /// While it brings nothing.
     pub idle_interval: Duration,
 }
 
+impl From<&config::Rotation> for Rotation {
+    fn from(rotation: &config::Rotation) -> Self {
+        Self {
+            interval: rotation.interval,
+            idle_interval: rotation.idle_interval.max(rotation.interval),
+        }
+    }
+}
+
+/// The time of the first line that is taken of a container that was never read before; `None`: it is its first.
+pub fn first_time(start: config::Start) -> Option<Time> {
+    match start {
+        config::Start::Beginning => None,
+        config::Start::End => Some(Time::now()),
+        config::Start::Age(age) => Some(Time::now().before(age)),
+    }
+}
+
 /// What every container's follower works with.
 pub struct Context {
+    /// Where events and the list of containers come from.
     pub engine: Engine,
+    /// Where lines come from.
     pub source: Source,
+    /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
+    pub start: Option<Time>,
+    /// Told of each container that is removed.
     pub register: Register,
+    /// Where records go.
     pub outbox: Outbox,
+    /// How far each log was read.
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    /// Which containers are captured.
     pub selection: Selection,
+    /// How a container's lines are treated.
     pub options: Options,
+    /// How many streams are read at a time.
     pub slots: Slots,
+    /// How long the thread rests between reads.
     pub pace: Arc<Pace>,
+    /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Asked after each rotation about the old connection.
     pub is_released: IsReleased,
     /// The `host` of every record.
     pub host: String,
+    /// What a record says of its container.
     pub fields: Fields,
+    /// When a stream is rotated.
     pub rotation: Rotation,
+    /// When the engine is asked about silent streams.
     pub probes: Probes,
+    /// How long to wait before another attempt.
     pub retry: Retry,
 }
 

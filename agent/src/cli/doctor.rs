@@ -7,7 +7,9 @@ use anyhow::Result;
 use rustix::thread::{CapabilitySet, capabilities};
 use serde::Serialize;
 
-use super::print::print;
+use super::exit::Exit;
+use super::print::{or_dash, print, shown};
+use super::usable::usable;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::engine::Endpoint;
@@ -79,17 +81,17 @@ struct Rights {
 }
 
 pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
-    let (config, endpoint) = match super::usable(sources) {
+    let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,
     };
-    super::shown(examine(&config, endpoint).and_then(|report| {
+    shown(examine(&config, endpoint).and_then(|report| {
         if json {
             print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         } else {
             print(&report.text())?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::Success.into())
     }))
 }
 
@@ -230,10 +232,7 @@ impl Report {
         } = &self.engine;
         match (release, api, error) {
             (Some(release), Some(api), _) => lines.push(format!("engine      {release} at {host}, API {api}")),
-            (_, _, error) => lines.push(format!(
-                "engine      none at {host}: {}",
-                super::or_dash(error.as_deref())
-            )),
+            (_, _, error) => lines.push(format!("engine      none at {host}: {}", or_dash(error.as_deref()))),
         }
         if let Some(tls) = tls {
             let own = match &tls.cert {
@@ -245,7 +244,7 @@ impl Report {
                 lines.push(format!("            that certificate {fault}"));
             }
         } else if *in_clear {
-            lines.push("            without TLS: whoever is on the way reads the logs".to_owned());
+            lines.push("            without TLS: anybody on the way can read the logs".to_owned());
         }
         for container in &self.containers {
             let Container {

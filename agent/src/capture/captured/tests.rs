@@ -1,14 +1,17 @@
 //! The agent is killed and stopped at random moments, streams end anywhere, and the file still has every line once.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, Slots};
+use super::super::{
+    ContainerState, Intervals, Metrics, Options, Positions, Probes, Rotation, Selection, SlotLimits, Slots,
+};
 use super::*;
-use crate::delivery::{Batch, Bounds, Outbox};
+use crate::config;
+use crate::delivery::{Batch, Bounds, Intake, Order, Outbox};
 use crate::encode::{Decoded, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener};
 use crate::pace::Pace;
@@ -19,7 +22,7 @@ use crate::source::Source;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
-fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<Batch>>) {
+fn context(options: &str, positions: Positions) -> (Arc<Context>, Intake) {
     let registry = crate::metrics::registry().unwrap();
     let delivery = crate::delivery::Metrics::new(&registry).unwrap();
     let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
@@ -34,24 +37,25 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         },
         metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
     };
-    let asked = engine::Options::from(&crate::config::Docker::default());
+    let asked = engine::Options::from(&config::Docker::default());
     let engine = Engine::new(opener, asked);
     let bounds = Bounds {
         batch_bytes: 1,
         max_batches: 100_000,
         flush_interval: SECOND,
     };
-    let (sender, receiver) = sync_channel(bounds.max_batches);
+    let (outbox, mut intakes) = Outbox::new(bounds, ["file".to_owned()]);
     let context = Context {
-        source: Source::new(engine.clone(), 1 << 20),
+        source: Source::new(engine.clone(), None, true, 1 << 20),
+        start: None,
         engine,
         register,
-        outbox: Outbox::new(bounds, vec![sender], Vec::new()),
+        outbox,
         positions,
         unseen_since: Time(0),
         selection: Selection::default(),
-        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
-        slots: Slots::new(1, 1, Arc::clone(&metrics)),
+        options: Options::try_from(&serde_saphyr::from_str::<config::Capture>(options).unwrap()).unwrap(),
+        slots: Slots::new(SlotLimits { streams: 1, spare: 1 }, Arc::clone(&metrics)),
         pace: Arc::new(Pace::new(Duration::ZERO)),
         metrics,
         is_released: Box::new(|_| None),
@@ -67,7 +71,7 @@ fn context(options: &str, positions: Positions) -> (Arc<Context>, Receiver<Arc<B
         }),
         retry: asked.retry,
     };
-    (Arc::new(context), receiver)
+    (Arc::new(context), intakes.remove(0))
 }
 
 /// xorshift
@@ -82,13 +86,13 @@ impl Random {
     }
 }
 
-fn container() -> Container {
-    Container {
+fn container() -> Arc<Container> {
+    Arc::new(Container {
         id: ContainerId::new("abc"),
         name: "name".into(),
         image: "image".into(),
         labels: Default::default(),
-    }
+    })
 }
 
 type Entry = (i64, Stream, String);
@@ -123,6 +127,15 @@ fn sent(log: &[Entry], since: Since) -> Vec<Entry> {
     }
 }
 
+/// The next batch, if there is one.
+fn waiting(intake: &mut Intake) -> Option<Arc<Batch>> {
+    let mut next = pin!(intake.next());
+    match next.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Order::Batch(batch))) => Some(batch),
+        _ => None,
+    }
+}
+
 /// What outlives the process.
 #[derive(Default)]
 struct Disk {
@@ -133,12 +146,15 @@ struct Disk {
 }
 
 impl Disk {
-    fn take(&mut self, records: &Receiver<Arc<Batch>>) {
-        self.file.extend(records.try_iter().map(|batch| batch.bytes().to_vec()));
+    fn take(&mut self, intake: &mut Intake) {
+        while let Some(batch) = waiting(intake) {
+            self.file.push(batch.records().text().to_vec());
+            intake.acknowledge(batch);
+        }
     }
 
-    fn checkpoint(&mut self, records: &Receiver<Arc<Batch>>, positions: &Positions) {
-        self.take(records);
+    fn checkpoint(&mut self, intake: &mut Intake, positions: &Positions) {
+        self.take(intake);
         self.positions = positions.take();
         self.length = self.file.len();
     }
@@ -169,8 +185,8 @@ impl Disk {
 /// A process from its start to its end; tells whether it was at the end of the log, once all of it was written.
 fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
     let positions = disk.recover();
-    let (context, records) = context(options, positions.clone());
-    disk.checkpoint(&records, &positions);
+    let (context, mut intake) = context(options, positions.clone());
+    disk.checkpoint(&mut intake, &positions);
     let mut captured = Captured::new(&context, &container());
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
@@ -188,12 +204,12 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
             captured.tail_only |= captured.new > 0;
             captured.publish();
             match random.below(10) {
-                0 => disk.checkpoint(&records, &positions),
+                0 => disk.checkpoint(&mut intake, &positions),
                 1 => {
                     captured.flush();
                     captured.publish();
                 }
-                _ => disk.take(&records),
+                _ => disk.take(&mut intake),
             }
         }
         at_end = *written == log.len() && taken == sent.len() && captured.tail_only;
@@ -201,11 +217,11 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
     assert!(!captured.series.has_gap(), "a gap where there is none");
     if at_end || random.below(2) == 0 {
         drop(captured);
-        disk.checkpoint(&records, &positions);
+        disk.checkpoint(&mut intake, &positions);
     } else {
         // Killed: what it held in memory is gone.
         std::mem::forget(captured);
-        disk.take(&records);
+        disk.take(&mut intake);
     }
     at_end
 }
@@ -253,9 +269,9 @@ fn records_that_only_their_limits_end() {
 /// There may be ten thousand of them, of which fifty are read.
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
-    let (context, _records) = context("{}", Positions::default());
+    let (context, _intake) = context("{}", Positions::default());
     let life = ContainerState {
-        container: Arc::new(container()),
+        container: container(),
         starts: 1,
         running: true,
         removed: false,

@@ -17,6 +17,7 @@
 //! ```
 
 mod ending;
+mod files;
 mod reading;
 
 use std::pin::pin;
@@ -50,6 +51,8 @@ pub struct Follower {
     backoff: Delays,
     /// What was last said of a failure, so that it is said once.
     complained: Option<String>,
+    /// Why the log is not read from its files, as it was last told.
+    not_by_files: Option<String>,
     /// The start up to which the log was read to its end.
     whole: Option<u64>,
 }
@@ -84,6 +87,7 @@ impl Follower {
             container,
             captured,
             complained: None,
+            not_by_files: None,
             whole: None,
         }
     }
@@ -102,14 +106,21 @@ impl Follower {
                 }
                 return;
             };
-            let slot = self.slot().await;
-            let end = if self.life.borrow().destroyed {
-                End::Gone
-            } else {
-                // On the heap: a container that rests or waits for its turn holds none of it, and there may be thousands.
-                Box::pin(self.read()).await
+            let end = match self.files() {
+                // No connection is held, so no slot is taken.
+                Ok(Some(files)) => Box::pin(self.read_files(files)).await,
+                Err(fault) => End::Failed(fault),
+                Ok(None) => {
+                    let _slot = self.slot().await;
+                    if self.life.borrow().destroyed {
+                        End::Gone
+                    } else {
+                        // On the heap: a container that rests or waits for its turn holds none of it, and there may be
+                        // thousands.
+                        Box::pin(self.read()).await
+                    }
+                }
             };
-            drop(slot);
             self.captured.rest();
             match end {
                 End::Died => {
@@ -121,7 +132,7 @@ impl Follower {
                     if self.whole != Some(started) {
                         warn!(
                             container = self.container.name,
-                            "removed before its log was read: lines may be missing"
+                            "the container was removed before its log was read: lines may be missing"
                         );
                         self.captured.series.gap();
                     }

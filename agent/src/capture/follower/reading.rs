@@ -17,7 +17,7 @@ use super::super::slots::TURN;
 use super::{End, Follower};
 use crate::record::{Line, Until};
 use crate::register::{Inode, Site};
-use crate::source::{Fault, Progress, Stream};
+use crate::source::{Fault, Log, Progress, Stream};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ const TURN_BYTES: usize = 16 * 1024;
 
 /// What a stretch of reading has brought.
 #[derive(Default)]
-struct SoFar {
+pub(super) struct SoFar {
     reads: u64,
     /// Something new has come since the present stream was opened.
     any_new: bool,
@@ -62,6 +62,7 @@ impl Follower {
                 .open(&self.container.id, Site::Follow, since, Until::Death),
         )
         .await;
+        let _reading = self.context.metrics.reads_from("api");
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => return self.not_opened(error),
@@ -172,19 +173,20 @@ impl Follower {
     /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
     /// see to: the stream has ended, others are to have their turn, or a record of several lines is due at another time than
     /// `deadline`. Where it does not read `alone`, each read is one.
-    fn poll_read(
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut Stream,
+        stream: &mut impl Log,
         so_far: &mut SoFar,
         deadline: Option<Instant>,
         alone: bool,
     ) -> Poll<Result<Progress, Fault>> {
         let mut left = TURN_BYTES;
         loop {
+            let growth = self.captured.tail.growth();
             let (captured, outbox) = (&mut self.captured, &self.context.outbox);
             let mut take = |line: Line<'_>| captured.take(&line);
-            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
             self.note(stream, progress.as_ref().ok(), so_far);
             match progress {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short => left -= bytes,
@@ -197,11 +199,14 @@ impl Follower {
     }
 
     /// What a read brought is published, before anything is awaited.
-    fn note(&mut self, stream: &Stream, progress: Option<&Progress>, so_far: &mut SoFar) {
+    fn note<L: Log>(&mut self, stream: &L, progress: Option<&Progress>, so_far: &mut SoFar) {
         let lines = std::mem::take(&mut self.captured.lines);
         let new = std::mem::take(&mut self.captured.new);
         if self.captured.falls_short {
             return;
+        }
+        if let Some(mark) = stream.mark() {
+            self.captured.passed(mark);
         }
         let begun = self.captured.has_caught_up().then(|| stream.pending_since());
         if begun.is_some_and(|begun| self.captured.position.set_begun(begun)) || new > 0 {
@@ -211,7 +216,11 @@ impl Follower {
             return;
         };
         so_far.reads += 1;
-        self.context.pace.read(lines, bytes);
+        if L::HOLDS_UP {
+            self.context.pace.read(lines, bytes);
+        } else {
+            self.context.pace.read(lines.min(1), 0);
+        }
         if new > 0 {
             self.captured.show_lag();
             if !std::mem::replace(&mut so_far.any_new, true) {

@@ -1,6 +1,7 @@
 //! The pool against a peer that misbehaves.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
