@@ -10,11 +10,11 @@ use abi::{Call, Connection, Limited, Mark, Peer, Phase, State, tcp};
 use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::{
-    call::Thread,
+    call::{self, Thread},
     descriptor,
     held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{ANSWERS, CONNECTIONS, EXACT, SOCKETS, refused},
+    maps::{ANSWERS, CONNECTIONS, SOCKETS, refused, walk},
     peer,
 };
 
@@ -98,11 +98,11 @@ pub fn ended_by(sk: Address) {
 }
 
 /// A descriptor that no hook has seen come: from before the watch, or received. It may be one more of a known connection. If
-/// it is of an unknown one, that counts as opened now. One that was refused is tried again at every look, and counted as
-/// refused once.
+/// it is of an unknown one, that counts as opened now, and this is true. One that was refused is tried again at every look, and
+/// counted as refused once.
 #[inline(always)]
-pub fn found(fd: u32, first: bool) {
-    connection_found(fd, first.into());
+pub fn found(fd: u32, first: bool) -> bool {
+    connection_found(fd, first.into()) != 0
 }
 
 /// Global, see `table::settle`.
@@ -120,15 +120,45 @@ extern "C" fn connection_found(fd: u32, first: u32) -> u32 {
         held.release();
         return 0;
     }
-    let name = if family != AF_UNIX {
-        kernel::is_tcp_connected(sk).then_some(Name::Socket(sk, family))
-    } else {
-        kernel::connected_to(sk).map(Name::Bound)
-    };
-    if let Some(name) = name {
-        enter(fd, socket, sk, name, Phase::Open, first != 0, None);
+    match name_of_peer(sk, family) {
+        Some(name) => enter(fd, socket, sk, name, Phase::Open, first != 0, None).into(),
+        None => 0,
     }
-    0
+}
+
+/// None if the socket is not the end that connected.
+#[inline(always)]
+fn name_of_peer<'a>(sk: Address, family: u16) -> Option<Name<'a>> {
+    if family == AF_UNIX {
+        kernel::connected_to(sk).map(Name::Bound)
+    } else {
+        kernel::is_tcp_connected(sk).then_some(Name::Socket(sk, family))
+    }
+}
+
+/// Whether it is a connection that the ledger has no entry of.
+#[inline(always)]
+pub fn is_unknown(fd: u32) -> bool {
+    connection_is_unknown(fd) != 0
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_is_unknown(fd: u32) -> u32 {
+    let socket = kernel::socket(fd);
+    let sk = socket.sk();
+    let family = socket.stream(sk);
+    if family == 0 || name_of_peer(sk, family).is_none() {
+        return 0;
+    }
+    match hold(socket.inode) {
+        Some(held) => {
+            held.release();
+            0
+        }
+        None => 1,
+    }
 }
 
 /// Where the peer's name is.
@@ -152,12 +182,12 @@ impl Name<'_> {
 }
 
 #[inline(always)]
-fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: bool, opener: Option<Thread>) {
+fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: bool, opener: Option<Thread>) -> bool {
     if !descriptor::is_watched(fd) {
         if first {
             refused(Limited::Descriptors);
         }
-        return;
+        return false;
     }
     if let Err(error) = CONNECTIONS.insert(socket.inode, &BLANK, u64::from(BPF_NOEXIST)) {
         if error == -EEXIST {
@@ -165,13 +195,15 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
         } else if first {
             refused(Limited::Connections);
         }
-        return;
+        return false;
     }
-    let Some(held) = owned(socket.inode) else { return };
+    if let Some(entries) = walk!(entries) {
+        entries.count();
+    }
+    let Some(held) = owned(socket.inode) else { return false };
     // SAFETY: a map's value, which nobody else touches before it has a holder.
     let connection = unsafe { &mut *held.entry() };
     connection.inode = socket.inode;
-    connection.file = socket.file as u64;
     connection.sk = sk as u64;
     name.write(&mut connection.peer);
     if let Some(mark) = opener.and_then(Thread::mark) {
@@ -180,7 +212,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     begin(held, phase);
     held.holders().store(1);
-    if is_told_of(held.family()) {
+    if peer::is_told_of(held.family()) {
         let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
     }
     if held.family() != AF_UNIX {
@@ -188,19 +220,13 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
         held.progress(kernel::tcp_state(sk));
     }
     descriptor::enter(fd, socket.file, held);
-}
-
-/// Whether a hook tells of such a socket what happens in other processes' time.
-#[inline(always)]
-pub fn is_told_of(family: u16) -> bool {
-    family != AF_UNIX || EXACT.load() != 0
+    true
 }
 
 /// As it is entered, to be filled in where it lies: the stack has no room for it. It has no holder, so that nobody takes hold
 /// of a half-written entry.
 static BLANK: Connection = Connection {
     inode: 0,
-    file: 0,
     sk: 0,
     opened_ns: 0,
     ended_ns: 0,
@@ -290,6 +316,7 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
             inode: held.inode(),
             fd,
             detail,
+            name: call::SHUTDOWN,
             ..Call::default()
         })
         .is_err()
@@ -344,7 +371,7 @@ extern "C" fn connection_look(fd: u32, index: u32) -> u32 {
     answer.own_shutdown = connection.own_shutdown;
     answer.mark = connection.mark;
     answer.peer = connection.peer;
-    if kernel::file(fd) as u64 == connection.file && descriptor::connection(fd) == inode {
+    if kernel::is_socket(kernel::file(fd), inode) && descriptor::connection(fd) == inode {
         answer.inode = inode;
     }
     0

@@ -14,7 +14,7 @@ use abi::{Call, Limited};
 
 use crate::{
     atomic::Cell,
-    call::Thread,
+    call::{self, Thread},
     held::{Held, hold, owned},
     kernel::{self, Address},
     maps::{DESCRIPTORS, refused},
@@ -102,6 +102,7 @@ pub fn duplicating(thread: Thread, old: u32, over: u32) {
             inode,
             fd: old,
             detail: over,
+            name: call::DUPLICATE,
             ..Call::default()
         })
         .is_err()

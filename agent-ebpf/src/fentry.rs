@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    call::Thread,
+    call::{self, Thread, ours},
     connection, hooks,
     kernel::{self, Registers},
     range, table,
@@ -37,7 +37,7 @@ fn result(ctx: &FExitContext) -> i64 {
 /// `fd_install(fd, file)`: whatever call makes a descriptor comes through here but dup2, those without a hook of their own included.
 #[fexit]
 pub fn fexit_install(ctx: FExitContext) -> i32 {
-    if Thread::ours().is_some() {
+    if ours!("fexit_install").is_some() {
         let fd = ctx.arg::<u64>(0) as u32;
         table::settle(fd);
         table::connected(fd);
@@ -47,13 +47,14 @@ pub fn fexit_install(ctx: FExitContext) -> i32 {
 
 #[fexit]
 pub fn fexit_connect(ctx: FExitContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+    if let Some(thread) = ours!("fexit_connect") {
         let registers = registers_before(&ctx);
         let call = Call {
             inode: 0,
             address: registers.argument(1),
             fd: registers.argument(0) as u32,
             detail: registers.argument(2) as u32,
+            name: call::CONNECT,
         };
         hooks::connected(&ctx, thread, &call, result(&ctx));
     }
@@ -62,7 +63,7 @@ pub fn fexit_connect(ctx: FExitContext) -> i32 {
 
 #[fentry]
 pub fn fentry_dup(ctx: FEntryContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+    if let Some(thread) = ours!("fentry_dup") {
         hooks::duplicating(thread, registers(&ctx).argument(0) as u32);
     }
     0
@@ -70,17 +71,17 @@ pub fn fentry_dup(ctx: FEntryContext) -> i32 {
 
 #[fentry]
 pub fn fentry_dup2(ctx: FEntryContext) -> i32 {
-    replacing(&ctx)
+    replacing(ours!("fentry_dup2"), &ctx)
 }
 
 #[fentry]
 pub fn fentry_dup3(ctx: FEntryContext) -> i32 {
-    replacing(&ctx)
+    replacing(ours!("fentry_dup3"), &ctx)
 }
 
 #[inline(always)]
-fn replacing(ctx: &FEntryContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+fn replacing(thread: Option<Thread>, ctx: &FEntryContext) -> i32 {
+    if let Some(thread) = thread {
         let registers = registers(ctx);
         hooks::replacing(thread, registers.argument(0) as u32, registers.argument(1) as u32);
     }
@@ -89,7 +90,7 @@ fn replacing(ctx: &FEntryContext) -> i32 {
 
 #[fentry]
 pub fn fentry_fcntl(ctx: FEntryContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+    if let Some(thread) = ours!("fentry_fcntl") {
         let registers = registers(&ctx);
         hooks::controlling(thread, registers.argument(0) as u32, registers.argument(1) as u32);
     }
@@ -98,27 +99,27 @@ pub fn fentry_fcntl(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 pub fn fexit_dup(ctx: FExitContext) -> i32 {
-    duplicated(&ctx)
+    duplicated(ours!("fexit_dup"), &ctx)
 }
 
 #[fexit]
 pub fn fexit_dup2(ctx: FExitContext) -> i32 {
-    duplicated(&ctx)
+    duplicated(ours!("fexit_dup2"), &ctx)
 }
 
 #[fexit]
 pub fn fexit_dup3(ctx: FExitContext) -> i32 {
-    duplicated(&ctx)
+    duplicated(ours!("fexit_dup3"), &ctx)
 }
 
 #[fexit]
 pub fn fexit_fcntl(ctx: FExitContext) -> i32 {
-    duplicated(&ctx)
+    duplicated(ours!("fexit_fcntl"), &ctx)
 }
 
 #[inline(always)]
-fn duplicated(ctx: &FExitContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+fn duplicated(thread: Option<Thread>, ctx: &FExitContext) -> i32 {
+    if let Some(thread) = thread {
         hooks::duplicated(ctx, thread, result(ctx));
     }
     0
@@ -126,7 +127,7 @@ fn duplicated(ctx: &FExitContext) -> i32 {
 
 #[fentry]
 pub fn fentry_shutdown(ctx: FEntryContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+    if let Some(thread) = ours!("fentry_shutdown") {
         let registers = registers(&ctx);
         hooks::shutting_down(thread, registers.argument(0) as u32, registers.argument(1) as u32);
     }
@@ -135,7 +136,7 @@ pub fn fentry_shutdown(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 pub fn fexit_shutdown(ctx: FExitContext) -> i32 {
-    if let Some(thread) = Thread::ours() {
+    if let Some(thread) = ours!("fexit_shutdown") {
         hooks::shut_down(thread, result(&ctx));
     }
     0
@@ -143,8 +144,9 @@ pub fn fexit_shutdown(ctx: FExitContext) -> i32 {
 
 #[fentry]
 pub fn fentry_close(ctx: FEntryContext) -> i32 {
-    if Thread::ours().is_some() {
+    if ours!("fentry_close").is_some() {
         let fd = registers(&ctx).argument(0) as u32;
+        table::missed(fd);
         connection::closing(fd);
         table::ending(fd);
     }
@@ -153,7 +155,7 @@ pub fn fentry_close(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 pub fn fexit_close(ctx: FExitContext) -> i32 {
-    if Thread::ours().is_some() {
+    if ours!("fexit_close").is_some() {
         hooks::closed(&ctx, registers_before(&ctx).argument(0) as u32, result(&ctx));
     }
     0
@@ -161,7 +163,7 @@ pub fn fexit_close(ctx: FExitContext) -> i32 {
 
 #[fentry]
 pub fn fentry_close_range(ctx: FEntryContext) -> i32 {
-    if Thread::ours().is_some()
+    if ours!("fentry_close_range").is_some()
         && let Some((first, last)) = range_of(registers(&ctx))
     {
         range::ending(first, last);
@@ -171,7 +173,7 @@ pub fn fentry_close_range(ctx: FEntryContext) -> i32 {
 
 #[fexit]
 pub fn fexit_close_range(ctx: FExitContext) -> i32 {
-    if Thread::ours().is_some()
+    if ours!("fexit_close_range").is_some()
         && let Some((first, last)) = range_of(registers_before(&ctx))
     {
         hooks::closed_range(first, last, result(&ctx));

@@ -3,16 +3,15 @@
 //! An entry of `CONNECTIONS` is shared by programs on several processors, and a removed entry's memory is given to the
 //! next one at once. So whoever touches an entry owns one of its `holders`; the last to let go removes it.
 
-use abi::{Connection, Measure, Phase, State, tcp};
+use abi::{Cause, Connection, Measure, Phase, State, tcp};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use crate::{
     atomic::Cell,
-    connection::is_told_of,
     histogram,
     kernel::{self, Address},
-    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count},
-    totals,
+    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count, repaired, walk},
+    peer, totals,
 };
 
 /// More than one turn only when another processor changed the same counter in between.
@@ -54,6 +53,18 @@ pub fn owned(inode: u64) -> Option<Held> {
         return None;
     }
     CONNECTIONS.get_ptr_mut(inode).map(Held)
+}
+
+/// Ends an entry to which no descriptor leads and which no call holds, though it is said to have these holders. The agent has
+/// seen so at two looks; should the holders be others by now, it is left alone.
+#[inline(always)]
+pub fn bury(inode: u64, holders: u64) {
+    if let Some(held) = owned(inode)
+        && held.holders().replace(holders, 1).is_ok()
+    {
+        repaired(Cause::Entry);
+        held.release();
+    }
 }
 
 impl Held {
@@ -184,7 +195,7 @@ extern "C" fn connection_gone(inode: u64) -> u32 {
     if connection.phase == Phase::Open as u64 {
         closed(connection);
     }
-    if is_told_of(connection.peer.family)
+    if peer::is_told_of(connection.peer.family)
         && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
             // SAFETY: a map's value. The address may be a later connection's by now.
             unsafe { *named == inode }
@@ -192,7 +203,11 @@ extern "C" fn connection_gone(inode: u64) -> u32 {
     {
         let _ = SOCKETS.remove(connection.sk);
     }
-    let _ = CONNECTIONS.remove(inode);
+    if CONNECTIONS.remove(inode).is_ok()
+        && let Some(entries) = walk!(entries)
+    {
+        entries.decrement();
+    }
     0
 }
 

@@ -4,7 +4,7 @@ use abi::{Call, ERRNOS};
 use aya_log_ebpf::{debug, trace};
 
 use crate::{
-    call::Thread,
+    call::{self, Thread},
     connection, descriptor, held,
     kernel::{self, AF_UNIX},
     maps::{self, CONNECT_ERRORS},
@@ -59,6 +59,7 @@ pub fn duplicating(thread: Thread, old: u32) {
 #[inline(always)]
 pub fn replacing(thread: Thread, old: u32, new: u32) {
     if old != new {
+        table::missed(new);
         connection::closing(new);
         table::ending(new);
     }
@@ -78,7 +79,9 @@ pub fn controlling(thread: Thread, old: u32, command: u32) {
 /// dup, dup2, dup3 or fcntl has returned.
 #[inline(always)]
 pub fn duplicated(ctx: &impl Sized, thread: Thread, result: i64) {
-    let Some(call) = thread.exit() else { return };
+    let Some(call) = thread.exit(call::DUPLICATE) else {
+        return;
+    };
     if result >= 0 {
         trace!(ctx, "duplicated: fd {} is socket:[{}]", result, call.inode);
         descriptor::settle(result as u32);
@@ -99,7 +102,9 @@ pub fn shutting_down(thread: Thread, fd: u32, how: u32) {
 
 #[inline(always)]
 pub fn shut_down(thread: Thread, result: i64) {
-    let Some(call) = thread.exit() else { return };
+    let Some(call) = thread.exit(call::SHUTDOWN) else {
+        return;
+    };
     if let Some(held) = held::owned(call.inode) {
         if result != 0 {
             held.own_shutdown().clear(u64::from(call.detail));

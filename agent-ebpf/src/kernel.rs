@@ -19,6 +19,7 @@ const EMPTY: abi::Layout = {
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
+const S_IFIFO: u16 = 0o010_000;
 pub const AF_UNIX: u16 = 1;
 pub const SOCK_STREAM: u16 = 1;
 pub const SOCK_DGRAM: u16 = 2;
@@ -104,6 +105,12 @@ pub fn operations(file: Address) -> u64 {
     read(file, offset!(file_f_op))
 }
 
+#[inline(always)]
+pub fn is_fifo(file: Address) -> bool {
+    let inode: Address = read(file, offset!(file_f_inode));
+    read::<u16>(inode, offset!(inode_i_mode)) & S_IFMT == S_IFIFO
+}
+
 /// Whether a path may lead to it.
 #[inline(always)]
 pub fn has_path(file: Address) -> bool {
@@ -183,6 +190,24 @@ pub fn family_and_type(file: Address) -> (u16, u16) {
     (read(sk, offset!(sock_skc_family)), read(socket, offset!(socket_type)))
 }
 
+/// Whether it is the socket with this inode: the question that a walk asks of each file, hence with few reads.
+#[inline(always)]
+pub fn is_socket(file: Address, wanted: u64) -> bool {
+    if file.is_null() {
+        return false;
+    }
+    let inode: Address = read(file, offset!(file_f_inode));
+    read::<u64>(inode, offset!(inode_i_ino)) == wanted && is_of_sockfs(file, inode)
+}
+
+/// Only sockfs has inodes of this kind with a `struct socket` behind: a descriptor to a socket's path is opened with O_PATH, and
+/// has no private data.
+#[inline(always)]
+fn is_of_sockfs(file: Address, inode: Address) -> bool {
+    let mode: u16 = read(inode, offset!(inode_i_mode));
+    mode & S_IFMT == S_IFSOCK && !read::<Address>(file, offset!(file_private_data)).is_null()
+}
+
 /// The socket behind a descriptor of the current process.
 #[derive(Clone, Copy)]
 pub struct Socket {
@@ -207,17 +232,13 @@ pub fn socket(fd: u32) -> Socket {
         return Socket::NONE;
     }
     let inode: Address = read(file, offset!(file_f_inode));
-    // Only sockfs has inodes of this kind with a `struct socket` behind: a descriptor to a socket's path is opened
-    // with O_PATH, and has no private data.
-    let mode: u16 = read(inode, offset!(inode_i_mode));
-    let socket: Address = read(file, offset!(file_private_data));
-    if mode & S_IFMT != S_IFSOCK || socket.is_null() {
+    if !is_of_sockfs(file, inode) {
         return Socket::NONE;
     }
     Socket {
         inode: read(inode, offset!(inode_i_ino)),
         file,
-        socket,
+        socket: read(file, offset!(file_private_data)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Those that are told by their operations alone, and what they tell.
-const BY_OPERATIONS: [(Sample, Kind); 10] = [
+const BY_OPERATIONS: [(Sample, Kind); 13] = [
     (Sample::Pipe, Kind::Pipe),
     (Sample::Epoll, Kind::Epoll),
     (Sample::Eventfd, Kind::Eventfd),
@@ -19,6 +19,9 @@ const BY_OPERATIONS: [(Sample, Kind); 10] = [
     (Sample::BpfLink, Kind::Bpf),
     (Sample::BpfTypes, Kind::Bpf),
     (Sample::Perf, Kind::Perf),
+    (Sample::Path, Kind::File),
+    (Sample::Secret, Kind::File),
+    (Sample::Namespace, Kind::Other),
 ];
 
 /// A [`Kind`]; 0 for no file.
@@ -44,7 +47,10 @@ extern "C" fn kind_of(file: u64) -> u64 {
             return kind as u64;
         }
     }
-    let kind = if kernel::has_path(file) {
+    // A FIFO that was opened by a path has other operations than what `pipe` makes since Linux 6.15.
+    let kind = if kernel::is_fifo(file) {
+        Kind::Pipe
+    } else if kernel::has_path(file) {
         Kind::File
     } else {
         Kind::Other

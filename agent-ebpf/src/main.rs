@@ -6,6 +6,10 @@
 #![no_main]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see atomic.rs")]
+#![expect(
+    unsafe_code,
+    reason = "the kernel half reads memory of the kernel and shares its maps among processors"
+)]
 
 mod atomic;
 mod call;
@@ -24,10 +28,10 @@ mod table;
 mod totals;
 mod tracepoint;
 
-use abi::{CENSUS, SURVEY};
+use abi::{CENSUS, Cause, SURVEY};
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
 
-use crate::maps::{MARKER, OPERATIONS, OWNER, WATCHING};
+use crate::maps::{MARKER, OPERATIONS, OWNER, WALK, WATCHING};
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`: of every TCP socket on the host.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -84,17 +88,56 @@ pub fn adopt(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `census(first, repair)`: counts this many of the caller's descriptors by kind, and takes in what no hook has seen come.
+/// `census(first, repair)`: counts this many of the caller's descriptors by kind, takes in what may come without a hook, and
+/// holds the ledger against them.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn census(ctx: RawTracePointContext) -> i32 {
     let (first, repair) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) != 0);
-    if first == 0 {
+    if first == 0 && !repair {
         table::begin_census();
     }
+    table::begin_block();
     // Once for all: should the process get a larger table meanwhile, there is no quiet to count in.
     let table = kernel::Table::now();
     for index in 0..CENSUS {
         table::count(table, first.wrapping_add(index), repair);
+    }
+    0
+}
+
+/// `seek(first, inode)`: whether one of this many of the caller's descriptors is that socket.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn seek(ctx: RawTracePointContext) -> i32 {
+    let (first, inode) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1));
+    let table = kernel::Table::now();
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a map's value; the agent reads it after this program has ended.
+    unsafe {
+        (*walk).end = table.max_fds.into();
+        (*walk).found = 0;
+        for index in 0..CENSUS {
+            if kernel::is_socket(table.file(first.wrapping_add(index)), inode) {
+                (*walk).found = 1;
+                break;
+            }
+        }
+    }
+    0
+}
+
+/// `bury(inode, holders)`: ends a connection's entry that nothing leads to.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn bury(ctx: RawTracePointContext) -> i32 {
+    held::bury(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// `let_go(inode)`: of a call that the agent took out of `CALLS`, because it is over and its exit was not seen.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn let_go(ctx: RawTracePointContext) -> i32 {
+    maps::repaired(Cause::Call);
+    if let Some(held) = held::owned(ctx.arg(0)) {
+        held.release();
     }
     0
 }

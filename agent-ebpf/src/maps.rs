@@ -1,8 +1,8 @@
 //! Every map. The agent sets the sizes before the load; a refused entry is counted in `FAILURES`.
 
 use abi::{
-    Answer, Call, Connection, ERRNOS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES, Marker, Peer, SAMPLES,
-    SURVEY, Totals,
+    Answer, CAUSES, Call, Cause, Connection, ERRNOS, HOOKS, Histogram, KINDS, KindTotals, LIMITED, Limited, MEASURES,
+    Marker, Peer, SAMPLES, SURVEY, Totals, Walk,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -44,7 +44,7 @@ pub static DESCRIPTORS: Array<u64> = Array::with_max_entries(1024, BPF_F_MMAPABL
 #[map]
 pub static TABLE: Array<u64> = Array::with_max_entries(1024, 0);
 
-/// `Kind` → totals; cell 0 has the size of the process's table in `counted`. The agent maps it into its memory.
+/// `Kind` → totals. The agent maps it into its memory.
 #[map]
 pub static KIND_TOTALS: Array<KindTotals> = Array::with_max_entries(KINDS, BPF_F_MMAPABLE);
 
@@ -72,6 +72,18 @@ pub static CONNECT_ERRORS: Array<u64> = Array::with_max_entries(ERRNOS, 0);
 #[map]
 pub static FAILURES: Array<u64> = Array::with_max_entries(LIMITED, 0);
 
+/// Program → how often it has run for the agent's process, by [`abi::hook`]; the agent maps it into its memory.
+#[map]
+pub static FIRED: Array<u64> = Array::with_max_entries(HOOKS, BPF_F_MMAPABLE);
+
+/// `Cause` → entries that were put right.
+#[map]
+pub static REPAIRS: Array<u64> = Array::with_max_entries(CAUSES, 0);
+
+/// What a walk answers with; the agent maps it into its memory, and walks one walk at a time.
+#[map]
+pub static WALK: Array<Walk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
 /// What `survey` found, a descriptor each; the agent maps it into its memory. The agent runs one survey at a time.
 #[map]
 pub static ANSWERS: Array<Answer> = Array::with_max_entries(SURVEY, BPF_F_MMAPABLE);
@@ -79,6 +91,26 @@ pub static ANSWERS: Array<Answer> = Array::with_max_entries(SURVEY, BPF_F_MMAPAB
 pub fn refused(map: Limited) {
     count(&FAILURES, map as u32);
 }
+
+pub fn has_refused_none(map: Limited) -> bool {
+    // SAFETY: a map's value.
+    FAILURES.get_ptr(map as u32).is_some_and(|count| unsafe { *count } == 0)
+}
+
+pub fn repaired(cause: Cause) {
+    count(&REPAIRS, cause as u32);
+}
+
+/// A field of the walk's answer.
+macro_rules! walk {
+    ($field:ident) => {
+        $crate::maps::WALK
+            .get_ptr_mut(0)
+            // SAFETY: a map's value.
+            .map(|walk| unsafe { $crate::atomic::Cell::new(&raw mut (*walk).$field) })
+    };
+}
+pub(crate) use walk;
 
 pub fn count(counters: &Array<u64>, index: u32) {
     if let Some(counter) = counters.get_ptr_mut(index) {

@@ -7,15 +7,20 @@
 //!
 //! Calls without a hook (`recvmsg`, `ioctl`, `clone`, io_uring) make descriptors too. Those are found in the table: by the next
 //! [`count`], or by the entry of the call that ends them.
+//!
+//! A hook may be missed: a kernel that preempts tasks inside a tracing program skips it for the others. So what is, is
+//! taken from the table at each walk ([`count`]), and hooks say what happened in between. A walk may meet a call that is under
+//! way, of which the exit will make the cell right. It therefore only counts its doubts, and the agent walks through
+//! a block that is in doubt once more, a moment later. What is wrong then is put right and counted.
 
-use abi::Limited;
+use abi::{Cause, Kind, Limited};
 
 use crate::{
     atomic::Cell,
     connection, descriptor,
     kernel::{self, Address, Table},
     kind,
-    maps::{KIND_TOTALS, TABLE, WATCHING, refused},
+    maps::{self, EXACT, KIND_TOTALS, TABLE, WATCHING, refused, repaired, walk},
 };
 
 /// In a cell, beside its kind: a call that ends this descriptor is under way.
@@ -98,6 +103,29 @@ pub fn connected(fd: u32) {
     }
 }
 
+/// Whether what is known of this descriptor is that it may be a connection.
+#[inline(always)]
+pub fn may_be_connected(fd: u32) -> bool {
+    cell(fd).is_some_and(|cell| {
+        let kind = cell.load() & KIND;
+        kind == Kind::Unix as u64 || kind == Kind::Tcp as u64
+    })
+}
+
+/// A descriptor is about to be closed, by itself (`close_range` has no frame to spare for it): if its `connect` was missed, it
+/// is taken in before. What was refused for want of room is told as that.
+#[inline(always)]
+pub fn missed(fd: u32) {
+    if descriptor::connection(fd) == 0
+        && may_be_connected(fd)
+        && maps::has_refused_none(Limited::Connections)
+        && connection::is_unknown(fd)
+        && connection::found(fd, false)
+    {
+        repaired(Cause::Connect);
+    }
+}
+
 /// A call that may end this descriptor begins.
 #[inline(always)]
 pub fn ending(fd: u32) {
@@ -116,18 +144,37 @@ extern "C" fn table_ending(fd: u32) -> u32 {
     }
     let now = now(fd);
     if now != 0 && cell.replace(0, now | ENDING).is_ok() {
-        total!(now, opened);
-        total!(now, found);
+        found(now);
     }
     0
 }
 
+/// No hook has seen it come. Where each call that makes one has a hook, that hook was missed.
+#[inline(always)]
+fn found(kind: u64) {
+    total!(kind, opened);
+    total!(kind, found);
+    if is_every_birth_seen() {
+        total!(kind, repaired);
+        repaired(Cause::Open);
+    }
+}
+
+/// By tier fentry every descriptor comes through `fd_install`, or through dup2 and dup3, which have hooks of their own.
+#[inline(always)]
+fn is_every_birth_seen() -> bool {
+    EXACT.load() != 0
+}
+
 /// The call has ended it. Where the mark is gone, an exit that came earlier has found the next file there, and counted both.
+/// Where it never was, because the entry was missed, the table tells.
 #[inline(always)]
 pub fn ended(fd: u32) {
     let Some(cell) = cell(fd) else { return };
     let before = cell.load();
-    if before & ENDING != 0 && cell.replace(before, 0).is_ok() {
+    if before & ENDING == 0 {
+        settle(fd);
+    } else if cell.replace(before, 0).is_ok() {
         total!(before, closed);
     }
 }
@@ -184,15 +231,25 @@ extern "C" fn table_adopt(fd: u32) -> u32 {
 pub fn begin_census() {
     for index in 0..abi::KINDS {
         if let Some(totals) = KIND_TOTALS.get_ptr_mut(index) {
-            let counted = if index == 0 { u64::from(Table::now().max_fds) } else { 0 };
             // SAFETY: a map's value; only a census changes this field, and the agent runs one at a time.
-            unsafe { (*totals).counted = counted };
+            unsafe { (*totals).counted = 0 };
         }
+    }
+    if let Some(end) = walk!(end) {
+        end.store(Table::now().max_fds.into());
     }
 }
 
-/// Counts one descriptor by what the table says, and takes it in if nothing was known of it. What is known otherwise is a
-/// mistake of this ledger: left as it is, to be seen, unless it is to be repaired.
+/// Before each block of a census.
+#[inline(always)]
+pub fn begin_block() {
+    if let Some(doubts) = walk!(doubts) {
+        doubts.store(0);
+    }
+}
+
+/// Counts one descriptor by what the table says, and holds what is known of it against that. What disagrees is a doubt, or
+/// is put right.
 #[inline(always)]
 pub fn count(table: Table, fd: u32, repair: bool) {
     table_count(fd, table.file(fd) as u64, repair.into());
@@ -203,28 +260,72 @@ pub fn count(table: Table, fd: u32, repair: bool) {
 extern "C" fn table_count(fd: u32, file: u64, repair: u32) -> u32 {
     let file = file as Address;
     let now = kind::of(file);
-    if now != 0 {
+    // A second walk through the same block is there to repair.
+    if now != 0 && repair == 0 {
         total!(now, counted);
     }
     let Some(cell) = cell(fd) else { return 0 };
     let before = cell.load();
-    // Whatever brought it here: it may be a duplicate of one that was received.
-    if descriptor::connection(fd) == 0 && kernel::may_be_connected(file, now) {
-        connection::found(fd, before == 0);
-    }
-    if before == now {
+    connections(fd, file, now, before, repair);
+    // With the mark, it is being ended and still there. Or else the mark is an old one, and then the next end makes it right.
+    if before & KIND == now {
         return 0;
     }
-    if before == 0 {
+    if before == 0 && !is_every_birth_seen() {
         if cell.replace(0, now).is_ok() {
-            total!(now, opened);
-            total!(now, found);
+            found(now);
             settle(fd);
         }
-    } else if repair != 0 {
+    } else if repair == 0 {
+        doubt();
+    } else if before == 0 {
+        if cell.replace(0, now).is_ok() {
+            found(now);
+            settle(fd);
+        }
+    } else {
         total!(before, repaired);
+        repaired(Cause::Close);
         settle(fd);
-        descriptor::settle(fd);
     }
     0
+}
+
+/// The same for what is known of it as a connection. `before` is what the table's cell has, and `now` should have.
+#[inline(always)]
+fn connections(fd: u32, file: Address, now: u64, before: u64, repair: u32) {
+    let known = descriptor::connection(fd);
+    if known != 0 && !kernel::is_socket(file, known) {
+        if repair == 0 {
+            return doubt();
+        }
+        // Otherwise it is one repair with that of the table's cell.
+        if before & KIND == now {
+            repaired(Cause::Close);
+        }
+        descriptor::settle(fd);
+    }
+    if descriptor::connection(fd) != 0 || !kernel::may_be_connected(file, now) {
+        return;
+    }
+    if before != 0 || is_every_birth_seen() {
+        // It was there, and was not connected when it was seen last.
+        if !connection::is_unknown(fd) {
+            connection::found(fd, false);
+        } else if repair == 0 {
+            doubt();
+        } else if connection::found(fd, false) && before != 0 {
+            repaired(Cause::Connect);
+        }
+    } else {
+        // Whatever brought it here: it may be a duplicate of one that was received.
+        connection::found(fd, true);
+    }
+}
+
+#[inline(always)]
+fn doubt() {
+    if let Some(doubts) = walk!(doubts) {
+        doubts.count();
+    }
 }

@@ -19,7 +19,10 @@ pub mod state;
 /// How every metric is made.
 pub mod metrics;
 
-/// Bytes that an engine sent, to lines.
+/// Where text must be escaped in JSON.
+pub mod escape;
+
+/// Bytes that an engine sent or its log driver wrote, to lines.
 pub mod decode;
 
 /// From a line to the bytes that a sink gets.

@@ -24,34 +24,43 @@ fn enter<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::
     Ok(metric)
 }
 
+/// A counter that is entered in the registry. Like all of these, it fails if the name is malformed
+/// or taken.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
     enter(registry, IntCounter::new(name, help))
 }
 
+/// A counter for each combination of these labels.
 pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
     enter(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
+/// A gauge of whole numbers.
 pub fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     enter(registry, IntGauge::new(name, help))
 }
 
+/// A gauge of numbers that are not whole.
 pub fn ratio(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
     enter(registry, Gauge::new(name, help))
 }
 
+/// As [`ratio`], for each combination of these labels.
 pub fn ratios(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
     enter(registry, GaugeVec::new(Opts::new(name, help), labels))
 }
 
+/// As [`gauge`], for each combination of these labels.
 pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
     enter(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
+/// A histogram with the buckets that `opts` has.
 pub fn histogram(registry: &Registry, opts: HistogramOpts) -> prometheus::Result<Histogram> {
     enter(registry, Histogram::with_opts(opts))
 }
 
+/// As [`histogram`], for each combination of these labels.
 pub fn histograms(registry: &Registry, opts: HistogramOpts, labels: &[&str]) -> prometheus::Result<HistogramVec> {
     enter(registry, HistogramVec::new(opts, labels))
 }
@@ -64,6 +73,7 @@ pub struct HistogramView {
 }
 
 impl HistogramView {
+    /// An empty histogram that is entered in the registry.
     pub fn new(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Self> {
         let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), Default::default());
         enter(

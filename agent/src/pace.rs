@@ -55,9 +55,12 @@ impl Pace {
         self.busiest.fetch_max(load, Ordering::Relaxed);
     }
 
-    /// Called before the runtime's thread goes to wait for its sockets.
-    pub fn rest(&self) {
-        if let Some(rest) = self.next(|| nanos(self.began.elapsed())) {
+    /// Called before the runtime's thread goes to wait for its sockets. `looks`: something is looked at after each rest, and
+    /// not waited for.
+    pub fn rest(&self, looks: bool) {
+        let rest = self.next(|| nanos(self.began.elapsed()));
+        let rest = rest.or_else(|| looks.then(|| Duration::from_nanos(self.longest)));
+        if let Some(rest) = rest {
             std::thread::sleep(rest);
         }
     }

@@ -8,7 +8,9 @@ use serde::Serialize;
 /// How one part is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
+    /// Whether the part works.
     pub ready: bool,
+    /// How, or why not, in words.
     pub detail: String,
 }
 
@@ -29,6 +31,7 @@ impl Readiness {
         }
     }
 
+    /// How every part is now.
     pub fn snapshot(&self) -> BTreeMap<String, Status> {
         self.lock().clone()
     }
@@ -46,10 +49,12 @@ pub struct Part {
 }
 
 impl Part {
+    /// Marks the part as working; `detail` says how.
     pub fn up(&self, detail: &str) {
         self.set(true, detail);
     }
 
+    /// Marks the part as not working; `detail` says why.
     pub fn down(&self, detail: &str) {
         self.set(false, detail);
     }

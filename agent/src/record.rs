@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
+    /// Takes the id as the engine gave it; nothing is checked.
     pub fn new(id: &str) -> Self {
         Self(id.into())
     }
 
+    /// The whole id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -54,23 +56,30 @@ impl fmt::Debug for ContainerId {
 /// What a record says of the container that wrote the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
+    /// Unique: no other container ever gets the same.
     pub id: ContainerId,
     /// Without the leading slash that the API puts there.
     pub name: String,
+    /// As the container was created with it, for example `nginx:1.27`.
     pub image: String,
+    /// All of its labels.
     pub labels: BTreeMap<String, String>,
 }
 
 /// Which of a container's two outputs a line came from. A TTY has one, told as `stdout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 
 impl Stream {
+    /// Both of them, in the order of their numbers.
     pub const ALL: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
+    /// As records and metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Stream::Stdout => "stdout",
@@ -90,6 +99,12 @@ impl Time {
         Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
+    /// So long before.
+    pub fn before(self, age: Duration) -> Self {
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(age))
+    }
+
     /// The `since` parameter of the logs endpoint: `seconds.nanoseconds`.
     pub fn as_since(self) -> String {
         // Before 1970 no engine logged anything; a time from then is a clock that was not set.
@@ -101,12 +116,16 @@ impl Time {
 /// Where a source begins to read a container's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
+    /// With the log's first line.
     Beginning,
+    /// With the first line of this time or later.
     Time(Time),
     /// The last so many records of the log, of whatever time. An engine searches for a time from the log's first byte; for
     /// the last records it starts at the end. A source that cannot do that begins at the time.
     Tail {
+        /// How many records. Each part of a long line counts as one.
         records: u32,
+        /// Where a source begins if it cannot count from the end.
         or_since: Time,
     },
 }
@@ -123,7 +142,9 @@ pub enum Until {
 /// A whole line of a container, lent for as long as it takes to encode it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
+    /// When the engine received it.
     pub time: Time,
+    /// The output that the container wrote it to.
     pub stream: Stream,
     /// Without its line end; the bytes as the container wrote them.
     pub bytes: &'a [u8],

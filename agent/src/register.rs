@@ -30,6 +30,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// The name that pages show it by.
     pub fn as_str(self) -> &'static str {
         match self {
             Purpose::Control => "control",
@@ -44,6 +45,7 @@ impl Purpose {
 pub enum Site {
     /// A short request found no idle connection.
     Pool,
+    /// The event stream is opened, for the first time or after it ended.
     Events,
     /// A container's log is opened, for the first time or after its stream ended.
     Follow,
@@ -52,8 +54,10 @@ pub enum Site {
 }
 
 impl Site {
+    /// All of them.
     pub const ALL: [Site; 4] = [Site::Pool, Site::Events, Site::Follow, Site::Rotation];
 
+    /// What a connection opened by this call is for.
     pub fn purpose(self) -> Purpose {
         match self {
             Site::Pool => Purpose::Control,
@@ -76,16 +80,22 @@ impl Site {
 /// Who opens a connection, and for which container.
 #[derive(Clone, Debug)]
 pub struct Opening {
+    /// The call that opens it.
     pub site: Site,
+    /// The container, if it is for one.
     pub container: Option<ContainerId>,
 }
 
 /// One open connection, as the agent believes.
 #[derive(Clone, Debug)]
 pub struct Held {
+    /// The inode of its socket.
     pub inode: Inode,
+    /// The descriptor that it was entered with.
     pub fd: RawFd,
+    /// Who opened it.
     pub opening: Opening,
+    /// When it was entered.
     pub opened: Instant,
     /// A read has shown the end of what the peer sends.
     pub eof_read: bool,
@@ -133,6 +143,7 @@ impl fmt::Debug for Register {
 }
 
 impl Register {
+    /// An empty register. `on_connect` is called around each `connect`.
     pub fn new(on_connect: Option<Arc<dyn OnConnect>>) -> Self {
         Self {
             held: Arc::default(),
@@ -216,6 +227,7 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The inode of its socket.
     pub fn inode(&self) -> Inode {
         self.inode
     }

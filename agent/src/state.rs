@@ -18,8 +18,15 @@ const LOCK: &str = "lock";
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
+    /// It cannot be made, locked, read or written.
     #[error("cannot use state_dir {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What the system has said.
+        source: io::Error,
+    },
+    /// Another process has locked this folder.
     #[error("state_dir {} is in use by another agent; give each its own", .0.display())]
     InUse(PathBuf),
 }

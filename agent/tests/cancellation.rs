@@ -151,7 +151,7 @@ fn start(operation: Operation, engine: Engine) -> Pin<Box<dyn Future<Output = ()
                 let opened = engine.logs(&container, Site::Follow, Since::Beginning, Until::Death, 1 << 20);
                 if let Ok(mut stream) = opened.await {
                     while let Ok(log_capturer::engine::Progress::Read(_)) =
-                        stream.read(|_| Poll::Ready(()), &mut |_| ()).await
+                        stream.read(|_| Poll::Ready(usize::MAX), &mut |_| ()).await
                     {}
                 }
             }

@@ -100,7 +100,7 @@ async fn follow(head: &str, end: End) -> (usize, Result<(), EngineError>) {
         let mut lines = 0;
         let result = loop {
             let mut count = |_: Line<'_>| lines += 1;
-            match log.read(|_| Poll::Ready(()), &mut count).await {
+            match log.read(|_| Poll::Ready(usize::MAX), &mut count).await {
                 Ok(Progress::Read(_)) => {}
                 Ok(Progress::Ended) => break Ok(()),
                 Err(error) => break Err(error),

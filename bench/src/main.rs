@@ -1,5 +1,5 @@
 //! `cargo xtask bench side-by-side`: the agent and its peers on the same containers in turn, several rounds, each line
-//! counted. How to read the figures: `docs/performance.md`.
+//! counted. How to read the figures: `docs/evidence/performance.md`.
 
 mod contestant;
 mod goals;

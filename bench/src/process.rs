@@ -1,5 +1,7 @@
 //! What processes use, as `/proc` has it.
 
+#![expect(unsafe_code, reason = "clocks of other processes are read through the C library")]
+
 use std::fs;
 use std::time::Duration;
 

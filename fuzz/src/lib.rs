@@ -3,8 +3,13 @@
 //! and the random bytes of `tests/random.rs`.
 
 pub mod chunked;
+mod files;
 pub mod frames;
+pub mod json_file;
+pub mod k8s_file;
 pub mod lines;
+pub mod local;
+mod parts;
 pub mod patterns;
 pub mod resume;
 

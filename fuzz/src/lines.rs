@@ -10,10 +10,8 @@ use log_capturer::decode::DecodeError;
 use log_capturer::decode::{Decoder, Transfer};
 use log_capturer::record::{Line, Stream, Time};
 
+use crate::parts::{End, Got, Id, Message, PART, Parts};
 use crate::{Cuts, assert_same, below, coin, within};
-
-/// A line with its time and stream, and whether it was cut.
-type Got = (Time, Stream, Vec<u8>, bool);
 
 /// More than any input here has.
 const ENDLESS: usize = 1 << 20;
@@ -64,16 +62,16 @@ fn messages(cuts: &Cuts, source: &mut Unstructured<'_>) {
     let max = 1 + below(source, 100);
     let is_chunked = coin(source);
     let mut wire = Vec::new();
-    let mut wanted = Vec::new();
-    let mut pending: [Option<(Time, Vec<u8>)>; 2] = [None, None];
+    let mut parts = Parts::new(max, false);
     while !source.is_empty() {
         let stream = Stream::ALL[below(source, 2)];
         let (stamp, time) = stamp(source);
         let length = below(source, 60).min(source.len());
-        let text = source.bytes(length).unwrap_or_default();
-        let ends = text.last() == Some(&b'\n');
-
-        let message = frame(1 + stream as u8, &[stamp.as_bytes(), text].concat());
+        let mut text = source.bytes(length).unwrap_or_default().to_vec();
+        if below(source, 64) == 1 {
+            text.resize(PART - below(source, 2), b'x');
+        }
+        let message = frame(1 + stream as u8, &[stamp.as_bytes(), &text].concat());
         if is_chunked {
             wire.extend(format!("{:x}\r\n", message.len()).bytes());
             wire.extend([&message[..], b"\r\n"].concat());
@@ -81,29 +79,23 @@ fn messages(cuts: &Cuts, source: &mut Unstructured<'_>) {
             wire.extend(message);
         }
 
-        let mine = &mut pending[stream as usize];
-        // The parts of a line have its time; with another one it is an earlier line that never got its end.
-        if let Some((began, line)) = mine.take_if(|(began, _)| *began != time) {
-            wanted.push((began, stream, line, false));
-        }
-        let line = &mut mine.get_or_insert((time, Vec::new())).1;
-        line.extend(&text[..text.len() - usize::from(ends)]);
-        if ends && let Some((time, line)) = mine.take() {
-            wanted.push((time, stream, line, false));
-        }
+        let end = if text.pop_if(|last| *last == b'\n').is_some() {
+            End::Line
+        } else {
+            End::Unknown
+        };
+        parts.take(Message {
+            time,
+            stream,
+            text,
+            end,
+            id: Id::Unknown,
+        });
     }
     if is_chunked {
         wire.extend(b"0\r\n\r\n");
     }
-    for stream in Stream::ALL {
-        if let Some((time, line)) = pending[stream as usize].take() {
-            wanted.push((time, stream, line, false));
-        }
-    }
-    for (_, _, line, truncated) in &mut wanted {
-        *truncated = line.len() > max;
-        line.truncate(max);
-    }
+    let wanted = parts.finish();
     let transfer = || if is_chunked { chunked() } else { until_close() };
     for pieces in [vec![&wire[..]], cuts.apply(&wire)] {
         let (got, end) = decode(transfer(), &pieces, max);

@@ -47,6 +47,21 @@ fn lines() {
 }
 
 #[test]
+fn json_file() {
+    sample(1_000, 3_000, fuzz::json_file::check);
+}
+
+#[test]
+fn local() {
+    sample(1_000, 3_000, fuzz::local::check);
+}
+
+#[test]
+fn k8s_file() {
+    sample(1_000, 3_000, fuzz::k8s_file::check);
+}
+
+#[test]
 fn resume() {
     sample(300, 300, fuzz::resume::check);
 }

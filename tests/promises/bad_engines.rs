@@ -5,10 +5,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
+use integration::control::{BUSY, Watched};
 use integration::faults::{BAD_CONTAINER, BadEngine, Logs, Peer};
+use integration::wait::PATIENCE;
 use integration::{wait, witness};
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// What ought to hold whatever the peer does, looked at for two windows.
@@ -20,11 +21,10 @@ fn assert_sound(agent: &mut Agent) {
         });
         looks.max().unwrap_or_default()
     };
-    let before = witness::cpu_time(agent.pid());
+    let watched = Watched::from_now(agent.pid());
     let first = most(agent);
     let then = most(agent);
-    let share = (witness::cpu_time(agent.pid()) - before).as_secs_f64() / (2.0 * WINDOW.as_secs_f64());
-    assert!(share < 0.1, "a busy loop: {:.0} % of a core", share * 100.0);
+    watched.effort().assert_below(BUSY, "what it does");
     assert!(then <= first + 1, "descriptors grow: {first}, then {then}");
     let resident = witness::resident(agent.pid());
     assert!(resident < 96 << 20, "{} MiB resident", resident >> 20);

@@ -4,11 +4,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
+use integration::control::{self, RESTING};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
-use integration::{needs, requirements, witness};
+use integration::{needs, requirements};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,7 +21,7 @@ fn assert_every_line(engine: &Engine, agent: &mut Agent, writers: &[Writer]) {
     }
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    agent.settle(total, 15 * SECOND);
+    agent.settle(total, PATIENCE);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -55,20 +57,25 @@ fn lines_that_the_engine_deleted_before_they_could_be_read_are_a_gap() {
     // Ten files full, of which two are kept.
     let writer = Writer::new("north", Kind::Short, 8_000).pace(200, 0.1);
     writer.start_with(&engine, &["--log-opt=max-size=100k", "--log-opt=max-file=2"]);
-    agent.wait_records(100, 10 * SECOND);
+    agent.wait_records(100, PATIENCE);
     agent.kill();
     engine.wait("north");
     let left = engine.logged("north", "stdout");
     assert!(left.len() < 4_000, "the engine still has {} lines", left.len());
     agent.start_again();
     agent.wait_ready();
-    let gaps = integration::wait::until("the gap to be counted", 10 * SECOND, || {
+    let gaps = integration::wait::until("the gap to be counted", PATIENCE, || {
         let metrics = agent.admin.metrics().ok()?;
         metrics
             .sum("gaps_total", &[("container", "north")])
             .filter(|gaps| *gaps > 0.0)
     });
     assert_eq!(gaps, 1.0);
+    // None of what was left had been read before.
+    integration::wait::until("what was left to be delivered", PATIENCE, || {
+        let delivered = agent.admin.metrics().ok()?.sum("lines_delivered_total", &[])?;
+        (delivered >= left.len() as f64).then_some(())
+    });
     sleep(SECOND);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -116,8 +123,8 @@ fn a_driver_that_cannot_be_read_is_reported_once_and_left_alone() {
     agent.wait_ready();
     let script = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done";
     let id = engine.run_script("unreadable", &["--log-driver=none"], script);
-    agent.wait_said("unreadable", 10 * SECOND);
-    let share = witness::cpu_share(agent.pid(), 4 * SECOND);
+    agent.wait_said("unreadable", PATIENCE);
+    let effort = control::effort(agent.pid(), 4 * SECOND);
     // It is the same container, whose driver cannot have changed.
     engine
         .docker(&["restart", "--time", "0", "unreadable"])
@@ -125,7 +132,7 @@ fn a_driver_that_cannot_be_read_is_reported_once_and_left_alone() {
     sleep(3 * SECOND);
     let asked = engine.requests(&format!("/containers/{id}/logs"));
     assert_eq!(asked, 1, "times asked for a log that cannot be read");
-    assert!(share < 0.05, "{:.0} % of a core", share * 100.0);
+    effort.assert_below(RESTING, "leaving it alone");
     let told = agent
         .stderr()
         .lines()

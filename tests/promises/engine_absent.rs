@@ -5,10 +5,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::Launch;
+use integration::control::{self, RESTING};
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
-use integration::{needs, requirements, wait, witness};
+use integration::{needs, requirements, wait};
 
 #[test]
 fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
@@ -18,9 +20,7 @@ fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
     let socket = directory.path().join("docker.sock");
     let mut agent = Launch::on(&socket).start();
 
-    let ready = wait::until("/readyz to answer", Duration::from_secs(10), || {
-        agent.admin.get("/readyz").ok()
-    });
+    let ready = wait::until("/readyz to answer", PATIENCE, || agent.admin.get("/readyz").ok());
     assert_eq!(ready.status, 503);
     let parts: serde_json::Value = serde_json::from_str(&ready.body).expect("JSON");
     assert!(ready.body.contains("engine"), "{parts}");
@@ -34,8 +34,7 @@ fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
     );
     assert!(attempts.iter().sum::<u64>() <= 40, "{attempts:?}");
     assert!(attempts[0] > 1, "it did not try again: {attempts:?}");
-    let share = witness::cpu_share(agent.pid(), Duration::from_secs(3));
-    assert!(share < 0.05, "waiting takes {:.0} % of a core", share * 100.0);
+    control::effort(agent.pid(), Duration::from_secs(3)).assert_below(RESTING, "waiting");
     let stderr = agent.stderr();
     assert!(
         stderr.contains(socket.to_str().expect("UTF-8")),
@@ -43,12 +42,12 @@ fn it_waits_for_a_missing_socket_and_captures_when_it_appears() {
     );
 
     symlink(engine.socket(), &socket).expect("let the socket appear");
-    wait::until("/readyz to answer 200", Duration::from_secs(60), || {
+    wait::until("/readyz to answer 200", PATIENCE, || {
         (agent.admin.get("/readyz").ok()?.status == 200).then_some(())
     });
     let writer = Writer::new("web", Kind::Mixed, 200);
     writer.start(&engine);
-    agent.wait_records(200, Duration::from_secs(20));
+    agent.wait_records(200, PATIENCE);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     for stream in ["stdout", "stderr"] {

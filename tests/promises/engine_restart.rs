@@ -1,18 +1,20 @@
 //! The engine is killed, stopped and started again under the agent.
 
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
+use integration::control::{self, RESTING};
 use integration::engine::Engine;
 use integration::ledger;
 use integration::lines::Captured;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Never the same line twice, until it is stopped.
 const ENDLESS: &str = "start=$(cat /proc/sys/kernel/random/uuid); n=0
@@ -32,12 +34,7 @@ fn wait_status(agent: &Agent, status: u16) {
 
 /// With the engine away there is nothing to do but to try again now and then.
 fn assert_rests(agent: &Agent, window: Duration) {
-    let share = witness::cpu_share(agent.pid(), window);
-    assert!(
-        share < 0.05,
-        "without an engine it takes {:.0} % of a core",
-        share * 100.0
-    );
+    control::effort(agent.pid(), window).assert_below(RESTING, "being without an engine");
 }
 
 /// Every line that the engine has, exactly once.
@@ -99,6 +96,13 @@ fn an_engine_killed_with_live_restore_costs_no_line() {
     assert_as_the_engine_has_it(&engine, &mut agent, &names);
 }
 
+/// How often a container that writes [`ENDLESS`] has begun to.
+fn starts(engine: &Engine, name: &str) -> usize {
+    let logged = engine.logged(name, "stdout");
+    let starts = logged.iter().map(|line| &line[..36]);
+    starts.collect::<BTreeSet<_>>().len()
+}
+
 #[test]
 fn an_engine_killed_with_its_containers_costs_no_line_that_it_has() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
@@ -114,19 +118,16 @@ fn an_engine_killed_with_its_containers_costs_no_line_that_it_has() {
     wait_status(&agent, 200);
     sleep(2 * SECOND);
     engine.docker(&["start", "ends"]).expect("start it again");
-    sleep(3 * SECOND);
+    for name in ["ends", "returns"] {
+        wait::until(&format!("{name} to write again"), PATIENCE, || {
+            (starts(&engine, name) >= 2).then_some(())
+        });
+    }
+    sleep(SECOND);
     ledger::assert_no_connection_left_over(&agent, engine.socket(), 2);
     engine
         .docker(&["stop", "--time", "0", "ends", "returns"])
         .expect("stop them");
-    for name in ["ends", "returns"] {
-        let logged = engine.logged(name, "stdout");
-        let starts = logged
-            .iter()
-            .map(|line| &line[..36])
-            .collect::<std::collections::BTreeSet<_>>();
-        assert!(starts.len() >= 2, "{name} was not started again");
-    }
     assert_as_the_engine_has_it(&engine, &mut agent, &["ends", "returns"]);
 }
 

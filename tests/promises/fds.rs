@@ -1,15 +1,13 @@
 //! The account of the agent's descriptors is what `/proc` says.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use integration::admin::Fds;
 use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What `ask` gives at a moment at which the agent had the very same descriptors before and after; with the connection that asks.
 fn at_a_quiet_moment<T>(agent: &Agent, mut ask: impl FnMut() -> T) -> (BTreeMap<&'static str, u64>, T) {
@@ -88,7 +86,7 @@ fn without_the_kernel_part_the_command_fds_says_so() {
         let output = agent.ask(arguments);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("without its kernel part"), "{said}");
+        assert!(said.contains("without its kernel half"), "{said}");
     }
     agent.stop();
     let output = agent.ask(&["fds"]);

@@ -1,13 +1,10 @@
 //! What a line costs, counted instead of timed: a busy machine makes no difference to it.
 
-use std::time::Duration;
-
 use integration::agent::Launch;
 use integration::counts::Counts;
 use integration::engine::Engine;
+use integration::wait::PATIENCE;
 use integration::{needs, requirements, wait, witness};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of each of two containers: so many that what happens once a second or once a look is little.
 const LINES: u64 = 100_000;

@@ -1,7 +1,7 @@
 //! A real engine that is hurt, and peers that hurt: how soon it is noticed, how soon all is well again, what the engine
 //! is asked meanwhile, what that costs, and that nothing is left over.
 //!
-//! `cargo xtask bench hurt` runs the long form, with the default settings, and prints the table of docs/hurt-engine.md.
+//! `cargo xtask bench faulty-engine` runs the long form, with the default settings, and prints the table of docs/evidence/faulty-engine.md.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,13 +10,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use integration::agent::{Agent, Launch};
+use integration::control::{BUSY, Control, Effort, Watched};
 use integration::engine::Engine;
 use integration::gate::{Gate, Manner};
 use integration::ledger::{self, Comparison};
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::{needs, requirements, wait, witness};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 const SHORT: u32 = 3;
 
@@ -52,7 +53,9 @@ struct Row {
     recovered: Duration,
     /// Also those that did not come through.
     requests: f64,
-    cpu_share: f64,
+    effort: Effort,
+    /// How long the engine was hurt.
+    pain: Duration,
 }
 
 fn sum(agent: &Agent, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -98,11 +101,12 @@ fn hurt(
     wait::until("all to be well", PATIENCE, || is_well(agent).then_some(()));
     let descriptors = witness::descriptors(agent.pid()).len();
     let (asked, failed) = (requests(), errors(agent));
-    let cpu = witness::cpu_time(agent.pid());
+    let watched = Watched::from_now(agent.pid());
     let began = Instant::now();
     begin();
     let mut noticed = None;
-    while began.elapsed() < pain() {
+    // On a busy machine it takes longer until a time has run out and somebody notices.
+    while began.elapsed() < pain() || (noticed.is_none() && began.elapsed() < watched.prices().stretched(pain())) {
         if noticed.is_none() && (errors(agent) > failed || !is_well(agent)) {
             noticed = Some(began.elapsed());
         }
@@ -113,7 +117,7 @@ fn hurt(
             LOOK
         });
     }
-    let cpu_share = (witness::cpu_time(agent.pid()) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let (effort, pain) = (watched.effort(), began.elapsed());
     let requests = requests() - asked;
     end();
     let healed = Instant::now();
@@ -128,7 +132,8 @@ fn hurt(
         noticed,
         recovered,
         requests,
-        cpu_share,
+        effort,
+        pain,
     }
 }
 
@@ -153,8 +158,8 @@ fn assert_nothing_left(agent: &Agent, socket: &Path, fault: &str, descriptors: u
 
 fn assert_kind(row: &Row) {
     let Row { fault, requests, .. } = row;
-    assert!(row.noticed.is_some(), "{fault}: not noticed in {:?}", pain());
-    let seconds = pain().as_secs_f64();
+    assert!(row.noticed.is_some(), "{fault}: not noticed in {:?}", row.pain);
+    let seconds = row.pain.as_secs_f64();
     // Five to open the breaker, then at most three attempts a time that it is open, and the pings.
     let opens = if pain() > Duration::from_secs(SHORT.into()) {
         2.0
@@ -163,7 +168,7 @@ fn assert_kind(row: &Row) {
     };
     let most = 60.0 + 4.0 * seconds / opens;
     assert!(*requests <= most, "{fault}: {requests} requests in {seconds} s");
-    assert!(row.cpu_share < 0.2, "{fault}: {:.0} % of a core", row.cpu_share * 100.0);
+    row.effort.assert_below(2.0 * BUSY, fault);
 }
 
 fn print(rows: &[Row]) {
@@ -180,7 +185,7 @@ fn print(rows: &[Row]) {
             row.fault,
             row.recovered.as_secs_f64(),
             row.requests,
-            row.cpu_share * 100.0
+            row.effort.share * 100.0
         )
         .expect("a string");
     }
@@ -293,7 +298,7 @@ fn streams_that_come_back_together_do_not_fall_on_the_engine() {
     wait::until("all to be cut off", PATIENCE, || (streams(&agent) == 0).then_some(()));
     engine.restart().expect("start the engine again");
 
-    let (began, before) = (Instant::now(), gate.requests());
+    let (began, before, control) = (Instant::now(), gate.requests(), Control::start());
     let mut looks = vec![(Duration::ZERO, 0)];
     let mut slowest = Duration::ZERO;
     while streams(&agent) < crowd {
@@ -310,10 +315,12 @@ fn streams_that_come_back_together_do_not_fall_on_the_engine() {
         looks.push((began.elapsed(), requests));
         sleep(LOOK);
     }
+    let prices = control.prices();
+    // A moment, in which those come that were let through before.
+    let late = prices.stretched(Duration::from_millis(500));
     for (at, first) in &looks {
         for (later, last) in looks.iter().filter(|(later, _)| later > at) {
-            // And a moment's worth of those that were let through before and came late.
-            let most = BURST as f64 + f64::from(rate) * ((*later - *at).as_secs_f64() + 0.5);
+            let most = BURST as f64 + f64::from(rate) * (*later - *at + late).as_secs_f64();
             let came = (last - first) as f64;
             // Pings over idle connections do not wait in the queue.
             assert!(came <= most + 4.0, "{came} requests from {at:?} to {later:?}");
@@ -327,6 +334,9 @@ fn streams_that_come_back_together_do_not_fall_on_the_engine() {
         slowest.as_secs_f64(),
     )
     .expect("standard output");
-    assert!(slowest < Duration::from_secs(10), "docker ps took {slowest:?}");
+    assert!(
+        slowest < prices.stretched(Duration::from_secs(10)),
+        "docker ps took {slowest:?}; {prices:?}"
+    );
     agent.stop();
 }

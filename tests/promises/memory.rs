@@ -6,11 +6,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use integration::agent::{Agent, Launch};
+use integration::control;
 use integration::crowd::Crowd;
 use integration::engine::Engine;
 use integration::faults::{BAD_CONTAINER, BadEngine, Logs};
 use integration::lines::Captured;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
@@ -69,7 +71,7 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
     });
     let seconds = start.elapsed().as_secs_f64();
     let (requests, open) = (engine.requests(), engine.most_open());
-    let share = witness::cpu_share(agent.pid(), 3 * SECOND);
+    let share = control::effort(agent.pid(), 3 * SECOND).share;
     println!(
         "{} MiB allocated at most, {requests} requests and at most {open} connections in {seconds:.0} s, then {:.0} % of a core",
         mib(most),
@@ -84,7 +86,7 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
 
     engine.remove_all();
     // What was not read is said to be missing, and shown for a while.
-    wait::until("the removed ones to be forgotten", 60 * SECOND, || {
+    wait::until("the removed ones to be forgotten", PATIENCE, || {
         let metrics = agent.admin.metrics().ok()?;
         let streams = metrics.sum("container_streams_active", &[])?;
         let shown = metrics.label_values("lines_read_total", "container").len();
@@ -121,7 +123,7 @@ fn a_fifo_that_nobody_reads_for_a_while_costs_no_line_and_no_memory() {
         pipe.read_to_end(&mut bytes).map(|_| bytes)
     });
     engine.wait("north");
-    wait::until("every line to be delivered", 60 * SECOND, || {
+    wait::until("every line to be delivered", PATIENCE, || {
         let delivered = agent.admin.metrics().ok()?.sum("lines_delivered_total", &[])?;
         (delivered >= writer.lines as f64).then_some(())
     });
@@ -141,16 +143,12 @@ fn what_the_start_took_is_given_back() {
     // All the while a container is followed.
     let writer = Writer::new("north", Kind::Short, 1_000).pace(100, 0.05);
     writer.start(&engine);
-    sleep(4 * SECOND);
-    let (most, now) = (
-        mib(witness::most_resident(agent.pid())),
-        mib(witness::resident(agent.pid())),
-    );
-    println!("{most} MiB resident at most, {now} MiB afterwards");
-    assert!(
-        now <= 6 && most <= 10,
-        "{now} MiB resident, {most} MiB during the start"
-    );
+    wait::until("no more than 6 MiB to be resident", PATIENCE, || {
+        (mib(witness::resident(agent.pid())) <= 6).then_some(())
+    });
+    let most = mib(witness::most_resident(agent.pid()));
+    println!("{most} MiB resident at most");
+    assert!(most <= 10, "{most} MiB resident during the start");
     engine.wait("north");
     agent.stop();
 }
@@ -166,7 +164,7 @@ fn an_idle_stream_costs_little() {
             .kernel("required")
             .environment("LOG_CAPTURER_CAPTURE_STREAMS_MAX_CONCURRENT", MANY.to_string())
             .start();
-        agent.wait_records(containers, 60 * SECOND);
+        agent.wait_records(containers, PATIENCE);
         // Longer than it takes for memory to be given back.
         sleep(25 * SECOND);
         let (resident, allocated) = (witness::resident(agent.pid()), witness::allocated(agent.pid()));

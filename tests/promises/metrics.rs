@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use integration::admin::Connections;
 use integration::agent::{self, Launch};
 use integration::engine::Engine;
 use integration::metrics::Metrics;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
 
@@ -93,7 +93,7 @@ fn the_metrics_are_those_promised_and_promtool_has_nothing_to_say() {
     let mut agent = Launch::on(engine.socket()).rotation("2s").start();
     agent.wait_ready();
     Writer::new("web", Kind::Mixed, 2_000).start(&engine);
-    agent.wait_records(500, Duration::from_secs(30));
+    agent.wait_records(500, PATIENCE);
 
     let page = agent.admin.get("/metrics").expect("/metrics");
     assert_eq!(page.status, 200);
@@ -116,7 +116,7 @@ fn the_metrics_are_those_promised_and_promtool_has_nothing_to_say() {
     }
 
     engine.docker(&["rm", "--force", "web"]).expect("remove the container");
-    integration::wait::until("the container's series to go", Duration::from_secs(20), || {
+    integration::wait::until("the container's series to go", PATIENCE, || {
         let body = agent.admin.get("/metrics").ok()?.body;
         (!body.contains("container=\"web\"")).then_some(())
     });
@@ -130,7 +130,7 @@ fn the_command_connections_prints_what_the_page_shows() {
     let mut agent = Launch::on(engine.socket()).start();
     agent.wait_ready();
     Writer::new("web", Kind::Short, 10_000).start(&engine);
-    agent.wait_records(100, Duration::from_secs(30));
+    agent.wait_records(100, PATIENCE);
     let printed = |arguments: &[&str]| {
         let address = format!("http://{}", agent.admin.address());
         let mut command = agent::command(&agent::binary());
@@ -226,7 +226,5 @@ fn documentation() -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace");
-    ["README.md", "ARCHITECTURE.md"]
-        .map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default())
-        .concat()
+    std::fs::read_to_string(root.join("docs/reference/metrics.md")).expect("the reference")
 }

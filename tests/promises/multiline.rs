@@ -6,11 +6,11 @@ use std::time::Duration;
 use integration::agent::Launch;
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Traces of three lines on standard output, two at once, and other lines on standard error in between.
 fn script(name: &str, traces: usize) -> String {

@@ -6,10 +6,9 @@ use integration::agent::{self, Agent, Launch};
 use integration::engine::Engine;
 use integration::ledger::{self, Comparison};
 use integration::lines::Captured;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn in_its_own_pid_namespace_it_captures_and_counts_right() {

@@ -1,14 +1,11 @@
 //! Podman speaks the engine's API, with manners of its own: times of whole seconds, and `died` for `die`.
 
-use std::time::Duration;
-
 use integration::agent::Launch;
 use integration::lines::Captured;
 use integration::podman::Podman;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn podman_is_an_engine_like_any_other() {
@@ -29,7 +26,7 @@ fn podman_is_an_engine_like_any_other() {
     for writer in &writers[1..] {
         podman.run_script(&writer.name, &writer.script());
     }
-    agent.wait_records(300, 60 * SECOND);
+    agent.wait_records(300, PATIENCE);
     agent.kill();
     agent.start_again();
     agent.wait_ready();
@@ -38,7 +35,7 @@ fn podman_is_an_engine_like_any_other() {
     }
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    agent.settle(total, 20 * SECOND);
+    agent.settle(total, PATIENCE);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");

@@ -1,10 +1,9 @@
 //! What a line becomes.
 
-use std::time::Duration;
-
 use integration::agent::Launch;
 use integration::engine::Engine;
 use integration::lines::{Captured, Record};
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
 
@@ -20,7 +19,7 @@ fn a_record_says_where_and_when_its_line_was_written() {
         &["--label", "tier=front", "--log-driver", "local"],
         r#"echo; echo '"quoted" \ ü'; printf '\377\376\n'; printf '\001 tab\there\n'; echo err >&2; sleep 2"#,
     );
-    agent.wait_records(5, Duration::from_secs(20));
+    agent.wait_records(5, PATIENCE);
     agent.stop();
 
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -67,7 +66,7 @@ fn a_last_line_without_a_newline_is_captured() {
     for writer in &writers {
         engine.wait(&writer.name);
     }
-    std::thread::sleep(Duration::from_secs(3));
+    agent.settle(writers.iter().map(|writer| writer.lines).sum(), PATIENCE / 4);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     let complaints: Vec<_> = writers

@@ -8,11 +8,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::{self, Agent, Launch};
+use integration::control::{self, BUSY, Control};
 use integration::engine::Engine;
 use integration::ledger::{self, Comparison};
 use integration::lines::Captured;
 use integration::shim::Shim;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::witness::{self, Listener};
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
@@ -20,7 +22,6 @@ use integration::{needs, requirements, wait};
 use certificates::{Certificates, Validity};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As in `--tlsverify` of an engine's documentation.
 fn start_with_tls(folder: &Path) -> (Engine, SocketAddr) {
@@ -75,13 +76,14 @@ fn assert_followed(launch: Launch, engine: &Engine, address: SocketAddr) {
     for writer in &writers {
         writer.start(engine);
     }
+    let control = Control::start();
     // For half as long as they write at least, however long a look takes.
     let start = std::time::Instant::now();
     while start.elapsed() < SECOND * seconds as u32 / 2 {
         wait::until("the ledger and ss to agree", PATIENCE, || {
             match ledger::compare(&agent, &address) {
                 Comparison::Agrees { connections } => (connections > writers.len()).then_some(()),
-                Comparison::Differs(_) | Comparison::Restless => None,
+                Comparison::Between | Comparison::Differs(_) | Comparison::Restless => None,
             }
         });
         let metrics = agent.admin.metrics().expect("/metrics");
@@ -100,7 +102,12 @@ fn assert_followed(launch: Launch, engine: &Engine, address: SocketAddr) {
     for doubt in ["false", "unknown"] {
         assert_eq!(sum("stream_rotations_total", &[("verified", doubt)]), 0.0, "{doubt}");
     }
-    assert!(sum("stream_rotations_total", &[("verified", "true")]) >= (2 * seconds) as f64);
+    let rotations = sum("stream_rotations_total", &[("verified", "true")]);
+    let prices = control.prices();
+    assert!(
+        rotations >= prices.thinned((2 * seconds) as f64),
+        "{rotations}: {prices:?}"
+    );
     assert_eq!(sum("gaps_total", &[]), 0.0);
     assert_eq!(sum("docker_connection_errors_total", &[]), 0.0);
     ledger::assert_no_connection_left_over(&agent, &address, 0);
@@ -222,8 +229,7 @@ fn assert_refused(launch: Launch, address: SocketAddr, reason: &str, why: &str) 
     };
     let first = counted();
     assert!(first.0 >= 1.0 && first.1 >= 1.0, "{first:?}");
-    let share = witness::cpu_share(agent.pid(), 6 * SECOND);
-    assert!(share < 0.1, "trying again takes {:.0} % of a core", share * 100.0);
+    control::effort(agent.pid(), 6 * SECOND).assert_below(BUSY, "trying again");
     let then = counted();
     let attempts = then.1 - first.1;
     assert!((1.0..=30.0).contains(&attempts), "{attempts} attempts in 6 s");

@@ -10,11 +10,11 @@ use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::seed::seed;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(40);
 
 #[test]
 fn killed_at_random_moments_under_load_it_has_every_line_exactly_once() {

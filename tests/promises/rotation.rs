@@ -6,10 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use integration::agent::{Agent, Launch};
+use integration::control::{Control, Prices};
 use integration::engine::Engine;
 use integration::ledger::{self, Comparison};
 use integration::lines::Captured;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
 
@@ -34,7 +36,7 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
     for writer in started {
         writer.start(&engine);
     }
-    let over = AtomicBool::new(false);
+    let (over, control) = (AtomicBool::new(false), Control::start());
     let (watched, visitors) = std::thread::scope(|scope| {
         let visitors = scope.spawn(|| come_and_go(&engine, &over));
         let watched = watch(&agent, &engine);
@@ -47,9 +49,9 @@ fn every_line_exactly_once_and_every_connection_accounted_for() {
 
     let expected = expected(&engine, &residents, &visitors);
     let total = expected.iter().map(|(_, _, lines)| lines.len()).sum();
-    agent.settle(total, 30 * SECOND);
+    agent.settle(total, PATIENCE);
     println!("{total} lines of {} streams; {watched:?}", expected.len());
-    watched.judge();
+    watched.judge(control.prices());
     agent.stop();
 
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -149,7 +151,11 @@ fn expected(engine: &Engine, residents: &[Writer], visitors: &Visitors) -> Expec
 #[derive(Debug, Default)]
 struct Watched {
     seconds: usize,
+    /// Seconds with a quiet moment, in which the page had to be what `ss` saw.
     compared: usize,
+    /// Seconds without one, in which the page had to lie between two looks of `ss`. The busier the machine, the longer a
+    /// look takes, and the more there are of these.
+    between: usize,
     most_connections: usize,
     verified: f64,
     faults: Vec<String>,
@@ -187,10 +193,11 @@ fn watch(agent: &Agent, engine: &Engine) -> Watched {
         watched.verified = watched.verified.max(rotations("true"));
 
         let end_of_second = start + SECOND * u32::try_from(second).expect("not that long");
-        let mut difference = None;
+        let (mut between, mut difference) = (false, None);
         let compared = loop {
             match ledger::compare(agent, engine.socket()) {
                 Comparison::Agrees { connections } => break Some(connections),
+                Comparison::Between => between = true,
                 Comparison::Differs(how) => difference = Some(how),
                 Comparison::Restless => (),
             }
@@ -204,7 +211,7 @@ fn watch(agent: &Agent, engine: &Engine) -> Watched {
                 watched.most_connections = watched.most_connections.max(connections);
             }
             (None, Some(how)) => watched.faults.push(format!("second {second}: {how}")),
-            (None, None) => (),
+            (None, None) => watched.between += usize::from(between),
         }
         sleep(end_of_second.saturating_duration_since(Instant::now()));
     }
@@ -212,11 +219,11 @@ fn watch(agent: &Agent, engine: &Engine) -> Watched {
 }
 
 impl Watched {
-    fn judge(&self) {
+    fn judge(&self, prices: Prices) {
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
-        // A second without a quiet moment is possible; many would mean that nothing was compared.
+        // A second without a comparison is possible; many would mean that nothing was compared.
         assert!(
-            self.compared * 10 >= self.seconds * 9,
+            self.compared > 0 && (self.compared + self.between) * 10 >= self.seconds * 9,
             "too few comparisons with ss: {self:?}"
         );
         assert!(
@@ -224,10 +231,10 @@ impl Watched {
             "fewer connections than containers: {self:?}"
         );
         // Ten streams every two seconds, and half of them at the least.
-        let least = 10 * self.seconds / 2 / 2;
+        let least = prices.thinned((10 * self.seconds / 2 / 2) as f64);
         assert!(
-            self.verified >= least as f64,
-            "fewer than {least} verified rotations: {self:?}"
+            self.verified >= least,
+            "fewer than {least:.0} verified rotations: {self:?}, {prices:?}"
         );
     }
 }

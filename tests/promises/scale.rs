@@ -4,9 +4,11 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use integration::agent::{Agent, Launch};
+use integration::control::Control;
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::size::size;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
@@ -19,7 +21,7 @@ fn assert_every_line(agent: &mut Agent, engine: &Engine, writers: &[Writer]) {
     }
     let expected: Vec<_> = writers.iter().flat_map(Writer::expected_of_both).collect();
     let total = expected.iter().map(|(.., lines)| lines.len()).sum();
-    agent.settle(total, 60 * SECOND);
+    agent.settle(total, PATIENCE);
     let gaps = agent.admin.metrics().expect("/metrics").sum("gaps_total", &[]);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -38,7 +40,7 @@ fn rotation_every_second_under_ten_thousand_lines_a_second() {
     // The pauses are longer than they say: about 10,000 lines a second of them all.
     let writers =
         ["north", "east", "south", "west"].map(|name| Writer::new(name, Kind::Mixed, seconds * 2_500).pace(300, 0.1));
-    let start = Instant::now();
+    let (start, control) = (Instant::now(), Control::start());
     for writer in &writers {
         writer.start(&engine);
     }
@@ -50,8 +52,12 @@ fn rotation_every_second_under_ten_thousand_lines_a_second() {
         .expect("/metrics")
         .sum("stream_rotations_total", &[]);
     let rotations = rotations.unwrap_or(0.0);
+    let prices = control.prices();
     println!("{rate:.0} lines/s, {rotations} rotations");
-    assert!(rotations >= seconds as f64, "{rotations} rotations in {seconds} s");
+    assert!(
+        rotations >= prices.thinned(seconds as f64),
+        "{rotations} rotations in {seconds} s: {prices:?}"
+    );
     assert_every_line(&mut agent, &engine, &writers);
 }
 
@@ -95,7 +101,7 @@ fn more_busy_containers_than_slots_lose_no_line_and_none_starves() {
     );
     assert!(longest_lag > 0.0, "no lag is shown, though containers wait");
     // Everyone has had a turn by now: two seconds each, and some patience for a busy machine.
-    wait::until("lines of every container", 30 * SECOND, || {
+    wait::until("lines of every container", PATIENCE, || {
         let metrics = agent.admin.metrics().ok()?;
         let read = |writer: &Writer| metrics.sum("lines_read_total", &[("container", &writer.name)]) > Some(0.0);
         writers.iter().all(read).then_some(())
@@ -117,6 +123,7 @@ fn rotation_in_the_middle_of_a_long_line_keeps_it_whole() {
         .environment("LOG_CAPTURER_CAPTURE_ROTATION_IDLE_INTERVAL", "1s")
         .start();
     agent.wait_ready();
+    let control = Control::start();
     let letters = ["a", "b", "c"];
     for (name, to, arguments) in [
         ("stdout", "/dev/stdout", &[][..]),
@@ -145,7 +152,7 @@ fn rotation_in_the_middle_of_a_long_line_keeps_it_whole() {
         .collect();
     let expected = [("stdout", "stdout"), ("stderr", "stderr"), ("tty", "stdout")]
         .map(|(name, stream)| (name.to_owned(), stream, lines.clone()));
-    agent.settle(3 * LINES, 15 * SECOND);
+    agent.settle(3 * LINES, PATIENCE);
     let rotations = agent
         .admin
         .metrics()
@@ -155,5 +162,9 @@ fn rotation_in_the_middle_of_a_long_line_keeps_it_whole() {
     let captured = Captured::read(&agent.output()).expect("records of the contract");
     captured.assert_exact(&expected);
     assert_eq!(captured.records, 3 * LINES);
-    assert!(rotations >= Some(9.0), "{rotations:?} rotations: none in mid-line");
+    let prices = control.prices();
+    assert!(
+        rotations >= Some(prices.thinned(9.0)),
+        "{rotations:?} rotations: none in mid-line; {prices:?}"
+    );
 }

@@ -1,10 +1,9 @@
 //! SIGTERM under load.
 
-use std::time::Duration;
-
 use integration::agent::Launch;
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::wait::PATIENCE;
 use integration::witness;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
@@ -20,7 +19,7 @@ fn sigterm_under_load_leaves_whole_lines_and_no_connection() {
     for writer in &writers {
         writer.start(&engine);
     }
-    agent.wait_records(5_000, Duration::from_secs(30));
+    agent.wait_records(5_000, PATIENCE);
     let held = witness::connections(agent.pid(), engine.socket());
     assert!(held.inodes.len() >= 4, "{held:?}");
 

@@ -8,11 +8,11 @@ use integration::agent::{Agent, Launch};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::shim::Shim;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(40);
 
 fn launch(engine: &Engine) -> Launch {
     Launch::on(engine.socket())

@@ -1,6 +1,6 @@
 //! Under constant churn of containers and faults nothing grows and no line is missing.
 //!
-//! `cargo xtask soak --minutes N` is the long form, which also judges the slopes, and prints them: see docs/soak.md.
+//! `cargo xtask soak --minutes N` is the long form, which also judges the slopes, and prints them: see docs/evidence/soak.md.
 
 use std::fs;
 use std::io::Write as _;

@@ -5,12 +5,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use integration::agent::{Launch, STOP};
+use integration::control::{self, BUSY};
 use integration::engine::Engine;
 use integration::lines::Captured;
+use integration::wait::PATIENCE;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait, witness};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 64 << 20;
 
 #[test]
@@ -30,8 +31,7 @@ fn a_pipe_that_nobody_reads_for_a_while_costs_no_line_and_no_memory() {
         sleep(Duration::from_millis(100));
     }
     assert_eq!(agent.admin.get("/healthz").expect("/healthz").status, 200);
-    let share = witness::cpu_share(agent.pid(), Duration::from_secs(2));
-    assert!(share < 0.2, "blocked, it takes {:.0} % of a core", share * 100.0);
+    control::effort(agent.pid(), Duration::from_secs(2)).assert_below(2.0 * BUSY, "being blocked");
 
     let mut pipe = agent.stdout.take().expect("standard output");
     let total = writers.len() * 250_000;

@@ -1,16 +1,19 @@
 //! The agent's admin server, over plain HTTP.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 use serde::Deserialize;
 
 use crate::metrics::Metrics;
 
 pub struct Admin {
     port: u16,
+    _reserved: OwnedFd,
     http: ureq::Agent,
 }
 
@@ -91,11 +94,21 @@ impl Fds {
     }
 }
 
+/// A port of loopback, for as long as the descriptor is held: others may listen at it who name it, as with `SO_REUSEADDR` a
+/// socket that does not listen is in nobody's way, and nobody gets it who asks for any (`inet_csk_get_port`).
+pub fn reserve_port() -> anyhow::Result<(OwnedFd, SocketAddr)> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = getsockname(&socket)?.try_into()?;
+    Ok((socket, address))
+}
+
 impl Admin {
-    /// On a port that was free a moment ago: the agent's log need not be searched for the address.
+    /// On a port that nobody else is given meanwhile: the agent's log need not be searched for the address.
     pub fn on_a_free_port() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port of loopback");
-        let port = listener.local_addr().expect("a bound port").port();
+        let (reserved, address) = reserve_port().expect("reserve a port of loopback");
+        let port = address.port();
         let http = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(5)))
             .http_status_as_error(false)
@@ -103,7 +116,11 @@ impl Admin {
             .max_idle_connections(0)
             .build()
             .into();
-        Self { port, http }
+        Self {
+            port,
+            _reserved: reserved,
+            http,
+        }
     }
 
     pub fn address(&self) -> String {
@@ -136,5 +153,24 @@ impl Admin {
     pub fn leaks(&self) -> anyhow::Result<Leaks> {
         let body = self.get("/leaks")?.body;
         serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_free_for_who_names_it_and_for_nobody_else() {
+        let (_reserved, address) = reserve_port().unwrap();
+        for _ in 0..2 {
+            let named = TcpListener::bind(address).unwrap();
+            assert!(TcpListener::bind(address).is_err(), "one at a time");
+            drop(named);
+        }
+        let others: Vec<_> = (0..2_000).map(|_| reserve_port().unwrap()).collect();
+        assert!(others.iter().all(|(_, other)| *other != address));
     }
 }

@@ -14,10 +14,8 @@ use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
-/// Long enough for a slow machine, short enough to be called ready.
-const READY: Duration = Duration::from_secs(20);
 /// The agent's own deadline for its end, and some.
 pub const STOP: Duration = Duration::from_secs(20);
 
@@ -28,6 +26,7 @@ pub struct Launch {
     engine: String,
     rotation: &'static str,
     kernel: &'static str,
+    source: &'static str,
     to_stdout: bool,
     wrapper: Vec<&'static str>,
     user: Option<u32>,
@@ -49,6 +48,7 @@ impl Launch {
             engine: host.to_owned(),
             rotation: "5m",
             kernel: "auto",
+            source: "api",
             to_stdout: false,
             wrapper: Vec::new(),
             user: None,
@@ -59,6 +59,12 @@ impl Launch {
 
     pub fn rotation(mut self, interval: &'static str) -> Self {
         self.rotation = interval;
+        self
+    }
+
+    /// `auto`, `files` or `api`. Most promises are about connections, so `api` is the default here.
+    pub fn source(mut self, source: &'static str) -> Self {
+        self.source = source;
         self
     }
 
@@ -116,6 +122,7 @@ impl Launch {
             "docker:
   host: \"{engine}\"
 capture:
+  source: {source}
   streams:
     max_concurrent: 50
   rotation:
@@ -131,6 +138,7 @@ admin:
             engine = self.engine,
             rotation = self.rotation,
             kernel = self.kernel,
+            source = self.source,
             home = home.display(),
             admin = self.admin.address(),
             more = self.more,
@@ -207,7 +215,7 @@ impl Program {
 
     fn pid(&self, process: &Child) -> u32 {
         if self.wrapped {
-            wait::until("the wrapper's child", READY, || {
+            wait::until("the wrapper's child", PATIENCE, || {
                 crate::witness::children(process.id()).pop()
             })
         } else {
@@ -249,7 +257,7 @@ impl Agent {
     }
 
     pub fn wait_ready(&self) {
-        wait::until("/readyz to answer 200", READY, || {
+        wait::until("/readyz to answer 200", PATIENCE, || {
             (self.admin.get("/readyz").ok()?.status == 200).then_some(())
         });
     }

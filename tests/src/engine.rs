@@ -1,18 +1,45 @@
-//! A private engine for one test at a time: several at once would only make
-//! each other slow on a small machine.
+//! A private engine for a test. A few tests have theirs at the same time, because they wait more than they compute.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use private_engine::PrivateEngine;
 
-static TURN: Mutex<()> = Mutex::new(());
+use crate::admin::reserve_port;
 
-/// The fields are in the order of their end: the turn passes when the engine is gone.
+/// Engines at a time, for each processor. With more of them, a test that loads its engine keeps the others waiting.
+const EACH_PROCESSOR: usize = 2;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// One of the places for engines.
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let places = EACH_PROCESSOR * std::thread::available_parallelism().map_or(1, usize::from);
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = GIVEN_BACK
+            .wait_while(taken, |taken| *taken >= places)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        GIVEN_BACK.notify_one();
+    }
+}
+
+/// The fields are in the order of their end: the place is given back when the engine is gone.
 pub struct Engine {
     engine: PrivateEngine,
-    _turn: MutexGuard<'static, ()>,
+    _place: Place,
 }
 
 impl Engine {
@@ -22,18 +49,15 @@ impl Engine {
 
     /// With more arguments for `dockerd`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        // A test that failed while it had its turn takes nothing from the next.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Place::take();
         let engine = PrivateEngine::start_with(arguments).expect("start a private engine");
         engine.import_busybox().expect("import an image");
-        Self { engine, _turn: turn }
+        Self { engine, _place: place }
     }
 
     /// One that also listens on TCP, on loopback alone, with more arguments for `dockerd` about TLS.
     pub fn start_on_tcp(tls: &[&str]) -> (Self, SocketAddr) {
-        // Free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.expect("a port of loopback");
+        let (_reserved, address) = reserve_port().expect("reserve a port of loopback");
         let host = format!("tcp://{address}");
         let mut arguments = vec!["--host", &host];
         arguments.extend_from_slice(tls);

@@ -234,13 +234,18 @@ fn bad_logs(mut stream: UnixStream, logs: Logs) -> io::Result<()> {
         }
         Logs::EndlessHead => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
-            for number in 0_u64.. {
-                write!(stream, "X-Header-{number}: {:0100}\r\n", number)?;
+            for number in 0.. {
+                stream.write_all(header(number).as_bytes())?;
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
     until_closed(&stream)
+}
+
+/// To be written in one piece: `write!` would send each of its zeros by itself, and wake the reader as often.
+pub(crate) fn header(number: u64) -> String {
+    format!("X-Header-{number}: {number:0100}\r\n")
 }
 
 /// A message to standard output, with its time.

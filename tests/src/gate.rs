@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::faults::Peer;
+use crate::faults::{Peer, header};
 
 /// What stands at the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,10 +131,8 @@ impl Shared {
                 }
                 Manner::EndlessHeaders => {
                     stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
-                    for number in 0_u64.. {
-                        // In one piece: `write!` would send each zero by itself.
-                        let header = format!("X-Header-{number}: {number:0100}\r\n");
-                        stream.write_all(header.as_bytes())?;
+                    for number in 0.. {
+                        stream.write_all(header(number).as_bytes())?;
                     }
                 }
                 Manner::SaysNothing | Manner::LetsThrough | Manner::ClosesAtOnce => {}

@@ -5,7 +5,8 @@
 //! - [`agent`]: the agent as a child process
 //! - [`admin`]: its admin server
 //! - [`metrics`]: the text format of its `/metrics`
-//! - [`engine`]: a private engine, one test at a time
+//! - [`engine`]: a private engine, a few tests at a time
+//! - [`control`]: what work costs at the moment, and what a process does
 //! - [`witness`]: what `ss` and `/proc` say of its process
 //! - [`writers`]: containers that write lines known in advance
 //! - [`lines`]: the accountant: what was expected against what was captured
@@ -25,6 +26,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod control;
 pub mod counts;
 pub mod crowd;
 pub mod engine;

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
 /// Under this name nobody is asked for it.
 const IMAGE: &str = "localhost/busybox:test";
@@ -32,7 +31,7 @@ impl Podman {
             .spawn()
             .expect("start Podman's service");
         let podman = Self { directory, service };
-        wait::until("Podman to answer", Duration::from_secs(60), || {
+        wait::until("Podman to answer", PATIENCE, || {
             private_engine::ping(podman.socket().as_path()).ok()
         });
         let image = private_engine::busybox_tar(podman.directory.path()).expect("pack an image");

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::agent::Launch;
-use crate::{preload, wait, witness};
+use crate::wait::{self, PATIENCE};
+use crate::{preload, witness};
 
 const SOURCE: &str = include_str!("shim.c");
-/// An idle agent looks at least this often.
-const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(10);
 
 pub struct Shim {

@@ -81,13 +81,19 @@ impl Account {
         *if passed { &mut self.passed } else { &mut self.failed } += 1;
     }
 
-    /// Adds what was found in another place.
-    pub fn add(&mut self, place: &str, other: Self) {
-        let named = |names: BTreeSet<String>| names.into_iter().map(move |name| format!("{place}: {name}"));
+    /// With this place before each name.
+    pub fn named(mut self, place: &str) -> Self {
+        for names in [&mut self.found_unable, &mut self.unable] {
+            *names = names.iter().map(|name| format!("{place}: {name}")).collect();
+        }
+        self
+    }
+
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
-        self.found_unable.extend(named(other.found_unable));
-        self.unable.extend(named(other.unable));
+        self.found_unable.extend(other.found_unable);
+        self.unable.extend(other.unable);
     }
 
     /// From standard error: `not run: test: reason`.
@@ -163,7 +169,7 @@ mod tests {
             account.note_message("not run: fentry: refused");
             account.note_result("test result: ok. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         }
-        account.add("elsewhere", other);
+        account.add(other.named("elsewhere"));
         assert_eq!(account.summary(), "4 passed, 2 failed, 2 not run");
         assert!(account.found_unable.contains("elsewhere: fentry: refused"));
     }

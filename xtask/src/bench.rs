@@ -19,8 +19,8 @@ pub enum Bench {
     HotPath,
     /// The agent and its peers on the same containers in turn: processor time, memory, lateness, and every line counted
     SideBySide,
-    /// How a hurt engine is noticed and found again, and what that costs: each fault for a minute
-    Hurt,
+    /// How a faulty engine is noticed and found again, and what that costs: each fault for a minute
+    FaultyEngine,
 }
 
 /// A goal that is not met is printed as such and is no failure: a busy machine would fail on any day.
@@ -30,10 +30,10 @@ pub fn bench(what: Bench, short: bool, arguments: &[String]) -> Result<ExitCode>
         Bench::HotPath => cargo_bench("hot_path"),
         Bench::Ledger => ledger()?,
         Bench::SideBySide => side_by_side()?,
-        Bench::Hurt => hurt(short)?,
+        Bench::FaultyEngine => faulty_engine(short)?,
     };
     say::step("running the benchmark");
-    if !matches!(what, Bench::Hurt) {
+    if !matches!(what, Bench::FaultyEngine) {
         bench.args(short.then_some("--short"));
     }
     bench.args(arguments);
@@ -86,7 +86,7 @@ fn build_line_writer() -> Result<PathBuf> {
 }
 
 /// The tests' long form: they print what they measure.
-fn hurt(short: bool) -> Result<Command> {
+fn faulty_engine(short: bool) -> Result<Command> {
     setup::ensure(&[Part::KernelHalf, Part::Engine, Part::Witnesses]);
     say::step("building the kernel half and the agent");
     build_ebpf(cargo::root(), None)?;

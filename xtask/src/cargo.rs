@@ -88,15 +88,33 @@ pub fn build_test(name: &str) -> Result<PathBuf> {
 
 /// Where cargo builds, an absolute path.
 pub fn target_dir() -> Result<PathBuf> {
+    metadata()?["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .context("cargo metadata names no target directory")
+}
+
+/// The root file of every crate in the workspace, below [`root`].
+pub fn crate_roots() -> Result<Vec<PathBuf>> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let files = targets.map(|target| {
+        target["src_path"]
+            .as_str()
+            .context("cargo metadata names no file of a target")
+    });
+    files
+        .map(|file| Ok(Path::new(file?).strip_prefix(root())?.to_owned()))
+        .collect()
+}
+
+fn metadata() -> Result<serde_json::Value> {
     let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
     ensure!(
         output.status.success(),
         "cargo metadata: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    metadata["target_directory"]
-        .as_str()
-        .map(PathBuf::from)
-        .context("cargo metadata names no target directory")
+    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -9,7 +9,16 @@ use anyhow::{Context, Result};
 use crate::setup::{self, Part};
 use crate::{cargo, say};
 
-pub const TARGETS: [&str; 5] = ["chunked", "frames", "lines", "resume", "patterns"];
+pub const TARGETS: [&str; 8] = [
+    "chunked",
+    "frames",
+    "lines",
+    "json_file",
+    "local",
+    "k8s_file",
+    "resume",
+    "patterns",
+];
 
 /// LLVM's own pass tells libFuzzer which edges were taken and what was compared. Only the sanitizers, which code without
 /// `unsafe` does well without, are for a nightly compiler.

@@ -5,11 +5,14 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod check;
+mod docs;
+mod files;
 mod fuzz;
 mod run;
 mod say;
 mod setup;
 mod soak;
+mod source;
 mod test;
 mod vm;
 
@@ -43,11 +46,8 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel.
-    VmTest {
-        /// Only tests whose name contains this
-        filter: Option<String>,
-    },
+    /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel or another.
+    VmTest(vm::Options),
     /// Searches for input that the decoders, the resume logic or the patterns treat otherwise than a plain model does.
     Fuzz {
         /// Only this target
@@ -84,8 +84,13 @@ enum Verb {
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
-    /// Format, lints, licences, metrics that nothing changes, imports against the layering.
-    Check,
+    /// Format, lints, licences, the rules of the house, and the documents.
+    Check {
+        /// Only checks whose name contains this
+        filter: Option<String>,
+    },
+    /// Writes docs/reference from the code.
+    Docs,
     /// Installs what the other verbs need; each calls it for its own part.
     Setup,
 }
@@ -102,7 +107,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { filter } => test::test(filter.as_deref()),
-        Verb::VmTest { filter } => vm::vm_test(filter.as_deref()),
+        Verb::VmTest(options) => vm::vm_test(&options),
         Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
         Verb::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Verb::Soak { minutes, report } => soak::soak(minutes, report.as_deref()),
@@ -114,7 +119,8 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             ));
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Check => check::check(),
+        Verb::Check { filter } => check::check(filter.as_deref()),
+        Verb::Docs => docs::docs(),
         Verb::Setup => setup::setup(),
     }
 }

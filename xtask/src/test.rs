@@ -1,7 +1,9 @@
 //! `cargo xtask test`: every test, with an account of those that this machine cannot run.
 
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -11,6 +13,10 @@ use crate::fuzz::{self, Fuzzer};
 use crate::setup::{self, Part};
 use crate::vm::Machine;
 use crate::{cargo, say};
+
+/// Tests at a time, for each processor. They wait more than they compute; those with an engine of their own wait for one
+/// another besides (`tests/src/engine.rs`).
+const EACH_PROCESSOR: usize = 4;
 
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(&[
@@ -28,40 +34,62 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
             .unable
             .insert(format!("the kernel half: it was not built: {error:#}"));
     }
-    say::step("building the agent");
+    say::step("building the agent and the tests");
     let agent = cargo::build_agent()?;
+    let kernel_tests = cargo::build_test("kernel")?;
 
-    // Meanwhile: the tests wait more than they compute.
-    let targets = fuzz_targets(filter);
-    let fuzzer = (!targets.is_empty()).then(|| thread::spawn(|| Fuzzer::build(cargo::patient_cargo())));
-    say::step("building and running the tests");
-    let mut child = cargo::cargo()
-        .args(["test", "--no-fail-fast", "--"])
-        .args(filter)
-        .env("LOG_CAPTURER_BIN", agent)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let said = Said::by(&mut child)?;
-    account.follow(said, |_| ());
-    let passed = child.wait()?.success();
-    let passed_in_machine = in_machine(filter, &mut account);
-    let passed_fuzzing = fuzzer.is_none_or(|fuzzer| {
-        let built = fuzzer.join().expect("building does not panic");
-        fuzzing(built, &targets, &mut account)
-    });
+    // What computes runs behind the tests, which wait: at a lower priority, so that it takes what they leave.
+    let background = [
+        thread::spawn({
+            let filter = filter.map(str::to_owned);
+            move || timed("the virtual machine", || in_machine(&kernel_tests, filter.as_deref()))
+        }),
+        thread::spawn({
+            let targets = fuzz_targets(filter);
+            move || timed("the fuzz targets", || fuzzing(&targets))
+        }),
+    ];
+    let mut passed = timed("the tests", || -> Result<bool> {
+        say::step("running the tests");
+        let mut child = cargo::cargo()
+            .args(["test", "--no-fail-fast", "--"])
+            .args(filter)
+            .arg(format!("--test-threads={}", threads()))
+            .env("LOG_CAPTURER_BIN", agent)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let said = Said::by(&mut child)?;
+        account.follow(said, |_| ());
+        Ok(child.wait()?.success())
+    })?;
+    for part in background {
+        let (part_passed, of_part) = part.join().expect("what runs tests does not panic");
+        passed &= part_passed;
+        account.add(of_part);
+    }
 
     account.print();
     // Elsewhere a machine may be unable to; where all is required, that is a failure.
     let required = std::env::var("LOG_CAPTURER_REQUIRE_ALL").is_ok_and(|value| value == "1");
-    Ok(
-        if passed && passed_in_machine && passed_fuzzing && (account.unable.is_empty() || !required) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        },
-    )
+    Ok(if passed && (account.unable.is_empty() || !required) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn threads() -> usize {
+    EACH_PROCESSOR * thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Says how long it took: that is where the time of a run goes.
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    say::step(&format!("{what}: {} s", start.elapsed().as_secs()));
+    result
 }
 
 /// The targets that are asked for.
@@ -71,18 +99,21 @@ fn fuzz_targets(filter: Option<&str>) -> Vec<&'static str> {
 }
 
 /// A short search for input that fails, for each of these targets.
-fn fuzzing(built: Result<Fuzzer>, targets: &[&str], account: &mut Account) -> bool {
+fn fuzzing(targets: &[&str]) -> (bool, Account) {
     const SECONDS: u32 = 5;
     // The same way each time: what is tested is a change. `cargo xtask fuzz` goes new ones.
     const SEED: u32 = 1;
-    let fuzzer = match built {
+    let mut account = Account::default();
+    if targets.is_empty() {
+        return (true, account);
+    }
+    let fuzzer = match Fuzzer::build(cargo::patient_cargo()) {
         Ok(fuzzer) => fuzzer,
         Err(error) => {
             account.unable.insert(format!("the fuzz targets: {error:#}"));
-            return true;
+            return (true, account);
         }
     };
-    let failed = account.failed;
     for target in targets {
         let searched = fuzzer.search(target, SECONDS, SEED);
         account.count(searched.is_ok());
@@ -90,25 +121,26 @@ fn fuzzing(built: Result<Fuzzer>, targets: &[&str], account: &mut Account) -> bo
             say::step(&format!("error: {error:#}"));
         }
     }
-    account.failed == failed
+    (account.failed == 0, account)
 }
 
 /// The kernel half's tests once more, on a kernel that is not the host's.
-fn in_machine(filter: Option<&str>, account: &mut Account) -> bool {
+fn in_machine(tests: &Path, filter: Option<&str>) -> (bool, Account) {
+    let mut account = Account::default();
     let machine = match Machine::find() {
         Ok(machine) => machine,
         Err(error) => {
             let what = "the kernel tests in a virtual machine";
             account.unable.insert(format!("{what}: {error:#}"));
-            return true;
+            return (true, account);
         }
     };
-    let mut inside = Account::default();
-    let passed = machine.test(filter, &mut inside).unwrap_or_else(|error| {
-        say::step(&format!("error: {error:#}"));
-        inside.failed += 1;
-        false
-    });
-    account.add("in the virtual machine", inside);
-    passed
+    let passed = machine
+        .test_in_short(tests, filter, &mut account)
+        .unwrap_or_else(|error| {
+            say::step(&format!("error: {error:#}"));
+            account.failed += 1;
+            false
+        });
+    (passed, account.named("in the virtual machine"))
 }

@@ -10,6 +10,7 @@ pub enum Measure {
     CloseWait = 1,
 }
 
+/// How many histograms there are.
 pub const MEASURES: u32 = 2;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -32,9 +33,11 @@ pub const BOUNDS_NS: [u64; 10] = [
 /// One more, for what is beyond the last bound.
 pub const BUCKETS: usize = BOUNDS_NS.len() + 1;
 
+/// The durations of one [`Measure`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
+    /// The sum of all durations, in nanoseconds.
     pub sum_ns: u64,
     /// Each by itself, not cumulated.
     pub counts: [u64; BUCKETS],

@@ -4,22 +4,32 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// A socket of `AF_UNIX`, of any type.
     Unix = 1,
+    /// A stream socket of `AF_INET` or `AF_INET6`.
     Tcp = 2,
+    /// A datagram socket of `AF_INET` or `AF_INET6`.
     Udp = 3,
-    /// Opened by a path, or made by `memfd_create`.
+    /// Opened by a path, or made by `memfd_create`; with `O_PATH`, whatever it is a path to.
     File = 4,
+    /// Either end of a pipe, or a FIFO.
     Pipe = 5,
+    /// Made by `epoll_create`.
     Epoll = 6,
+    /// Made by `eventfd`.
     Eventfd = 7,
+    /// Made by `timerfd_create`.
     Timerfd = 8,
     /// Maps, programs, links and type information.
     Bpf = 9,
+    /// Made by `perf_event_open`.
     Perf = 10,
+    /// Anything else, such as a socket of another family, an inotify instance or a pidfd.
     Other = 11,
 }
 
 impl Kind {
+    /// All of them, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::Unix,
         Self::Tcp,
@@ -34,6 +44,7 @@ impl Kind {
         Self::Other,
     ];
 
+    /// The label that metrics and pages show it by.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unix => "unix",
@@ -61,20 +72,36 @@ pub const KINDS: u32 = Kind::ALL.len() as u32 + 1;
 pub enum Sample {
     /// Of any family.
     Socket = 0,
+    /// Of either end of a pipe.
     Pipe = 1,
+    /// Of an epoll instance.
     Epoll = 2,
+    /// Of an eventfd.
     Eventfd = 3,
+    /// Of a timerfd.
     Timerfd = 4,
     /// Its inode is of a file system without paths, as those of [`Kind::Other`] are.
     Memfd = 5,
+    /// Of a BPF map.
     BpfMap = 6,
+    /// Of a BPF program.
     BpfProgram = 7,
+    /// Of the attachment of a BPF program.
     BpfLink = 8,
+    /// Of type information (BTF) that was loaded by `bpf`.
     BpfTypes = 9,
+    /// Of a perf event.
     Perf = 10,
+    /// Opened with `O_PATH`: such a file has the operations of none.
+    Path = 11,
+    /// `memfd_secret`, which `/proc` gives a path as it does a memfd's.
+    Secret = 12,
+    /// A namespace: its inode is of a file system that can be bound to a path, and `/proc` gives it none.
+    Namespace = 13,
 }
 
-pub const SAMPLES: usize = 11;
+/// How many samples there are.
+pub const SAMPLES: usize = 14;
 
 /// `preexisting + opened - closed` is what is open.
 #[repr(C)]
@@ -82,7 +109,9 @@ pub const SAMPLES: usize = 11;
 pub struct KindTotals {
     /// Open when the watch began.
     pub preexisting: u64,
+    /// Came to be open since.
     pub opened: u64,
+    /// Came to be closed since.
     pub closed: u64,
     /// The part of `opened` that no system call's exit told of: found in the table, at the latest at its close.
     pub found: u64,

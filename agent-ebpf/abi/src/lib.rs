@@ -2,16 +2,20 @@
 #![no_std]
 
 mod histogram;
+mod hook;
 mod kind;
 mod layout;
 mod mark;
+mod repair;
 mod stamp;
 mod state;
 
 pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, MEASURES, Measure};
+pub use hook::{FUNCTIONS, HOOKS, TRACEPOINTS, hook};
 pub use kind::{KINDS, Kind, KindTotals, SAMPLES, Sample};
 pub use layout::{Bits, Layout};
 pub use mark::{Mark, Marker};
+pub use repair::{CAUSES, Cause, Walk};
 pub use stamp::STAMP;
 pub use state::{Ends, Phase, State, tcp};
 
@@ -28,8 +32,12 @@ pub const NAME_LEN: usize = 116;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
+    /// `AF_UNIX`, [`INET`] or [`INET6`]; 0 in [`Self::OTHER`].
     pub family: u16,
+    /// How many bytes of the name are used.
     pub len: u16,
+    /// The path or the abstract name of a unix socket. For TCP: the port, then the address, in
+    /// network order.
     pub name: [u8; NAME_LEN],
 }
 
@@ -46,9 +54,9 @@ impl Peer {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
+    /// The socket's inode number.
     pub inode: u64,
-    /// Its `struct file` and `struct sock`: addresses in the kernel, for the programs only.
-    pub file: u64,
+    /// Its `struct sock`: an address in the kernel, for the programs only.
     pub sk: u64,
     /// `bpf_ktime_get_boot_ns` when it was established; until then, when it was entered.
     pub opened_ns: u64,
@@ -63,20 +71,26 @@ pub struct Connection {
     pub own_shutdown: u64,
     /// [`State`] at the last attempt to close a descriptor of it.
     pub state_at_close: u64,
+    /// Who opened it, as the agent has said.
     pub mark: Mark,
+    /// Where it leads.
     pub peer: Peer,
 }
 
+/// The connections to one peer since the watch began.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// How many were opened.
     pub opened: u64,
+    /// How many of those were closed.
     pub closed: u64,
     /// The part of `closed` where the peer had ended first.
     pub closed_after_peer: u64,
 }
 
 impl Totals {
+    /// A peer without connections.
     pub const ZERO: Self = Self {
         opened: 0,
         closed: 0,
@@ -86,7 +100,7 @@ impl Totals {
 
 /// A system call under way on one thread.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// The connection held for the duration of the call, 0 for none.
     pub inode: u64,
@@ -97,6 +111,8 @@ pub struct Call {
     /// `connect`: the length of the address. `shutdown`: the bits that are ours if it succeeds. `dup2`: the descriptor that
     /// is closed first. `close_range`: the last.
     pub detail: u32,
+    /// Which call it is: its exit may be missed, and then the next exit on this thread is another call's.
+    pub name: u64,
 }
 
 /// What `survey` says of one descriptor.
@@ -105,42 +121,57 @@ pub struct Call {
 pub struct Answer {
     /// 0: not a connection; so for the rest.
     pub inode: u64,
+    /// See [`Connection::opened_ns`].
     pub opened_ns: u64,
+    /// See [`Connection::ended_ns`].
     pub ended_ns: u64,
+    /// See [`Connection::own_shutdown`].
     pub own_shutdown: u64,
+    /// See [`Connection::mark`].
     pub mark: Mark,
+    /// Both ends as the survey has found them.
     pub ends: Ends,
+    /// Where the connection leads.
     pub peer: Peer,
 }
 
 /// How many descriptors one run of `survey` goes through.
 pub const SURVEY: u32 = 32;
 
-/// How many descriptors one run of `adopt` and `census` goes through.
+/// How many descriptors one run of `adopt`, `census` and `seek` goes through.
 pub const CENSUS: u32 = 64;
 
 /// Maps that can refuse an entry; the index of its counter in `FAILURES`.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
+    /// `CONNECTIONS`: one entry for each live connection.
     Connections = 0,
+    /// `DESCRIPTORS`: a cell for each descriptor number.
     Descriptors = 1,
+    /// `CALLS`: one entry for each thread that is in a watched system call.
     Calls = 2,
+    /// `PEERS`: one entry for each peer that was ever connected to.
     Peers = 3,
 }
 
+/// How many of them there are.
 pub const LIMITED: u32 = 4;
 
 /// `CONNECT_ERRORS` is indexed by errno; Linux ends at `EHWPOISON`, 133.
 pub const ERRNOS: u32 = 134;
 
 const _: () = assert!(size_of::<Peer>() == 120);
-const _: () = assert!(size_of::<Connection>() == 232);
+const _: () = assert!(size_of::<Connection>() == 224);
 const _: () = assert!(size_of::<Totals>() == 24);
-const _: () = assert!(size_of::<Call>() == 24);
+const _: () = assert!(size_of::<Call>() == 32);
 const _: () = assert!(size_of::<Answer>() == 208);
 
 #[cfg(feature = "user")]
+#[expect(
+    unsafe_code,
+    reason = "that a struct may be copied from a map as its bytes is for us to promise"
+)]
 mod pod {
     // SAFETY: all are repr(C), Copy, made of integers and arrays of them, without padding (sizes asserted above).
     unsafe impl aya::Pod for super::Peer {}
@@ -158,4 +189,8 @@ mod pod {
     unsafe impl aya::Pod for super::Marker {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Histogram {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Walk {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Call {}
 }

@@ -13,6 +13,7 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// No mark.
     pub const NONE: Self = Self {
         site: 0,
         len: 0,
@@ -28,6 +29,7 @@ pub struct Marker {
     pub thread: u64,
     /// The outermost id of the thread that asked for it by `whoami`.
     pub asked: u64,
+    /// What its connections bear.
     pub mark: Mark,
 }
 

@@ -19,9 +19,11 @@ const STAMP_NAME: usize = 16;
 const SOURCES: u64 = {
     let mut hash = fnv(0xcbf2_9ce4_8422_2325, include_bytes!("lib.rs"));
     hash = fnv(hash, include_bytes!("histogram.rs"));
+    hash = fnv(hash, include_bytes!("hook.rs"));
     hash = fnv(hash, include_bytes!("kind.rs"));
     hash = fnv(hash, include_bytes!("layout.rs"));
     hash = fnv(hash, include_bytes!("mark.rs"));
+    hash = fnv(hash, include_bytes!("repair.rs"));
     fnv(hash, include_bytes!("state.rs"))
 };
 

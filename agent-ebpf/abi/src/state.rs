@@ -7,13 +7,21 @@ const CLOSED: u16 = 7;
 
 /// Of TCP's states (`include/net/tcp_states.h`) those that something is concluded from.
 pub mod tcp {
+    /// Both ends may send.
     pub const ESTABLISHED: u32 = 1;
+    /// `connect` was called, and the peer has not answered.
     pub const SYN_SENT: u32 = 2;
+    /// Both ends have called `connect` at once, or an accepted socket is not yet complete.
     pub const SYN_RECV: u32 = 3;
+    /// Not connected: never, or no longer.
     pub const CLOSE: u32 = 7;
+    /// The peer has ended its writing.
     pub const CLOSE_WAIT: u32 = 8;
+    /// The peer has ended its writing, then we ended ours, and our FIN is not acknowledged yet.
     pub const LAST_ACK: u32 = 9;
+    /// Waits for connections.
     pub const LISTEN: u32 = 10;
+    /// Both ends have ended their writing at once, and our FIN is not acknowledged yet.
     pub const CLOSING: u32 = 11;
 }
 
@@ -25,6 +33,7 @@ pub enum Phase {
     Idle = 0,
     /// `connect` has returned, and the peer has not answered.
     Connecting = 1,
+    /// It is a connection: `connect` has succeeded, and for TCP the peer has answered.
     Open = 2,
     /// The attempt has failed, and no call has told the process so yet.
     Failed = 3,
@@ -54,6 +63,7 @@ impl Ends {
     };
 }
 
+/// What has become of a connection while our descriptor is open.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -3,12 +3,15 @@
 //! The speed of looking at each byte once (`memchr`) is the limit. With `--count` the whole path is gone once over a
 //! fixed input and nothing is timed, for a tool that counts instructions; it prints how many lines that were.
 
+use std::sync::Arc;
+
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use log_capturer::capture::recent::Recent;
 use log_capturer::capture::resume::Position;
 use log_capturer::decode::Chunked;
 use log_capturer::decode::{Decoder, Transfer};
+use log_capturer::delivery::Records;
 use log_capturer::encode::{Encoder, Fields, Tail};
 use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
 
@@ -50,7 +53,7 @@ struct Path {
     recent: Recent,
     encoder: Encoder,
     tail: Tail,
-    out: Vec<u8>,
+    records: Records,
 }
 
 impl Path {
@@ -61,7 +64,7 @@ impl Path {
             recent: Recent::default(),
             encoder: Encoder::default(),
             tail: tail(),
-            out: Vec::new(),
+            records: Records::default(),
         }
     }
 
@@ -69,13 +72,13 @@ impl Path {
     #[inline(never)]
     fn read(&mut self, input: &[u8]) -> usize {
         let mut lines = 0;
-        self.out.clear();
+        self.records.clear();
         let (position, recent, encoder) = (&mut self.position, &mut self.recent, &mut self.encoder);
         let decoded = self.decoder.feed(input, &mut |line| {
             if !recent.repeats(&line) {
                 position.note(&line);
             }
-            encoder.encode(&line, None, &self.tail, &mut self.out);
+            self.records.push(encoder, &line, None, &self.tail);
             lines += 1;
         });
         decoded.expect("it is well formed");
@@ -95,7 +98,7 @@ fn tail() -> Tail {
         labels: [("tier".to_owned(), "front".to_owned())].into(),
     };
     let fields = Fields::new(&["*".to_owned()], &[]).expect("a pattern");
-    Tail::new(&container, "node-1", &fields)
+    Tail::new(&Arc::new(container), "node-1", &fields)
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Growing;
+use crate::audit::{Found, Growing};
 use crate::kernel::{Comparison, KindTotals, Tier, Witness};
 
+/// The answer to `/fds`, which `log-capturer fds` reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FdsPage {
     /// The tier that counts; `none` where nothing can be said.
@@ -14,20 +15,28 @@ pub struct FdsPage {
     /// Whether `preexisting + opened - closed` is what both witnesses count. Absent where descriptors came and went all
     /// the while, so that there was no moment to compare in.
     pub conserved: Option<bool>,
+    /// One row for each kind, in the order of [`crate::kernel::Kind`].
     pub kinds: Vec<KindRow>,
     /// Kinds that only ever grow, at the last scan.
     pub growing: Vec<GrowingRow>,
+    /// Events that the kernel did not tell before the last scan and after the one before: the totals may be short by them. What
+    /// is open rests on a walk.
+    #[serde(default)]
+    pub missed_events: u64,
 }
 
 /// A kind of which nothing is ever closed again, it seems.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GrowingRow {
+    /// The name of the kind, such as `unix` or `epoll`.
     pub kind: String,
     /// All that were open.
     pub open: u64,
     /// So many came in the last `seconds`, and are still there.
     pub by: u64,
+    /// For how long it has been growing.
     pub seconds: f64,
+    /// How fast it grows: descriptors an hour.
     pub per_hour: f64,
 }
 
@@ -44,18 +53,26 @@ impl From<&Growing> for GrowingRow {
     }
 }
 
+/// The descriptors of one kind.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct KindRow {
+    /// The name of the kind, such as `unix` or `epoll`.
     pub kind: String,
+    /// How many are open now: `preexisting + opened - closed`.
     pub open: u64,
+    /// How many were open when the kernel part was attached.
     pub preexisting: u64,
+    /// How many were opened since.
     pub opened: u64,
+    /// How many were closed since, those from before included.
     pub closed: u64,
     /// The part of `opened` that no hook saw.
     pub found: u64,
+    /// How many entries of the ledger were wrong and were put right.
     pub repaired: u64,
-    /// What the witnesses count.
+    /// What a walk through the process's table counts; absent if no witness was asked.
     pub iterator: Option<u64>,
+    /// What `/proc/self/fd` counts; absent if no witness was asked.
     pub proc: Option<u64>,
 }
 
@@ -67,20 +84,23 @@ impl FdsPage {
             conserved: None,
             kinds: Vec::new(),
             growing: Vec::new(),
+            missed_events: 0,
         }
     }
 
     /// There was no quiet moment to ask the witnesses in.
-    pub fn counted(tier: Tier, fds: &[KindTotals], growing: &[Growing]) -> Self {
+    pub fn counted(tier: Tier, fds: &[KindTotals], found: &Found) -> Self {
         Self {
             kernel: tier.as_str().to_owned(),
             conserved: None,
             kinds: fds.iter().map(KindRow::from).collect(),
-            growing: growing.iter().map(GrowingRow::from).collect(),
+            growing: found.growing.iter().map(GrowingRow::from).collect(),
+            missed_events: found.doubt.missed,
         }
     }
 
-    pub fn compared(tier: Tier, comparison: &Comparison, growing: &[Growing]) -> Self {
+    /// The ledger beside its witnesses, as they were at one quiet moment.
+    pub fn compared(tier: Tier, comparison: &Comparison, found: &Found) -> Self {
         let row = |totals: &KindTotals| KindRow {
             iterator: Some(comparison.counted(Witness::Iterator, totals)),
             proc: Some(comparison.counted(Witness::Proc, totals)),
@@ -90,7 +110,8 @@ impl FdsPage {
             kernel: tier.as_str().to_owned(),
             conserved: Some(comparison.drifts.is_empty()),
             kinds: comparison.fds.iter().map(row).collect(),
-            growing: growing.iter().map(GrowingRow::from).collect(),
+            growing: found.growing.iter().map(GrowingRow::from).collect(),
+            missed_events: found.doubt.missed,
         }
     }
 }
@@ -138,7 +159,7 @@ mod tests {
                 fds: vec![totals],
                 drifts: vec![drift],
             },
-            &[],
+            &Found::default(),
         );
         assert_eq!(page.conserved, Some(false));
         let row = &page.kinds[0];

@@ -4,17 +4,21 @@ use prometheus::{IntGauge, Registry};
 
 use crate::metrics::gauge;
 
+/// The metrics of the process.
 pub struct Metrics {
+    /// `tasks`.
     pub tasks: IntGauge,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             tasks: gauge(registry, "tasks", "Asynchronous tasks that are alive.")?,
         })
     }
 
+    /// Brings them up to date. It must be called within a tokio runtime.
     pub fn observe(&self) {
         let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         self.tasks.set(i64::try_from(alive).unwrap_or(i64::MAX));

@@ -17,13 +17,21 @@ use crate::register::{Held, Register};
 
 /// Everything that the pages show.
 pub struct Pages {
+    /// What `/metrics` shows.
     pub registry: Registry,
+    /// Updated before each answer to `/metrics`, as is `kernel_metrics`.
     pub metrics: Metrics,
+    /// What `/readyz` shows.
     pub readiness: Readiness,
+    /// What the agent believes of its connections.
     pub register: Register,
+    /// The client whose pool is shown.
     pub engine: Engine,
+    /// The attached kernel part, if there is one.
     pub kernel: Option<Arc<Kernel>>,
+    /// What the last scan for leaks has found.
     pub leaks: Leaks,
+    /// See `metrics`.
     pub kernel_metrics: crate::kernel::Metrics,
 }
 
@@ -65,21 +73,30 @@ impl Page {
 pub struct ConnectionsPage {
     /// The tier that the states come from; `none` where they are only the register's belief.
     pub kernel: String,
+    /// Every connection that the kernel holds, and then those that only the register knows.
     pub connections: Vec<ConnectionRow>,
 }
 
+/// One connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ConnectionRow {
+    /// The inode of its socket, as in `socket:[inode]` of `/proc/PID/fd`.
     pub inode: u64,
+    /// Its descriptor, the lowest if there are several.
     pub fd: i32,
+    /// How many descriptors lead to it; absent if only the register knows it.
     pub descriptors: Option<u32>,
+    /// Where it leads, as `ss` shows it; absent if only the register knows it.
     pub peer: Option<String>,
     /// Absent where the register knows nothing of it: nobody owns that connection.
     pub purpose: Option<String>,
     /// For which it was opened, and by which function.
     pub container: Option<String>,
+    /// The name of the call that opened it, see [`crate::register::Site`].
     pub opened_by: Option<String>,
+    /// How long ago it was opened.
     pub age_seconds: f64,
+    /// `established`, `half_closed` or `peer_gone`; `unknown` if only the register knows it.
     pub state: String,
     /// How long ago the peer was seen to have ended its side.
     pub half_closed_seconds: Option<f64>,
@@ -92,24 +109,36 @@ pub struct LeaksPage {
     pub kernel: String,
     /// The age of that scan; absent before the first.
     pub scanned_seconds_ago: Option<f64>,
+    /// Every leak.
     pub leaks: Vec<LeakRow>,
     /// Kinds of descriptors that only ever grow.
     pub growing: Vec<GrowingRow>,
 }
 
+/// One leaked connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LeakRow {
+    /// The inode of its socket, as in `socket:[inode]` of `/proc/PID/fd`.
     pub inode: u64,
+    /// Its descriptor, the lowest if there are several.
     pub fd: i32,
+    /// How many descriptors lead to it.
     pub descriptors: u32,
+    /// Where it leads, as `ss` shows it.
     pub peer: String,
+    /// Why it is a leak, see [`crate::audit::Reason`].
     pub reason: String,
     /// How long it has looked leaked.
     pub leaked_seconds: f64,
+    /// How long ago it was opened.
     pub age_seconds: f64,
+    /// `established`, `half_closed` or `peer_gone`.
     pub state: String,
+    /// What it was for; absent if that is not known.
     pub purpose: Option<String>,
+    /// The name of the call that opened it; absent if that is not known.
     pub opened_by: Option<String>,
+    /// The container that it was for, if it was for one.
     pub container: Option<String>,
 }
 
@@ -139,6 +168,7 @@ impl From<Leak> for LeakRow {
 }
 
 impl Pages {
+    /// The page at a path. An unknown path is answered with 404 and a list of the pages.
     pub fn get(&self, path: &str) -> Page {
         match path {
             "/metrics" => self.metrics(),
@@ -265,14 +295,14 @@ impl Pages {
         let Some(kernel) = &self.kernel else {
             return FdsPage::none();
         };
-        let growing = &self.leaks.now().growing;
+        let found = &self.leaks.now();
         match kernel.compare() {
-            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison, growing),
+            Ok(Some(comparison)) => return FdsPage::compared(kernel.tier(), &comparison, found),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "cannot compare the ledger of descriptors with its witnesses"),
         }
         match self.snapshot() {
-            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds, growing),
+            Some(snapshot) => FdsPage::counted(kernel.tier(), &snapshot.fds, found),
             None => FdsPage::none(),
         }
     }

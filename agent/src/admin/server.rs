@@ -30,21 +30,25 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Listener(TcpListener);
 
 impl Listener {
+    /// Begins to listen. Clients that connect wait until the server runs.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self(TcpListener::bind(address).await?))
     }
 
+    /// Where it listens: the port is the real one, even if 0 was asked for.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.0.local_addr()
     }
 }
 
+/// Serves the pages over HTTP/1, to at most [`CLIENTS`] at a time.
 pub struct Server {
     listener: TcpListener,
     pages: Arc<Pages>,
 }
 
 impl Server {
+    /// A server for what the listener accepts. It serves nobody before [`Self::run`].
     pub fn new(listener: Listener, pages: Pages) -> Self {
         Self {
             listener: listener.0,

@@ -1,5 +1,10 @@
 //! Gives memory back that was wanted for a moment: the start's above all, which reads the kernel's types and loads programs.
 
+#![expect(
+    unsafe_code,
+    reason = "memory is given back by calls of the C library and the kernel that are unsafe"
+)]
+
 use std::fs;
 use std::time::Duration;
 

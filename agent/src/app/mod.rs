@@ -6,7 +6,7 @@ mod shutdown;
 mod wiring;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,21 +18,20 @@ use tracing::{error, info};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{
-    Shared, attach, checkpoints, delivery, open_files, policy, services, tell_room, tell_way, watch_options,
-};
+use self::wiring::{Shared, attach, checkpoints, delivery, open_sinks, policy, services, tell_account, tell_way};
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints, Policies};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::delivery;
-use crate::engine::{Endpoint, Verdict};
+use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
 use crate::metrics::{self};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};
 use crate::record::Time;
 use crate::register::{OnConnect, Register};
+use crate::source::{Files, Source, Watcher};
 
 /// How often the kernel side's messages are fetched, when they are asked for.
 const KERNEL_LOG: Duration = Duration::from_millis(100);
@@ -41,20 +40,28 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
-    // One thread: two cost 1.6 times the CPU (docs/performance.md), in handing each line's wake-up from one to the other.
+    let watcher = Arc::new(OnceLock::<Watcher>::new());
+    let looks = Arc::clone(&watcher);
+    // One thread: two cost 1.6 times the CPU (docs/evidence/performance.md), in handing each line's wake-up from one to the other.
     // Sinks block in threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || hook.rest())
+        .on_thread_park(move || {
+            let watcher = looks.get();
+            hook.rest(watcher.is_some_and(Watcher::is_hot));
+            if let Some(watcher) = watcher {
+                watcher.rested();
+            }
+        })
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, endpoint, pace));
+    let result = runtime.block_on(serve(config, endpoint, pace, &watcher));
     // A sink's thread may be stuck in a write; it ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<ExitCode> {
+async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &OnceLock<Watcher>) -> Result<ExitCode> {
     // First of all: one that comes during the start ends the agent in order, too.
     let mut signals = Signals::new()?;
     // Before the first connection, so that none is missed.
@@ -84,25 +91,25 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
         .transpose()?
         .unwrap_or_default();
     let unseen_since = checkpoint.saved.unwrap_or(started);
-    let mut files = open_files(config)?;
+    let mut sinks = open_sinks(config)?;
     let positions = checkpoint
-        .recover(&mut files, config.sinks.len() == 1)
-        .context("cannot read on in the sink's file")?;
+        .recover(&mut sinks)
+        .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, writers) = delivery(config, files, &delivery_metrics, &readiness)?;
+    let (outbox, writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
 
     let mut background = JoinSet::new();
     let leaks = Leaks::default();
     if let Some(kernel) = &kernel {
         let metrics = LeakMetrics::new(&registry)?;
-        let options = watch_options(config);
         background.spawn(audit::watch(
             Arc::clone(kernel),
             register.clone(),
-            options,
+            (&config.kernel).into(),
+            admin::CLIENTS as u64,
             metrics,
             leaks.clone(),
-            tell_room(config, &readiness, kernel.tier()),
+            tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
         ));
         background.spawn(audit::conserve(
             Arc::clone(kernel),
@@ -130,6 +137,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
         background.spawn(forward_kernel_log(Arc::clone(kernel)));
     }
 
+    let source = source(config, &engine, looks, &mut background)?;
     let part = readiness.part("engine");
     let policies = Policies::new(policy(config)?);
     let capture = Capture::new(
@@ -137,6 +145,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             config,
             Shared {
                 engine: engine.clone(),
+                source,
                 register: register.clone(),
                 outbox: outbox.clone(),
                 positions: positions.clone(),
@@ -145,7 +154,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
             },
             unseen_since,
             capture::Metrics::new(&registry, &delivery_metrics)?,
-        )?,
+        ),
         &policies,
         part,
     );
@@ -194,6 +203,28 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>) -> Result<E
         code = ExitCode::FAILURE;
     }
     Ok(code)
+}
+
+/// Where logs are read from.
+fn source(
+    config: &Config,
+    engine: &engine::Engine,
+    looks: &OnceLock<Watcher>,
+    background: &mut JoinSet<()>,
+) -> Result<Source> {
+    let capture = &config.capture;
+    let max_line_bytes = config::bytes(capture.max_line_bytes);
+    let files = if capture.source == config::Source::Api {
+        None
+    } else {
+        let watcher = Watcher::new().context("cannot look at files")?;
+        background.spawn(watcher.clone().run());
+        let _ = looks.set(watcher.clone());
+        let rests = !capture.coalesce.is_zero();
+        Some(Files::new(&capture.files.root, watcher, max_line_bytes, rests))
+    };
+    let falls_back = capture.source != crate::config::Source::Files;
+    Ok(Source::new(engine.clone(), files, falls_back, max_line_bytes))
 }
 
 async fn show_health(mut verdicts: watch::Receiver<Verdict>, part: Part) {

@@ -5,9 +5,9 @@ use rustix::io;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 use tracing::{debug, warn};
 
-/// Kept where it was there: the engine's socket, the sinks' files and `state_dir` may be another user's, and are opened at
-/// any time.
-const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
+/// Kept where they were there: the engine's socket, its log files, the sinks' files and `state_dir` may be another user's, and
+/// are opened at any time.
+const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH);
 
 /// Gives up all capabilities but [`KEPT`], for this thread and for those that it will start, and for good. `works` tells whether
 /// the kernel part can still be asked: before Linux 5.19 every call of `bpf` takes CAP_BPF where

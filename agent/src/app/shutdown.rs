@@ -50,7 +50,7 @@ pub fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
     let Some(kernel) = kernel else {
         info!(
             register = believed,
-            "stopped; no kernel part to verify that every connection is closed"
+            "stopped; there is no kernel half to verify that every connection is closed"
         );
         return believed == 0;
     };

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::admin;
-use crate::audit::{Patience, WatchOptions};
-use crate::capture::{
-    self, Checkpoints, Intervals, Options, Policy, Positions, Probes, RotationIntervals, Selection, Services, Slots,
-};
-use crate::config::{Config, KernelMode, KernelTier, Sink as SinkConfig};
-use crate::delivery::sink::{self, Sink};
+use crate::audit::Account;
+use crate::capture::{self, Checkpoints, Policy, Positions, Probes, Services, Slots};
+use crate::config::{Config, KernelMode, Sink as SinkConfig};
+use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
-use crate::encode::Fields;
-use crate::engine::{self, Endpoint, Engine, Limits, Opener, Tls};
+use crate::encode;
+use crate::engine::{self, Endpoint, Engine, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
 use crate::pace::Pace;
@@ -32,16 +29,7 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
         part.up("off");
         return Ok(None);
     }
-    let options = kernel::Options {
-        tier: match config.kernel.tier {
-            KernelTier::Auto => None,
-            KernelTier::Fentry => Some(Tier::Fentry),
-            KernelTier::Tracepoint => Some(Tier::Tracepoint),
-        },
-        connections: config.kernel.max_connections,
-        debug: config.kernel.debug,
-    };
-    match Kernel::attach(&options) {
+    match Kernel::attach(&(&config.kernel).into()) {
         Ok(kernel) => {
             metrics.in_force(kernel.tier());
             info!(
@@ -53,10 +41,10 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
             Ok(Some(kernel))
         }
         Err(refusal) if config.kernel.mode == KernelMode::Required => {
-            Err(refusal).context("kernel.mode is required, and the kernel part cannot be loaded")
+            Err(refusal).context("kernel.mode is required, and the kernel half cannot be loaded")
         }
         Err(refusal) => {
-            warn!(reason = %refusal, "runs without the kernel part: connections are not verified");
+            warn!(reason = %refusal, "running without the kernel half: connections are not verified");
             part.up(&format!("none: {refusal}"));
             Ok(None)
         }
@@ -64,31 +52,62 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_room(config: &Config, readiness: &Readiness, tier: Tier) -> impl FnMut(Option<String>) + use<> {
+pub fn tell_account(
+    config: &Config,
+    readiness: &Readiness,
+    tier: Tier,
+    metrics: &kernel::Metrics,
+) -> impl FnMut(Account) + use<> {
+    let up = metrics.up.clone();
     let part = readiness.part("kernel");
     let required = config.kernel.mode == KernelMode::Required;
-    let mut told = None;
-    move |lacks: Option<String>| {
-        match &lacks {
-            Some(lacks) => {
-                let detail = format!("{}: {lacks}", tier.as_str());
-                // Who can do without the kernel part can do with less of it.
-                if required {
-                    part.down(&detail)
-                } else {
-                    part.up(&detail)
-                }
-                if told.is_none() {
-                    warn!("{lacks}: raise kernel.max_connections, or the limit on open files");
-                }
-            }
-            None if told.is_some() => {
-                part.up(tier.as_str());
-                info!("the kernel part's maps have room again");
-            }
-            None => {}
+    let (mut lacked, mut missed, mut repaired, mut silent) = (false, false, false, false);
+    move |account: Account| {
+        let Account {
+            lacks_room,
+            quiet,
+            doubt,
+        } = account;
+        let missing = doubt.missing();
+        let words: Vec<&str> = [&lacks_room, &missing]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let detail = match words[..] {
+            [] => tier.as_str().to_owned(),
+            _ => format!("{}: {}", tier.as_str(), words.join("; ")),
+        };
+        // Who can do without the kernel part can do with less of it. What was missed is made up for.
+        if required && (lacks_room.is_some() || quiet.is_some()) {
+            part.down(&detail)
+        } else {
+            part.up(&detail)
         }
-        told = lacks;
+        match &lacks_room {
+            Some(lacks) if !lacked => warn!("{lacks}: raise kernel.max_connections, or the limit on open files"),
+            None if lacked => info!("the kernel half's maps have room again"),
+            _ => {}
+        }
+        lacked = lacks_room.is_some();
+        match &quiet {
+            Some(quiet) if !silent => error!("{quiet}: set kernel.ftrace_enabled to 1, or start the agent again"),
+            None if silent => info!("the kernel runs the programs again"),
+            _ => {}
+        }
+        if silent != quiet.is_some() {
+            kernel::Metrics::show_in_force(&up, if quiet.is_some() { Tier::None } else { tier });
+        }
+        silent = quiet.is_some();
+        if let Some(missing) = missing.filter(|_| !missed) {
+            warn!("{missing}; told once: kernel_missed_events_total counts on");
+            missed = true;
+        }
+        let repairs = doubt.repaired();
+        if let Some(repairs) = repairs.as_ref().filter(|_| !repaired) {
+            warn!(%repairs, "entries of the ledger were wrong, and were repaired from the process's table");
+        }
+        repaired = repairs.is_some();
     }
 }
 
@@ -98,14 +117,10 @@ pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry
     let opener = Opener {
         endpoint: Arc::new(endpoint),
         register: register.clone(),
-        limits: Limits {
-            connect: docker.api.connect_timeout,
-            head: docker.api.head_timeout,
-            body: docker.api.body_timeout,
-        },
+        limits: (&docker.api).into(),
         metrics: Arc::new(engine::Metrics::new(registry)?),
     };
-    Ok(Engine::new(opener, engine::Options::from(docker)))
+    Ok(Engine::new(opener, docker.into()))
 }
 
 /// Tells of a way to the engine that is not as it should be.
@@ -113,7 +128,7 @@ pub fn tell_way(endpoint: &Endpoint) {
     if endpoint.is_in_clear() {
         warn!(
             host = endpoint.shown(),
-            "the engine is spoken to without TLS: whoever is on the way reads the logs, and who reaches that port owns the machine"
+            "the connection to the engine is without TLS: anybody on the way can read the logs, and anybody who reaches that port controls the machine"
         );
     }
     if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
@@ -124,48 +139,43 @@ pub fn tell_way(endpoint: &Endpoint) {
 /// The folder for positions, if there shall be one.
 pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
     if config.state_dir.as_os_str().is_empty() {
-        info!("state_dir is not set: the next start begins every container's log anew");
+        info!("state_dir is not set: the next start will read every container's log from the beginning");
         return Ok(None);
     }
     Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
 }
 
-pub fn open_files(config: &Config) -> Result<Vec<sink::File>> {
-    let paths = config.sinks.iter().filter_map(|sink| match sink {
-        SinkConfig::File { path } => Some(path),
-        SinkConfig::Stdout {} => None,
-    });
-    paths
-        .map(|path| sink::File::open(path).with_context(|| format!("cannot open the sink's file {}", path.display())))
-        .collect()
+pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+    let open = |(sink, name): (&SinkConfig, String)| {
+        let sink: Box<dyn Sink> = match sink {
+            SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
+            SinkConfig::File { path, .. } => {
+                let file = sink::File::open(path, encode::is_begun);
+                Box::new(file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?)
+            }
+        };
+        Ok(Named { name, sink })
+    };
+    let names = SinkConfig::names(&config.sinks);
+    config.sinks.iter().zip(names).map(open).collect()
 }
 
 pub fn delivery(
     config: &Config,
-    files: Vec<sink::File>,
+    sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
 ) -> Result<(Outbox, Writers)> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    for file in files {
-        sinks.push(Box::new(file));
-    }
-    if config.sinks.contains(&SinkConfig::Stdout {}) {
-        sinks.push(Box::new(sink::Stdout));
-    }
-    let ends = sinks.iter().filter_map(|sink| sink.end()).collect();
-    let bounds = Bounds {
-        batch_bytes: usize::try_from(config.delivery.batch_bytes.as_u64())?,
-        max_batches: config.delivery.max_batches,
-        flush_interval: config.delivery.flush_interval,
-    };
-    let (writers, senders) = Writers::start(sinks, bounds.max_batches, metrics, readiness)?;
-    Ok((Outbox::new(bounds, senders, ends), writers))
+    let names = sinks.iter().map(|sink| sink.name.clone());
+    let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
+    let sinks = sinks.into_iter().map(|named| named.sink);
+    Ok((outbox, Writers::start(sinks.zip(intakes), metrics, readiness)?))
 }
 
 /// What capture shares with others.
 pub struct Shared {
     pub engine: Engine,
+    pub source: Source,
     pub register: Register,
     pub outbox: Outbox,
     pub positions: Positions,
@@ -173,9 +183,10 @@ pub struct Shared {
     pub kernel: Option<Arc<Kernel>>,
 }
 
-pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Result<Services> {
+pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Services {
     let Shared {
         engine,
+        source,
         register,
         outbox,
         positions,
@@ -183,19 +194,14 @@ pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: ca
         kernel,
     } = shared;
     let metrics = Arc::new(metrics);
-    let capture = &config.capture;
-    Ok(Services {
-        source: Source::new(engine.clone(), usize::try_from(capture.max_line_bytes.as_u64())?),
+    Services {
+        source,
         engine,
         register,
         outbox,
         positions,
         unseen_since,
-        slots: Slots::new(
-            capture.streams.max_concurrent,
-            capture.rotation.max_concurrent,
-            Arc::clone(&metrics),
-        ),
+        slots: Slots::new((&config.capture).into(), Arc::clone(&metrics)),
         probes: Probes::default(),
         pace,
         metrics,
@@ -205,38 +211,20 @@ pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: ca
                 .ok()
                 .map(|held| !held)
         }),
-        retry: engine::Options::from(&config.docker).retry,
-    })
+        retry: (&config.docker.retry).into(),
+    }
 }
 
-/// What a reload replaces.
+/// What a reload replaces while the agent runs.
 pub fn policy(config: &Config) -> Result<Policy> {
     let capture = &config.capture;
     Ok(Policy {
-        selection: Selection::new(&capture.include, &capture.exclude).context("capture.include or capture.exclude")?,
-        options: Options::new(capture).context("capture.multiline")?,
+        selection: capture.try_into().context("capture.include or capture.exclude")?,
+        start: capture::first_time(capture.start),
+        options: capture.try_into().context("capture.multiline")?,
         host: config.host.clone(),
-        fields: Fields::new(&capture.labels, &capture.fields).context("capture.labels")?,
-        rotation: RotationIntervals {
-            interval: capture.rotation.interval,
-            idle_interval: capture.rotation.idle_interval.max(capture.rotation.interval),
-        },
-        silence: Intervals {
-            probe_after: capture.silence.probe_after,
-            max_interval: capture.silence.max_interval,
-        },
+        fields: capture.try_into().context("capture.labels")?,
+        rotation: (&capture.rotation).into(),
+        silence: (&capture.silence).into(),
     })
-}
-
-pub fn watch_options(config: &Config) -> WatchOptions {
-    let leaks = &config.kernel.leaks;
-    WatchOptions {
-        interval: leaks.scan_interval,
-        patience: Patience {
-            orphan: leaks.orphan_after,
-            half_closed: leaks.half_closed_after,
-        },
-        clients: admin::CLIENTS as u64,
-        heal: config.kernel.heal,
-    }
 }

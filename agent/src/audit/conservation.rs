@@ -13,7 +13,7 @@ use crate::kernel::{Drift, Witness};
 pub async fn conserve(kernel: Arc<Kernel>, interval: Duration, metrics: DriftMetrics) {
     let mut conservation = Conservation {
         metrics,
-        drifted: false,
+        told: String::new(),
     };
     loop {
         tokio::time::sleep(interval).await;
@@ -23,8 +23,8 @@ pub async fn conserve(kernel: Arc<Kernel>, interval: Duration, metrics: DriftMet
 
 struct Conservation {
     metrics: DriftMetrics,
-    /// The last comparison found a difference.
-    drifted: bool,
+    /// The differences that the last comparison found: each is told once.
+    told: String,
 }
 
 impl Conservation {
@@ -42,11 +42,12 @@ impl Conservation {
                 .with_label_values(&[witness.as_str()])
                 .set(difference);
         }
-        if self.drifted && !drifts.is_empty() {
-            let differences = spelled(&drifts);
-            error!(%differences, "the ledger of descriptors was wrong for two scans; repaired from the process's table");
+        // A walk has just put the ledger right: what differs now, a walk cannot mend.
+        let differences = spelled(&drifts);
+        if !drifts.is_empty() && differences != self.told {
+            error!(%differences, "the ledger of descriptors and its witnesses disagree");
         }
-        self.drifted = !drifts.is_empty();
+        self.told = differences;
     }
 }
 

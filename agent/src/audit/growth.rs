@@ -24,6 +24,7 @@ const LENGTHS: u32 = 13;
 /// A kind that has only grown, and has not come back since.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Growing {
+    /// The kind of descriptor.
     pub kind: Kind,
     /// All that are open.
     pub open: u64,

@@ -24,6 +24,7 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
     pub const ALL: [Reason; 4] = [
         Reason::Orphan,
         Reason::EofReadNotClosed,
@@ -54,7 +55,9 @@ pub struct Patience {
 /// A leaked connection.
 #[derive(Clone, Debug)]
 pub struct Leak {
+    /// The connection, as the kernel holds it.
     pub connection: Connection,
+    /// Why it is a leak.
     pub reason: Reason,
     /// Since when it has looked so, to within a scan.
     pub since: Instant,
@@ -81,6 +84,7 @@ pub struct Detector {
 }
 
 impl Detector {
+    /// A detector that has seen no scan.
     pub fn new(patience: Patience) -> Self {
         Self {
             patience,

@@ -7,7 +7,7 @@ use crate::register::{OnConnect, Opening, Site};
 impl OnConnect for Kernel {
     fn around(&self, opening: &Opening, connect: &mut dyn FnMut()) {
         if let Err(error) = self.marked(mark(opening), &mut *connect) {
-            tracing::warn!(%error, "the kernel part is not told who opens a connection");
+            tracing::warn!(%error, "the kernel half cannot be told who opens a connection");
             connect();
         }
     }

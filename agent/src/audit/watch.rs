@@ -8,21 +8,37 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tracing::{info, warn};
 
+use super::doubt::{Doubt, Interval};
 use super::growth::{self, Growing, Growth};
 use super::leaks::{Detector, Leak, Patience, Reason};
 use super::metrics::LeakMetrics;
 use super::room::Room;
+use crate::config;
 use crate::kernel::{Connection, Kernel, Kind};
 use crate::register::{Inode, Register};
 
+/// How [`watch`] looks for leaks.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
+    /// From one scan to the next.
     pub interval: Duration,
+    /// How long something must look leaked before it is called a leak.
     pub patience: Patience,
-    /// The most connections that the agent accepts by itself, see [`growth`].
-    pub clients: u64,
     /// End a leaked connection by `shutdown(2)`.
     pub heal: bool,
+}
+
+impl From<&config::Kernel> for WatchOptions {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            interval: kernel.leaks.scan_interval,
+            patience: Patience {
+                orphan: kernel.leaks.orphan_after,
+                half_closed: kernel.leaks.half_closed_after,
+            },
+            heal: kernel.heal,
+        }
+    }
 }
 
 /// What the last scan found, for whoever asks.
@@ -35,9 +51,22 @@ pub struct Found {
     pub at: Option<Instant>,
     pub leaks: Vec<Leak>,
     pub growing: Vec<Growing>,
+    /// How far the totals of the time before that scan can be trusted.
+    pub doubt: Interval,
+}
+
+/// What a scan says of the account itself.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Which maps are full, in words.
+    pub lacks_room: Option<String>,
+    /// Hooks that do not fire any more, in words.
+    pub quiet: Option<String>,
+    pub doubt: Interval,
 }
 
 impl Leaks {
+    /// What it was. Before the first scan it is empty.
     pub fn now(&self) -> Found {
         self.lock().clone()
     }
@@ -47,18 +76,21 @@ impl Leaks {
     }
 }
 
-/// Scans for as long as it is polled. `lacks_room` is told at each scan whether the account is incomplete, and why.
+/// Scans for as long as it is polled. `clients` is the most connections that the agent accepts by itself, see [`growth`].
+/// `tell_account` is told at each scan whether the account is whole.
 pub async fn watch(
     kernel: Arc<Kernel>,
     register: Register,
     options: WatchOptions,
+    clients: u64,
     metrics: LeakMetrics,
     found: Leaks,
-    mut lacks_room: impl FnMut(Option<String>),
+    mut tell_account: impl FnMut(Account),
 ) {
     let mut detector = Detector::new(options.patience);
     let mut growth = Growth::new();
     let mut room = Room::default();
+    let mut doubt = Doubt::default();
     let mut healed = HashSet::new();
     loop {
         tokio::time::sleep(options.interval).await;
@@ -71,7 +103,12 @@ pub async fn watch(
                 continue;
             }
         };
-        lacks_room(room.lacks(&snapshot.maps));
+        let doubt = doubt.since_the_last(&snapshot);
+        tell_account(Account {
+            lacks_room: room.lacks(&snapshot.maps),
+            quiet: quiet(&kernel),
+            doubt: doubt.clone(),
+        });
         let now = Instant::now();
         let leaks = detector.scan(&snapshot.connections, &register.snapshot(), now, |leak| {
             tell(leak);
@@ -81,7 +118,7 @@ pub async fn watch(
             let count = leaks.iter().filter(|leak| leak.reason == reason).count();
             metrics.leaked.with_label_values(&[reason.as_str()]).set(count as i64);
         }
-        let counts = growth::counts(&snapshot, options.clients);
+        let counts = growth::counts(&snapshot, clients);
         let growing = growth.scan(counts, now, |kind| tell_growing(kind, now));
         for kind in Kind::ALL {
             let by = growing.iter().find(|one| one.kind == kind).map_or(0, |one| one.by);
@@ -99,7 +136,23 @@ pub async fn watch(
             at: Some(now),
             leaks,
             growing,
+            doubt,
         };
+    }
+}
+
+fn quiet(kernel: &Kernel) -> Option<String> {
+    match kernel.quiet_hooks() {
+        Ok(quiet) => (!quiet.is_empty()).then(|| {
+            format!(
+                "the kernel does not run {}; what is live is told by walks alone",
+                quiet.join(", ")
+            )
+        }),
+        Err(error) => {
+            warn!(%error, "cannot try the hooks");
+            None
+        }
     }
 }
 
@@ -132,6 +185,7 @@ fn tell_growing(growing: &Growing, now: Instant) {
 
 /// Ends the connection, and leaves its descriptor open: some owner may still close it, and by then its number may be
 /// another's.
+#[expect(unsafe_code, reason = "a descriptor is used that another part of the process owns")]
 fn heal(connection: &Connection) -> bool {
     // SAFETY: the descriptor is used at once and not kept. Should it have been closed meanwhile, the calls fail; should
     // it be another file's by now, the inode says so.

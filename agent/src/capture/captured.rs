@@ -6,8 +6,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::expressions::Expression;
 use super::metrics::Series;
 use super::multiline::Multiline;
+use super::options::Treatment;
 use super::policy::Policy;
 use super::rate::RateLimit;
 use super::recent::Recent;
@@ -15,6 +17,7 @@ use super::resume::{Position, Replay, Verdict};
 use super::services::Services;
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time};
+use crate::source::Mark;
 
 /// What has been taken from the log, and where it goes.
 pub struct Captured {
@@ -25,6 +28,12 @@ pub struct Captured {
     /// Where several lines can be one record.
     multiline: Option<Multiline>,
     rate_limit: Option<RateLimit>,
+    /// See [`Treatment`].
+    _refused: Option<Arc<Expression>>,
+    /// Lines before this time are not wanted, as long as none was taken.
+    floor: Option<Time>,
+    /// Lines come from the log's files, which repeat nothing by themselves.
+    from_files: bool,
     position: Position,
     tail: Tail,
     series: Series,
@@ -63,17 +72,25 @@ impl Before {
 
 impl Captured {
     /// Goes on where the container was left off.
-    pub fn new(services: &Arc<Services>, policy: &Policy, container: &Container) -> Self {
+    pub fn new(services: &Arc<Services>, policy: &Policy, container: &Arc<Container>) -> Self {
+        let Treatment {
+            multiline,
+            rate_limit,
+            refused,
+        } = policy.options.treatment(container);
         Self {
             id: container.id.clone(),
             began: Time::now(),
-            multiline: policy.options.multiline(container),
-            rate_limit: policy.options.rate_limit(container),
+            multiline,
+            rate_limit,
+            _refused: refused,
             tail: Tail::new(container, &policy.host, &policy.fields),
             series: Series::new(&container.name, &services.metrics),
             position: services.positions.of(&container.id),
             replay: None,
             recent: Recent::default(),
+            from_files: false,
+            floor: policy.start,
             end_suffices: true,
             falls_short: false,
             services: Arc::clone(services),
@@ -81,27 +98,34 @@ impl Captured {
     }
 
     /// The container has a new name, or other labels.
-    pub fn describe(&mut self, policy: &Policy, container: &Container) {
+    pub fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
         self.tail = Tail::new(container, &policy.host, &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
         }
     }
 
-    /// Another policy is in force, from the next line on. What waits for the rest of its record is handed on where its
-    /// rule has changed.
-    pub fn obey(&mut self, policy: &Policy, container: &Container) {
-        let multiline = policy.options.multiline(container);
-        if multiline.as_ref().map(Multiline::rule) != self.multiline.as_ref().map(Multiline::rule) {
-            self.flush();
-            self.multiline = multiline;
-            self.publish();
+    /// Another policy is in force, from the next line on. Records that are under way go on where they would be the same
+    /// ones, and are handed on where not.
+    pub fn obey(&mut self, policy: &Policy, container: &Arc<Container>) {
+        let Treatment {
+            mut multiline,
+            mut rate_limit,
+            refused,
+        } = policy.options.treatment(container);
+        match (&mut multiline, &mut self.multiline) {
+            (Some(new), Some(old)) if new.is_like(old) => new.go_on_from(old),
+            _ => {
+                self.flush();
+                self.publish();
+            }
         }
-        let before = self.rate_limit.take();
-        self.rate_limit = policy.options.rate_limit(container);
-        if let (Some(limit), Some(before)) = (&mut self.rate_limit, before) {
-            limit.go_on_from(&before);
+        if let (Some(new), Some(old)) = (&mut rate_limit, &self.rate_limit) {
+            new.go_on_from(old);
         }
+        self.multiline = multiline;
+        self.rate_limit = rate_limit;
+        self._refused = refused;
         self.describe(policy, container);
     }
 
@@ -111,6 +135,9 @@ impl Captured {
 
     /// What to ask the engine for.
     pub fn since(&self) -> Since {
+        if let Some(floor) = self.floor() {
+            return Since::Time(floor);
+        }
         self.position.since(self.end_suffices)
     }
 
@@ -131,11 +158,28 @@ impl Captured {
         self.falls_short = false;
     }
 
+    /// The log's files are read from now on, from their beginning or from a mark.
+    pub fn begin_files(&mut self, from_beginning: bool) {
+        self.from_files = true;
+        self.end_suffices = !from_beginning;
+        let since = if from_beginning {
+            Since::Beginning
+        } else {
+            // A mark has the last lines behind it, with whatever number of others.
+            Since::Tail {
+                records: u32::MAX,
+                or_since: Time(0),
+            }
+        };
+        self.begin(since);
+    }
+
     /// Nothing is read for now: gives back what only reading needs.
     pub fn rest(&mut self) {
         self.recent = Recent::default();
         self.replay = None;
         self.falls_short = false;
+        self.end_suffices |= std::mem::take(&mut self.from_files);
     }
 
     pub fn show_lag(&self) {
@@ -157,6 +201,21 @@ impl Captured {
     /// Whether the present stream has brought the last line that was taken.
     pub fn has_caught_up(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)
+    }
+
+    /// The time before which nothing is wanted of a log of which no line was ever taken.
+    pub fn floor(&self) -> Option<Time> {
+        self.floor.filter(|_| self.position.is_empty())
+    }
+
+    /// A place in the log's files from which reading can go on; none where the end of the log did not suffice.
+    pub fn mark(&self) -> Option<Mark> {
+        self.position.mark().filter(|_| self.end_suffices)
+    }
+
+    /// How many bytes of records a byte of the log becomes at most.
+    pub fn growth(&self) -> usize {
+        self.tail.growth()
     }
 
     /// Whether a new line has come over the present stream, or any line that comes is new.
@@ -185,6 +244,9 @@ impl Captured {
 
     /// A line has come: it is recognised, or noted and handed on.
     pub fn take(&mut self, line: &Line<'_>) -> Taken {
+        if self.is_too_old(line) {
+            return Taken::Known;
+        }
         match self.place(line) {
             Place::Known => Taken::Known,
             Place::Waited => self.hand_on(line),
@@ -198,6 +260,9 @@ impl Captured {
 
     /// A line has come that never got its line feed: the container has ended.
     pub fn take_open(&mut self, line: &Line<'_>) -> Taken {
+        if self.is_too_old(line) {
+            return Taken::Known;
+        }
         match self.place(line) {
             Place::Known | Place::Waited => Taken::Known,
             Place::New => {
@@ -211,7 +276,7 @@ impl Captured {
     fn place(&mut self, line: &Line<'_>) -> Place {
         let deduplicated = &self.services.metrics.deduplicated;
         let Some(replay) = &mut self.replay else {
-            let repeats = self.recent.repeats(line);
+            let repeats = !self.from_files && self.recent.repeats(line);
             deduplicated.inc_by(repeats.into());
             return if repeats { Place::Known } else { Place::New };
         };
@@ -248,6 +313,18 @@ impl Captured {
             "the last lines were not found again: lines may be missing"
         );
         self.series.gap();
+    }
+
+    fn is_too_old(&self, line: &Line<'_>) -> bool {
+        self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty()
+    }
+
+    /// A place in the log's files was passed before which nothing is wanted, if no line waits for the rest of its record.
+    pub fn passed(&mut self, mark: Mark) {
+        let waits = self.multiline.iter().flat_map(Multiline::waiting).next().is_some();
+        if !waits && !self.position.unsettled.has_waiting() && self.has_caught_up() {
+            self.position.set_mark(mark);
+        }
     }
 
     fn hand_on(&mut self, line: &Line<'_>) -> Taken {

@@ -2,21 +2,22 @@
 //!
 //! A position is saved only when every sink has acknowledged the lines up to it. What a file
 //! got after the last checkpoint, it still has when the agent was killed: so the checkpoint
-//! also keeps how long each file was, and the next start reads on from there, in the file
+//! also keeps each sink's mark, and the next start reads on from there, in the file
 //! itself, before it asks the engine. Nothing is lost, and in a file that is the only sink nothing is doubled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::positions::Positions;
 use super::resume::Position;
 use crate::delivery::Outbox;
-use crate::delivery::sink::{File, FileEnd};
+use crate::delivery::sink::Named;
 use crate::encode::Decoded;
 use crate::record::{ContainerId, Time};
 use crate::state::{StateDir, StateError};
@@ -34,7 +35,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub struct Checkpoint {
     /// When it was saved. What was created later was never seen.
     pub saved: Option<Time>,
-    files: Vec<FileEnd>,
+    /// Each sink's mark, by its name.
+    #[serde(default)]
+    sinks: BTreeMap<String, Value>,
     containers: HashMap<ContainerId, Arc<Position>>,
 }
 
@@ -43,6 +46,7 @@ pub struct Checkpoint {
 pub struct Checkpoints(Arc<StateDir>);
 
 impl Checkpoints {
+    /// Checkpoints are kept in this folder.
     pub fn new(state: StateDir) -> Self {
         Self(Arc::new(state))
     }
@@ -80,20 +84,21 @@ impl Checkpoints {
     /// Waits until every sink has acknowledged all that was captured so far, and saves that. Tells how long the disk took.
     pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<Duration> {
         let seen = || (Time::now(), positions.take());
-        let Some(((saved, containers), files)) = outbox.barrier(seen).await else {
+        let Some(((saved, containers), marks)) = outbox.barrier(seen).await else {
             positions.touch();
             return Err(std::io::Error::other("a sink has failed"));
         };
+        let written: Vec<_> = marks.iter().filter_map(|(_, mark)| mark.written.clone()).collect();
         let checkpoint = Checkpoint {
             saved: Some(saved),
-            files,
+            sinks: marks.into_iter().map(|(sink, mark)| (sink, mark.saved)).collect(),
             containers,
         };
         let state = Arc::clone(&self.0);
         // It waits for the disk. First the lines and then the position behind them: a power loss takes the latter alone.
         let save = move || {
             let began = Instant::now();
-            checkpoint.files.iter().try_for_each(FileEnd::sync)?;
+            written.iter().try_for_each(|written| written.sync())?;
             state.save(&checkpoint)?;
             Ok(began.elapsed())
         };
@@ -104,22 +109,18 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
-    /// The positions, moved on by what the file has got since. Only where that file is all that lines go to: with more
-    /// sinks, another one may not have got as far, and has the first claim.
-    pub fn recover(self, files: &mut [File], only_sink: bool) -> std::io::Result<Positions> {
+    /// The positions, moved on by what the only sink has got since. With more sinks, another one may not have got as far, and
+    /// has the first claim.
+    pub fn recover(self, sinks: &mut [Named]) -> std::io::Result<Positions> {
         let positions = Positions::new(self.containers);
-        for file in files {
-            let from = self.files.iter().find(|end| only_sink && file.is(end));
-            let mut records = 0_u64;
-            file.recover(from, |record| {
-                records += 1;
+        let is_only = sinks.len() == 1;
+        for Named { name, sink } in sinks {
+            let from = self.sinks.get(name).filter(|_| is_only);
+            sink.recover(from, &mut |record| {
                 if let Some(record) = Decoded::from_json(record) {
                     positions.recovered(&record);
                 }
             })?;
-            if records > 0 {
-                info!(file = %file.path().display(), records, "read on in what was written after the last checkpoint");
-            }
         }
         Ok(positions)
     }

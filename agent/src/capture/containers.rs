@@ -13,14 +13,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
-use super::policy::InForce;
-use super::{ContainerState, Policies, Services, own};
+use super::policy::{InForce, Policies, Policy};
+use super::{ContainerState, Services, own};
 use crate::engine::{Action, EngineError, Event, Listed};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
 
 /// How often the list is compared with what the events told.
 const RECONCILE: Duration = Duration::from_secs(60);
+
+/// How often it is shown what is held of files that the engine has removed.
+const HELD_SHOWN: Duration = Duration::from_secs(1);
 
 /// A session that was shorter than this has not mended what ended the last one.
 const LASTING: Duration = Duration::from_secs(10);
@@ -29,7 +32,7 @@ const LASTING: Duration = Duration::from_secs(10);
 pub struct Capture {
     services: Arc<Services>,
     policies: Policies,
-    /// What selects the containers that are known.
+    /// What has selected the containers that are known.
     policy: InForce,
     readiness: Part,
     own: Option<ContainerId>,
@@ -49,6 +52,7 @@ struct Known {
 }
 
 impl Capture {
+    /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(services: Services, policies: &Policies, readiness: Part) -> Self {
         Self {
             services: Arc::new(services),
@@ -69,11 +73,12 @@ impl Capture {
         if let Some(own) = &self.own {
             info!(
                 container = own.short(),
-                "runs in a container; its own log is not captured"
+                "running in a container; its own log is not captured"
             );
         }
         tokio::select! {
             () = stop => {}
+            () = show_held(Arc::clone(&self.services)) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -111,6 +116,7 @@ impl Capture {
         let engine = self.services.engine.clone();
         let subscribed = async {
             let version = engine.ping().await?;
+            self.services.source.meet().await;
             let events = engine.events(self.last_event).await?;
             let listed = Time::now();
             Ok((version, events, listed, engine.list().await?))
@@ -120,8 +126,8 @@ impl Capture {
             Err(error) => return error,
         };
         self.listed = asked;
-        if self.policy.renew() {
-            self.leave_out().await;
+        if let Some(policy) = self.policy.renew() {
+            self.leave_out(&policy).await;
         }
         self.reconcile(listed);
         self.readiness.up(&format!("API {version}"));
@@ -139,6 +145,12 @@ impl Capture {
                     Ok(None) => EngineError::Cut,
                     Err(error) => error,
                 },
+                policy = self.policy.renewed() => {
+                    self.leave_out(&policy).await;
+                    // Those that it includes are followed at once.
+                    reconcile.reset_immediately();
+                    continue;
+                }
                 _ = reconcile.tick() => match engine.list().await {
                     Ok(listed) => {
                         self.reconcile(listed);
@@ -149,16 +161,6 @@ impl Capture {
                 Some(ended) = self.followers.join_next() => {
                     self.let_go(ended);
                     continue;
-                }
-                () = self.policy.renewed() => {
-                    self.leave_out().await;
-                    match engine.list().await {
-                        Ok(listed) => {
-                            self.reconcile(listed);
-                            continue;
-                        }
-                        Err(error) => error,
-                    }
                 }
             };
             return failed;
@@ -276,13 +278,12 @@ impl Capture {
         }
     }
 
-    /// Stops following those that the policy in force does not select. Each has published what it has taken, or does so as
-    /// it is dropped; when this returns, all are.
-    async fn leave_out(&mut self) {
-        let selection = &self.policy.get().selection;
+    /// Stops following those that a policy does not select. Each has published what it has taken, or does so as it is
+    /// dropped; when this returns, all are.
+    async fn leave_out(&mut self, policy: &Policy) {
         let mut leaving = Vec::new();
         for (id, known) in &self.known {
-            if !selection.selects(&known.life.borrow().container) {
+            if !policy.selection.selects(&known.life.borrow().container) {
                 known.follower.abort();
                 leaving.push(id.clone());
             }
@@ -309,5 +310,13 @@ impl Capture {
                 self.known.retain(|_, known| known.follower.id() != error.id());
             }
         }
+    }
+}
+
+/// Shows how much of the disk is taken for logs that the engine has removed, for as long as it is polled.
+async fn show_held(services: Arc<Services>) {
+    loop {
+        tokio::time::sleep(HELD_SHOWN).await;
+        services.metrics.held_deleted.set(services.source.held().cast_signed());
     }
 }

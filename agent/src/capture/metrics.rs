@@ -3,56 +3,107 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 
 use crate::delivery;
-use crate::metrics::{counter, counters, gauge, histogram, ratio, ratios};
+use crate::metrics::{counter, counters, gauge, gauges, histogram, ratio, ratios};
 use crate::record::{Stream, Time};
 
 /// Seconds; around the default rotation interval of five minutes.
 const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
 
+/// One more in a gauge, while it lives.
+#[derive(Debug)]
+pub struct Raised(IntGauge);
+
+impl Raised {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The metrics of all containers; those of one are in [`Series`].
 #[derive(Debug)]
 pub struct Metrics {
+    /// `container_streams_active`.
     pub streams_active: IntGauge,
+    /// `capture_source`, by source.
+    source: IntGaugeVec,
+    /// `files_held_deleted_bytes`.
+    pub held_deleted: IntGauge,
+    /// `stream_pool_utilization_ratio`, from 0 to 1.
     pub utilization: Gauge,
+    /// `stream_rotations_total`, by container and whether the kernel has verified it.
     pub rotations: IntCounterVec,
+    /// `stream_age_seconds`.
     pub stream_age: Histogram,
+    /// `stream_errors_total`, by type.
     pub errors: IntCounterVec,
+    /// `lines_read_total`, by container and stream.
     pub lines: IntCounterVec,
+    /// `bytes_read_total`, by container and stream.
     pub bytes: IntCounterVec,
+    /// `lines_deduplicated_total`.
     pub deduplicated: IntCounter,
+    /// `lines_truncated_total`.
     pub truncated: IntCounter,
+    /// `gaps_total`, by container.
     pub gaps: IntCounterVec,
+    /// `stream_stalls_total`, by container.
     pub stalls: IntCounterVec,
+    /// `lines_merged_total`, by container.
     pub merged: IntCounterVec,
+    /// `lines_rate_limited_total`, by container.
     pub rate_limited: IntCounterVec,
     /// The same of all containers.
     dropped: IntCounter,
+    /// `stream_probes_total`, by outcome.
     pub probes: IntCounterVec,
+    /// `stream_lag_seconds`, by container.
     pub lag: GaugeVec,
     /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
     bearers: Mutex<HashMap<String, usize>>,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry, delivery: &delivery::Metrics) -> prometheus::Result<Self> {
         Ok(Self {
             streams_active: gauge(
                 registry,
                 "container_streams_active",
-                "Containers whose log is being read now.",
+                "Containers whose log is being read.",
+            )?,
+            source: gauges(
+                registry,
+                "capture_source",
+                "Containers whose log is being read now, by where it is read from.",
+                &["source"],
+            )?,
+            held_deleted: gauge(
+                registry,
+                "files_held_deleted_bytes",
+                "Bytes on the disk of log files that the engine has removed and the agent has not read yet.",
             )?,
             utilization: ratio(
                 registry,
                 "stream_pool_utilization_ratio",
-                "Log streams that are open, of capture.streams.max_concurrent.",
+                "Open log streams as a share of capture.streams.max_concurrent.",
             )?,
             rotations: counters(
                 registry,
                 "stream_rotations_total",
-                "Log streams whose connection was replaced; verified: the kernel saw the old \
-                 connection released.",
+                "Log streams whose connection was replaced. verified: whether the kernel saw the old connection released; unknown \
+                 without the kernel half.",
                 &["container", "verified"],
             )?,
             stream_age: histogram(
@@ -72,29 +123,29 @@ impl Metrics {
             lines: counters(
                 registry,
                 "lines_read_total",
-                "Whole lines captured, repeats not counted.",
+                "Lines that were captured. Repeats do not count.",
                 &["container", "stream"],
             )?,
             bytes: counters(
                 registry,
                 "bytes_read_total",
-                "Bytes of the lines captured, without their line ends.",
+                "Bytes of the lines that were captured, without their line feeds.",
                 &["container", "stream"],
             )?,
             deduplicated: counter(
                 registry,
                 "lines_deduplicated_total",
-                "Lines that a reopened stream repeated, and that were recognised and dropped.",
+                "Lines that a reopened stream repeated. They were recognised and dropped.",
             )?,
             truncated: counter(
                 registry,
                 "lines_truncated_total",
-                "Lines that were longer than capture.max_line_bytes.",
+                "Lines that were longer than capture.max_line_bytes, and were cut.",
             )?,
             lag: ratios(
                 registry,
                 "stream_lag_seconds",
-                "How old the last line captured was when it was captured, or is while the container waits for a slot.",
+                "Age of the last line when it was captured. While the container waits for a slot, its age now.",
                 &["container"],
             )?,
             gaps: counters(
@@ -112,25 +163,35 @@ impl Metrics {
             merged: counters(
                 registry,
                 "lines_merged_total",
-                "Lines that went on in the record of a line before: records are lines less these.",
+                "Lines that continued the record of an earlier line. Lines less these are the records.",
                 &["container"],
             )?,
             rate_limited: counters(
                 registry,
                 "lines_rate_limited_total",
-                "Lines beyond the container's rate limit, which were dropped.",
+                "Lines that were dropped because they were beyond the container's rate limit.",
                 &["container"],
             )?,
             dropped: delivery.rate_limited(),
             probes: counters(
                 registry,
                 "stream_probes_total",
-                "Questions for the last record of a silent stream's log: it was known (quiet), or not (newer), or there \
-                 was no answer (unanswered).",
+                "Questions for the last record of a silent stream's log. quiet: the record was known. newer: it was not. \
+                 unanswered: the engine did not answer.",
                 &["outcome"],
             )?,
             bearers: Mutex::default(),
         })
+    }
+
+    /// A log is read from `source` until this is dropped.
+    pub fn reads_from(&self, source: &str) -> Raised {
+        Raised::new(self.source.with_label_values(&[source]))
+    }
+
+    /// A log is read without a slot until this is dropped.
+    pub fn active(&self) -> Raised {
+        Raised::new(self.streams_active.clone())
     }
 }
 

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `containers` | events and list: which containers there are |
 //! | `follower` | one container, from its first line to its removal |
-//! | `silence` | streams that are silent although their container writes |
+//! | `silence`, `probes` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
 //! | `multiline` | several lines as one record |
 //! | `rate` | how many lines a second a container may bring |
 //! | `services`, `policy` | what followers work with for the life of the process, and what a reload replaces |
 //! | `options` | how a container's lines are treated |
+//! | `labels` | what a container's own labels ask for |
+//! | `expressions` | expressions in labels, at a bounded cost |
 //! | `selection` | which containers are captured |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
@@ -22,13 +24,16 @@
 mod captured;
 mod checkpoint;
 mod containers;
+mod expressions;
 mod follower;
+mod labels;
 mod metrics;
 mod multiline;
 mod options;
 mod own;
 mod policy;
 mod positions;
+mod probes;
 mod rate;
 pub mod recent;
 pub mod resume;
@@ -47,12 +52,12 @@ pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
 pub use metrics::Metrics;
 pub use options::Options;
-pub use policy::{Policies, Policy, RotationIntervals};
+pub use policy::{Policies, Policy, Rotation, first_time};
 pub use positions::Positions;
+pub use probes::{Intervals, Probes};
 pub use selection::Selection;
-pub use services::Services;
-pub use silence::{Intervals, Probes};
-pub use slots::Slots;
+pub use services::{IsReleased, Services};
+pub use slots::{SlotLimits, Slots};
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]

@@ -10,8 +10,13 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use tokio::time::Instant;
 
+use super::expressions::Expression;
 use super::seen::Seen;
+use crate::config;
 use crate::record::{Line, Stream, Time};
+
+/// Bytes of a line that decide whether it begins a record: what that costs does not grow with the line.
+const LOOKED_AT: usize = 4 * 1024;
 
 /// A buffer that grew beyond this for one long record is given back after it.
 const KEEP: usize = 4 * 1024;
@@ -25,10 +30,39 @@ pub struct Limits {
     pub max_lines: usize,
 }
 
+impl From<&config::Multiline> for Limits {
+    fn from(multiline: &config::Multiline) -> Self {
+        Self {
+            max_delay: multiline.max_delay,
+            max_bytes: config::bytes(multiline.max_bytes),
+            max_lines: multiline.max_lines,
+        }
+    }
+}
+
+/// What tells the first line of a record.
+#[derive(Debug)]
+pub enum Start {
+    /// The configuration's expression.
+    Rule(Arc<Regex>),
+    /// The container's own.
+    Label(Arc<Expression>),
+}
+
+impl Start {
+    fn begins_with(&self, line: &[u8]) -> bool {
+        let line = &line[..line.len().min(LOOKED_AT)];
+        match self {
+            Start::Rule(expression) => expression.is_match(line),
+            Start::Label(expression) => expression.is_match(line),
+        }
+    }
+}
+
 /// One container's records.
 #[derive(Debug)]
 pub struct Multiline {
-    start: Arc<Regex>,
+    start: Start,
     limits: Limits,
     under_way: [UnderWay; 2],
 }
@@ -45,7 +79,7 @@ struct UnderWay {
 }
 
 impl Multiline {
-    pub fn new(start: Arc<Regex>, limits: Limits) -> Self {
+    pub fn new(start: Start, limits: Limits) -> Self {
         Self {
             start,
             limits,
@@ -53,21 +87,28 @@ impl Multiline {
         }
     }
 
-    #[cfg(test)]
     pub fn start(&self) -> &str {
-        self.start.as_str()
+        match &self.start {
+            Start::Rule(expression) => expression.as_str(),
+            Start::Label(expression) => expression.text(),
+        }
     }
 
-    /// What says which lines are one record.
-    pub fn rule(&self) -> (&str, Limits) {
-        (self.start.as_str(), self.limits)
+    /// Whether the same lines would be one record by another's rule.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.start(), self.limits) == (other.start(), other.limits)
+    }
+
+    /// Goes on with the records that another one has under way.
+    pub fn go_on_from(&mut self, other: &mut Self) {
+        self.under_way = std::mem::take(&mut other.under_way);
     }
 
     /// Takes a line. Lends the record that it ends, with the number of its lines.
     pub fn push(&mut self, line: &Line<'_>, out: &mut impl FnMut(&Line<'_>, u32)) {
         let limits = self.limits;
         let record = &mut self.under_way[line.stream as usize];
-        let goes_on = record.has_room_for(line, limits) && !self.start.is_match(line.bytes);
+        let goes_on = record.has_room_for(line, limits) && !self.start.begins_with(line.bytes);
         if !goes_on {
             record.end(line.stream, out);
         }
@@ -160,7 +201,7 @@ mod tests {
     };
 
     fn multiline() -> Multiline {
-        Multiline::new(Arc::new(Regex::new(r"^\S").unwrap()), LIMITS)
+        Multiline::new(Start::Rule(Arc::new(Regex::new(r"^\S").unwrap())), LIMITS)
     }
 
     fn line<'a>(stream: Stream, millis: i64, text: &'a str) -> Line<'a> {
@@ -243,6 +284,16 @@ mod tests {
             (1_010, "stdout  late", 1, false),
         ];
         assert_eq!(records(&lines), expected(&want));
+    }
+
+    #[test]
+    fn only_the_head_of_a_line_is_looked_at() {
+        let begins = |at| {
+            let line = [&vec![b' '; at][..], b"x"].concat();
+            Start::Rule(Arc::new(Regex::new("x").unwrap())).begins_with(&line)
+        };
+        assert!(begins(0) && begins(LOOKED_AT - 1));
+        assert!(!begins(LOOKED_AT));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,19 +11,31 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::options::Options;
+use super::probes::Intervals;
 use super::selection::Selection;
-use super::silence::Intervals;
+use crate::config;
 use crate::encode::Fields;
+use crate::record::Time;
 
 /// How old a stream's connection gets.
 #[derive(Clone, Copy, Debug)]
-pub struct RotationIntervals {
+pub struct Rotation {
+    /// While it brings lines.
     pub interval: Duration,
     /// While it brings nothing.
     pub idle_interval: Duration,
 }
 
-impl RotationIntervals {
+impl From<&config::Rotation> for Rotation {
+    fn from(rotation: &config::Rotation) -> Self {
+        Self {
+            interval: rotation.interval,
+            idle_interval: rotation.idle_interval.max(rotation.interval),
+        }
+    }
+}
+
+impl Rotation {
     /// When a stream that is opened now shall be rotated. Up to a tenth earlier, so that
     /// streams that began together do not rotate together.
     pub fn next(&self) -> Instant {
@@ -31,15 +43,31 @@ impl RotationIntervals {
     }
 }
 
+/// The time of the first line that is taken of a container that was never read before; `None`: it is its first.
+pub fn first_time(start: config::Start) -> Option<Time> {
+    match start {
+        config::Start::Beginning => None,
+        config::Start::End => Some(Time::now()),
+        config::Start::Age(age) => Some(Time::now().before(age)),
+    }
+}
+
 /// Which containers are captured, and how.
 #[derive(Debug)]
 pub struct Policy {
+    /// Which containers are captured.
     pub selection: Selection,
+    /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
+    pub start: Option<Time>,
+    /// How a container's lines are treated.
     pub options: Options,
     /// The `host` of every record.
     pub host: String,
+    /// What a record says of its container.
     pub fields: Fields,
-    pub rotation: RotationIntervals,
+    /// When a stream is rotated.
+    pub rotation: Rotation,
+    /// When the engine is asked about silent streams.
     pub silence: Intervals,
 }
 
@@ -48,6 +76,7 @@ pub struct Policy {
 pub struct Policies(watch::Sender<Arc<Policy>>);
 
 impl Policies {
+    /// The first policy.
     pub fn new(policy: Policy) -> Self {
         Self(watch::Sender::new(Arc::new(policy)))
     }
@@ -58,40 +87,33 @@ impl Policies {
         self.0.send_replace(Arc::new(policy));
     }
 
+    /// For one who follows the policy from now on.
     pub fn follow(&self) -> InForce {
-        let mut news = self.0.subscribe();
-        let policy = Arc::clone(&news.borrow_and_update());
-        InForce { policy, news }
+        InForce(self.0.subscribe())
     }
 }
 
-/// The policy as one who follows it knows it: the same until it is renewed.
+/// The policy in force, for one who follows it. None is held on to: there may be thousands who do not read for days.
 #[derive(Clone, Debug)]
-pub struct InForce {
-    policy: Arc<Policy>,
-    news: watch::Receiver<Arc<Policy>>,
-}
+pub struct InForce(watch::Receiver<Arc<Policy>>);
 
 impl InForce {
-    pub fn get(&self) -> &Arc<Policy> {
-        &self.policy
+    pub fn get(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.borrow())
     }
 
-    /// Takes the policy over that is in force now. Tells whether it is another one.
-    pub fn renew(&mut self) -> bool {
-        let is_another = self.news.has_changed().unwrap_or(false);
-        if is_another {
-            self.policy = Arc::clone(&self.news.borrow_and_update());
-        }
-        is_another
+    /// The policy, where it is another one than the last time.
+    pub fn renew(&mut self) -> Option<Arc<Policy>> {
+        let is_another = self.0.has_changed().unwrap_or(false);
+        is_another.then(|| Arc::clone(&self.0.borrow_and_update()))
     }
 
-    /// Waits until another policy is in force, and takes it over.
-    pub async fn renewed(&mut self) {
-        match self.news.changed().await {
-            Ok(()) => self.policy = Arc::clone(&self.news.borrow_and_update()),
+    /// Waits until another policy is in force.
+    pub async fn renewed(&mut self) -> Arc<Policy> {
+        if self.0.changed().await.is_err() {
             // Nobody is left who could replace it.
-            Err(_) => std::future::pending().await,
+            std::future::pending::<()>().await;
         }
+        Arc::clone(&self.0.borrow_and_update())
     }
 }

@@ -37,6 +37,7 @@ impl Positions {
             .unwrap_or_default()
     }
 
+    /// Whether anything was ever taken from a container's log.
     pub fn knows(&self, container: &ContainerId) -> bool {
         self.lock().all.contains_key(container)
     }
@@ -82,6 +83,7 @@ impl Positions {
         inner.changed |= inner.all.len() != before;
     }
 
+    /// Drops a container's position: its log is gone.
     pub fn forget(&self, container: &ContainerId) {
         let mut inner = self.lock();
         inner.changed |= inner.all.remove(container).is_some();

@@ -22,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::seen::Seen;
 use super::unsettled::Unsettled;
 use crate::record::{Line, Since, Stream, Time};
+use crate::source::{EVIDENCE, Mark};
 
 /// Lines that are remembered. One would do where times are never equal and never run back;
 /// more of them make the evidence better.
-const KEEP: usize = 32;
+const KEEP: usize = EVIDENCE as usize;
 /// How far before the latest time a replay begins: longer than one writer of a container can
 /// be held up between its line's time and its place in the log.
 const MARGIN_NANOS: i64 = 250_000_000;
@@ -45,8 +46,12 @@ pub struct Position {
     /// Lines that were taken without their line feed, because the container had ended. They come again when a later line
     /// of their stream ends them, which can be behind others.
     open: Vec<Seen>,
+    /// What the last lines alone do not say.
     #[serde(default, skip_serializing_if = "Unsettled::is_empty")]
     pub unsettled: Unsettled,
+    /// A place in the log's files before which nothing is wanted, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<Mark>,
 }
 
 impl Clone for Position {
@@ -64,12 +69,14 @@ impl Clone for Position {
             begun,
             open,
             unsettled,
+            mark,
         } = from;
         self.seen.clone_from(seen);
         self.forgotten.clone_from(forgotten);
         self.begun.clone_from(begun);
         self.open.clone_from(open);
         self.unsettled.clone_from(unsettled);
+        self.mark = *mark;
     }
 }
 
@@ -97,6 +104,15 @@ impl Position {
     /// A line has begun; `None`: none has that has not ended. Tells whether that is news.
     pub fn set_begun(&mut self, begun: Option<Time>) -> bool {
         std::mem::replace(&mut self.begun, begun) != begun
+    }
+
+    /// The log's files hold nothing before this place that is still wanted.
+    pub fn set_mark(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// Whether no line was ever taken.

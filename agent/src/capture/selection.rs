@@ -2,17 +2,19 @@
 
 use regex::bytes::Regex;
 
-use crate::config::{PatternError, Selector, pattern};
+use super::labels::{self, Asked};
+
+use crate::config::{self, PatternError, Selector, pattern};
 use crate::record::Container;
 
-/// A container with this label set to `true` is left alone, whatever the configuration says.
-const EXCLUDE: &str = "log-capturer.exclude";
 /// Where compose writes its project's name.
 const PROJECT: &str = "com.docker.compose.project";
 
 /// A container is captured if an `include` matches, or there is none, and no `exclude` does.
 #[derive(Debug, Default)]
 pub struct Selection {
+    /// Whether a container can exclude itself by its label.
+    obeys_labels: bool,
     include: Vec<Rule>,
     exclude: Vec<Rule>,
 }
@@ -27,17 +29,30 @@ pub struct Rule {
     project: Option<Regex>,
 }
 
+impl TryFrom<&config::Capture> for Selection {
+    type Error = PatternError;
+
+    fn try_from(capture: &config::Capture) -> Result<Self, PatternError> {
+        let obeys_labels = capture.container_labels.exclude;
+        Self::new(&capture.include, &capture.exclude, obeys_labels)
+    }
+}
+
 impl Selection {
-    pub fn new(include: &[Selector], exclude: &[Selector]) -> Result<Self, PatternError> {
+    /// Compiles the patterns of the selectors. A malformed one is an error, but a
+    /// configuration that was loaded has none.
+    fn new(include: &[Selector], exclude: &[Selector], obeys_labels: bool) -> Result<Self, PatternError> {
         let rules = |selectors: &[Selector]| selectors.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
         Ok(Self {
+            obeys_labels,
             include: rules(include)?,
             exclude: rules(exclude)?,
         })
     }
 
+    /// Whether a container is captured.
     pub fn selects(&self, container: &Container) -> bool {
-        let opted_out = container.labels.get(EXCLUDE).is_some_and(|value| value == "true");
+        let opted_out = self.obeys_labels && labels::exclude(container) == Asked::For(());
         let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(container));
         !opted_out && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
@@ -76,6 +91,7 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::EXCLUDE;
     use super::*;
     use crate::record::ContainerId;
 
@@ -94,7 +110,7 @@ mod tests {
 
     fn selects(include: &[&str], exclude: &[&str], container: &Container) -> bool {
         let selectors = |texts: &[&str]| texts.iter().map(|text| selector(text)).collect::<Vec<_>>();
-        Selection::new(&selectors(include), &selectors(exclude))
+        Selection::new(&selectors(include), &selectors(exclude), true)
             .unwrap()
             .selects(container)
     }
@@ -134,7 +150,14 @@ mod tests {
     fn a_container_can_opt_out() {
         assert!(selects(&[], &[], &container("a", "b", &[])));
         assert!(selects(&[], &[], &container("a", "b", &[(EXCLUDE, "false")])));
-        assert!(!selects(&["name: a"], &[], &container("a", "b", &[(EXCLUDE, "true")])));
+        for value in ["true", "on"] {
+            let opts_out = container("a", "b", &[(EXCLUDE, value)]);
+            assert!(!selects(&["name: a"], &[], &opts_out), "{value}");
+            let not_obeyed = Selection::new(&[], &[], false).unwrap();
+            assert!(not_obeyed.selects(&opts_out), "{value}");
+        }
+        // Not understood, and reported.
+        assert!(selects(&[], &[], &container("a", "b", &[(EXCLUDE, "yes")])));
     }
 
     #[test]
@@ -149,7 +172,7 @@ mod tests {
     #[test]
     fn bad_patterns_are_told() {
         for bad in ["name: 'regex:('", "name: 'a[b'"] {
-            assert!(Selection::new(&[selector(bad)], &[]).is_err(), "{bad}");
+            assert!(Selection::new(&[selector(bad)], &[], true).is_err(), "{bad}");
         }
     }
 }

@@ -17,16 +17,13 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::Services;
+use super::probes::Intervals;
+use super::services::Services;
 use crate::record::{ContainerId, Time};
 use crate::source::Fault;
 
-/// Between two questions, whatever the number of silent streams: at most four of them a second. Each has the engine open and
-/// search a log.
-const BETWEEN: Duration = Duration::from_millis(250);
 /// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
 /// file late on a busy machine, and some look every second only.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,37 +31,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// writes a line now and then is silent most of the time: asked for as soon after each line, hundreds of such would have the
 /// engine look into their logs all day.
 const OFTEN: u64 = 4;
-
-/// How often silent streams are looked after.
-#[derive(Clone, Copy, Debug)]
-pub struct Intervals {
-    /// The silence after which the engine is asked first; the next questions come later and later.
-    pub probe_after: Duration,
-    pub max_interval: Duration,
-}
-
-/// Questions of all silent streams: one at a time, and not too many of them.
-#[derive(Debug)]
-pub struct Probes {
-    next: Mutex<Instant>,
-}
-
-impl Default for Probes {
-    fn default() -> Self {
-        Self {
-            next: Mutex::new(Instant::now()),
-        }
-    }
-}
-
-impl Probes {
-    async fn turn(&self) -> tokio::sync::MutexGuard<'_, Instant> {
-        let mut next = self.next.lock().await;
-        sleep_until(*next).await;
-        *next = Instant::now() + BETWEEN;
-        next
-    }
-}
 
 type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
 
@@ -316,18 +282,5 @@ mod tests {
         assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
         let failed = Sign::Newest(Err(Fault::Broken(Cause::new("closed".into(), "read_failed"))));
         assert_eq!(doubt.judge(failed, 0, true, knows), Next::Wait(10 * SECOND));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn questions_keep_a_distance() {
-        let probes = Arc::new(Probes::default());
-        let began = Instant::now();
-        let mut asking = tokio::task::JoinSet::new();
-        for _ in 0..21 {
-            let probes = Arc::clone(&probes);
-            asking.spawn(async move { drop(probes.turn().await) });
-        }
-        asking.join_all().await;
-        assert_eq!(began.elapsed(), 20 * BETWEEN);
     }
 }

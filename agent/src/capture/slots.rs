@@ -11,9 +11,27 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::metrics::Metrics;
+use crate::config;
 
 /// How long a stream keeps its slot at least, while others wait: what a reopen costs must stay small beside it.
 const TURN: Duration = Duration::from_secs(2);
+
+/// How many streams may be open.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotLimits {
+    pub streams: usize,
+    /// Beyond these, for rotations.
+    pub spare: usize,
+}
+
+impl From<&config::Capture> for SlotLimits {
+    fn from(capture: &config::Capture) -> Self {
+        Self {
+            streams: capture.streams.max_concurrent,
+            spare: capture.rotation.max_concurrent,
+        }
+    }
+}
 
 /// The limit on streams, first come first served, and the spare places that rotations use
 /// while the old connection is still open.
@@ -68,12 +86,13 @@ impl Asking {
 }
 
 impl Slots {
-    pub fn new(limit: usize, spare: usize, metrics: Arc<Metrics>) -> Self {
+    /// At most `limits.streams` are read at a time; rotations may hold `limits.spare` more.
+    pub fn new(limits: SlotLimits, metrics: Arc<Metrics>) -> Self {
         Self {
-            streams: Arc::new(Semaphore::new(limit)),
-            spare: Arc::new(Semaphore::new(spare)),
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            spare: Arc::new(Semaphore::new(limits.spare)),
             asking: Arc::default(),
-            limit,
+            limit: limits.streams,
             metrics,
         }
     }
@@ -144,9 +163,13 @@ mod tests {
         Arc::new(Metrics::new(&registry, &delivery).unwrap())
     }
 
+    fn limits(streams: usize) -> SlotLimits {
+        SlotLimits { streams, spare: 1 }
+    }
+
     /// `holders` tasks take turns on `limit` slots, as followers do; gives how often each had one.
     async fn turns(holders: usize, limit: usize, seconds: u64) -> Vec<u64> {
-        let slots = Slots::new(limit, 1, metrics());
+        let slots = Slots::new(limits(limit), metrics());
         let mut tasks = tokio::task::JoinSet::new();
         let counts: Arc<Vec<std::sync::atomic::AtomicU64>> = Arc::new((0..holders).map(|_| 0.into()).collect());
         for holder in 0..holders {
@@ -183,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slot_that_is_given_back_is_taken_at_once() {
-        let slots = Slots::new(1, 1, metrics());
+        let slots = Slots::new(limits(1), metrics());
         let first = slots.take(|| panic!("there is one")).await;
         assert!(timeout(Duration::from_secs(1), slots.take(|| {})).await.is_err());
         assert!(!slots.asking.are_unanswered(), "the one that waited has gone");

@@ -1,7 +1,9 @@
 use std::process::ExitCode;
 
+use super::exit::Exit;
+use super::usable::usable;
 use crate::config::Sources;
 
 pub fn check(sources: &Sources) -> ExitCode {
-    super::usable(sources).map_or_else(|unusable| unusable, |_| ExitCode::SUCCESS)
+    usable(sources).map_or_else(|unusable| unusable, |_| Exit::Success.into())
 }

@@ -2,15 +2,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::print::{print, table};
-use super::{or_dash, short};
+use super::exit::Exit;
+use super::print::{or_dash, print, short, table};
 use crate::admin::{ConnectionsPage, client};
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/connections")?;
     if json {
         print(&text)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success.into());
     }
     let page: ConnectionsPage = serde_json::from_str(&text)?;
     let head = [
@@ -43,7 +43,7 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     }));
     print(&table(&rows))?;
     if page.kernel == "none" {
-        eprintln!("the agent runs without its kernel part: this is its own belief, not the kernel's word");
+        eprintln!("the agent runs without its kernel half: this is what it believes, not what the kernel says");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success.into())
 }

@@ -2,17 +2,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::exit::Exit;
 use super::print::{print, table};
 use crate::admin::{FdsPage, GrowingRow, KindRow, client};
-
-/// The account and its witnesses differ, or a kind only ever grows.
-const WRONG: u8 = 3;
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/fds")?;
     let page: FdsPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {
-        bail!("the agent runs without its kernel part, so nobody counts its descriptors; its log says why");
+        bail!("the agent runs without its kernel half, so nothing counts its descriptors; its log says why");
     }
     if json {
         print(&text)?;
@@ -20,12 +18,12 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
         print(&readable(&page))?;
     }
     if page.conserved.is_none() {
-        eprintln!("not compared: descriptors were opened and closed all the while");
+        eprintln!("not compared: descriptors were opened and closed all the time");
     }
     Ok(if page.conserved == Some(false) || !page.growing.is_empty() {
-        ExitCode::from(WRONG)
+        Exit::Found.into()
     } else {
-        ExitCode::SUCCESS
+        Exit::Success.into()
     })
 }
 
@@ -57,6 +55,12 @@ fn readable(page: &FdsPage) -> String {
         Some(true) => text += "conserved: preexisting + opened - closed is what both witnesses count\n",
         Some(false) => text += &format!("NOT conserved: {}\n", differences(page)),
         None => {}
+    }
+    if page.missed_events != 0 {
+        text += &format!(
+            "in doubt: the kernel skipped {} events before the last scan; totals may be short by them, what is open is not\n",
+            page.missed_events
+        );
     }
     text + &growing(&page.growing)
 }
@@ -111,6 +115,7 @@ mod tests {
                 proc: Some(proc),
             }],
             growing: Vec::new(),
+            missed_events: 0,
         }
     }
 
@@ -120,6 +125,14 @@ mod tests {
             readable(&page(5)).ends_with("\nconserved: preexisting + opened - closed is what both witnesses count\n")
         );
         assert!(readable(&page(3)).ends_with("\nNOT conserved: pipe 5, by iterator 5, by /proc 3\n"));
+    }
+
+    #[test]
+    fn what_was_missed_is_said() {
+        let mut page = page(5);
+        assert!(!readable(&page).contains("in doubt"));
+        page.missed_events = 7;
+        assert!(readable(&page).contains("\nin doubt: the kernel skipped 7 events"));
     }
 
     #[test]

@@ -2,19 +2,16 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::exit::Exit;
 use super::fds::growing;
-use super::print::{print, table};
-use super::{or_dash, short};
+use super::print::{or_dash, print, short, table};
 use crate::admin::{LeaksPage, client};
-
-/// Something is leaked.
-const LEAKS: u8 = 3;
 
 pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/leaks")?;
     let page: LeaksPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {
-        bail!("the agent runs without its kernel part, so it cannot tell what is leaked; its log says why");
+        bail!("the agent runs without its kernel half, so it cannot tell what is leaked; its log says why");
     }
     let found = !page.leaks.is_empty() || !page.growing.is_empty();
     if json {
@@ -55,8 +52,8 @@ pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
         print(&growing(&page.growing))?;
     }
     Ok(if found {
-        ExitCode::from(LEAKS)
+        Exit::Found.into()
     } else {
-        ExitCode::SUCCESS
+        Exit::Success.into()
     })
 }

@@ -1,7 +1,10 @@
-//! Standard output of the commands: `... | head -1` is no error.
+//! What the commands print, and what they fail with. On standard output `... | head -1` is no error.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use super::exit::Exit;
 
 /// Writes text as it is.
 pub fn print(text: &str) -> io::Result<()> {
@@ -37,6 +40,24 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The exit code of a command that can fail; what it failed with is shown.
+pub fn shown(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        Exit::Failure.into()
+    })
+}
+
+/// What a cell shows where there is nothing to tell.
+pub fn or_dash(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
+}
+
+/// A container's id as `docker ps` shows it.
+pub fn short(container: Option<&str>) -> String {
+    or_dash(container).chars().take(12).collect()
 }
 
 #[cfg(test)]

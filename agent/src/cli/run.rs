@@ -8,17 +8,19 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::exit::Exit;
+use super::usable::usable;
 use crate::config::{Level, Sources, unknown_variables};
 
 /// Messages that may wait for standard error; further ones are dropped.
 const QUEUE: usize = 1024;
 
 pub fn run(sources: &Sources) -> ExitCode {
-    let (config, endpoint) = match super::usable(sources) {
+    let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,
     };
-    let _flushed_at_the_end = log_to_stderr(config.log.level, config.kernel.debug);
+    let _flushed_at_the_end = log_to_stderr(config.log.level.into(), config.kernel.debug);
     let unknown = unknown_variables();
     if !unknown.is_empty() {
         let variables = unknown.join(", ");
@@ -31,7 +33,19 @@ pub fn run(sources: &Sources) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
-            ExitCode::FAILURE
+            Exit::Failure.into()
+        }
+    }
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
         }
     }
 }
@@ -40,14 +54,7 @@ pub fn run(sources: &Sources) -> ExitCode {
 ///
 /// By a thread of its own, and with a bounded queue: standard error can be a pipe that nobody reads, and capturing goes
 /// on all the same.
-fn log_to_stderr(level: Level, kernel_debug: bool) -> WorkerGuard {
-    let level = match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
-    };
+fn log_to_stderr(level: LevelFilter, kernel_debug: bool) -> WorkerGuard {
     let mut targets = Targets::new()
         .with_target("log_capturer", level)
         .with_default(LevelFilter::WARN);

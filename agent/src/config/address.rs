@@ -37,7 +37,7 @@ pub enum AddressError {
     #[error("must be unix:// and an absolute path, or tcp://host:port, http://host:port or https://host:port")]
     Unknown,
     #[error(
-        "names ssh://, which is not spoken: forward the engine's socket, as in ssh -L /run/engine.sock:{SOCKET} HOST"
+        "names ssh://, which is not supported: forward the engine's socket, as in ssh -L /run/engine.sock:{SOCKET} HOST"
     )]
     Ssh,
     #[error("is longer than the {LONGEST_PATH} bytes that a unix socket's path can have")]
@@ -49,7 +49,7 @@ pub enum AddressError {
         "has no port from 1 to 65535 after its colon; an IPv6 address stands in brackets, as in tcp://[::1]:{PORT}"
     )]
     Port,
-    #[error("has brackets around what is no IPv6 address")]
+    #[error("has brackets around something that is not an IPv6 address")]
     Brackets,
     #[error("has a host name with other characters than letters, digits, dots, hyphens and underscores")]
     Name,

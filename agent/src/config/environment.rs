@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::address::{Address, Scheme};
-use super::load::Override;
-use super::{DEFAULT_HOST, Docker, TlsMode};
+use super::docker::{DEFAULT_HOST, Docker, TlsMode};
+use super::overrides::Override;
 
 /// Decides everything that was left open; gives the variables that had a say in it.
 ///
@@ -83,7 +83,7 @@ pub fn complete(docker: &mut Docker, variable: impl Fn(&str) -> Option<String>) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tls;
+    use super::super::docker::Tls;
     use super::*;
 
     fn completed(docker: Docker, variables: &[(&str, &str)]) -> (String, Tls) {

@@ -9,13 +9,14 @@ const REGEX: &str = "regex:";
 
 /// What is wrong with a pattern.
 #[derive(Debug, thiserror::Error)]
-#[error("{pattern:?} is no pattern: {reason}")]
+#[error("{pattern:?} is not a pattern: {reason}")]
 pub struct PatternError {
     pattern: String,
     reason: String,
 }
 
-/// A glob for the whole text (`?` is one byte, `*` any number of them), or behind `regex:` an expression that may match anywhere in it.
+/// A glob for the whole text (`?` is one byte, `*` any number of them), or behind `regex:` an
+/// expression that may match anywhere in it.
 pub fn pattern(text: &str) -> Result<Regex, PatternError> {
     let failed = |reason: String| PatternError {
         pattern: text.to_owned(),

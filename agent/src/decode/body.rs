@@ -10,6 +10,7 @@ use crate::record::{Line, Time};
 /// How the body's end is told (RFC 9112, section 6.3).
 #[derive(Debug)]
 pub enum Transfer {
+    /// By chunks, of which the last one is empty.
     Chunked(Chunked),
     /// Bytes that are still to come.
     Length(u64),
@@ -38,6 +39,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Lines longer than `max_line_bytes` are cut there.
     pub fn new(transfer: Transfer, max_line_bytes: usize) -> Self {
         Self {
             transfer,

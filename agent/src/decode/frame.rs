@@ -6,8 +6,11 @@ use super::error::DecodeError;
 /// A frame's type byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The container's standard input. No engine sends it.
     Stdin,
+    /// The container's standard output.
     Stdout,
+    /// The container's standard error.
     Stderr,
     /// An error text of the engine itself, without a time, after a head that said 200.
     SystemError,

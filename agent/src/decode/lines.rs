@@ -1,62 +1,31 @@
-//! Messages to whole lines. No I/O.
+//! The messages of a log stream to whole lines. No I/O.
 //!
-//! The engine cuts lines into parts of 16 KiB (`copier.go`), each with the *first* part's
-//! time, and only the last part ends in a line feed. The parts of stdout and stderr can
-//! interleave, so each stream merges its own. A message that is whole in the read buffer is
-//! lent from there; only what is split gets copied.
+//! Before each message stands its time. A message that is whole in the read buffer is lent from there, and one that is
+//! split across reads is copied.
 
 use super::error::DecodeError;
 use super::frame::{Kind, Piece};
+use super::merge::{End, Merge, Message, PART, Pending};
 use super::timestamp::{self, Clock};
 use crate::record::{Line, Stream, Time};
 
-/// Where `copier.go` cuts a line that is longer.
-const PART: usize = 16 * 1024;
-/// A buffer that grew beyond this for one long line is given back after it.
-const KEEP: usize = 4 * 1024;
 /// Longest error text of the engine that is kept.
 const ENGINE_TEXT: usize = 4 * 1024;
 
-/// Merges messages into lines.
+/// Finds the messages of a stream, and merges them into lines.
 #[derive(Debug)]
 pub struct Lines {
     max: usize,
     clock: Clock,
-    pending: [Pending; 2],
+    merge: Merge,
+    /// Of each stream, the bytes of a time that is split across reads; `None` outside of one.
+    stamps: [Option<Vec<u8>>; 2],
+    /// A TTY's line that has no line feed yet, with its times still in it.
+    raw: Pending,
     /// The last time met: a TTY's message can hold a line feed of its own, and what follows
     /// it has no time.
     last: Option<Time>,
     engine_text: Vec<u8>,
-}
-
-/// A line of which the end has not come yet.
-#[derive(Debug, Default)]
-struct Pending {
-    /// `Some` once the time of the first part is known.
-    time: Option<Time>,
-    /// Bytes of a time that is split across reads; `None` outside of one.
-    stamp: Option<Vec<u8>>,
-    bytes: Vec<u8>,
-    /// More came than `max` allows.
-    cut: bool,
-}
-
-impl Pending {
-    fn push(&mut self, bytes: &[u8], max: usize) {
-        let room = max.saturating_sub(self.bytes.len());
-        self.cut |= bytes.len() > room;
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    fn clear(&mut self) {
-        self.time = None;
-        self.cut = false;
-        if self.bytes.capacity() > KEEP {
-            self.bytes = Vec::new();
-        } else {
-            self.bytes.clear();
-        }
-    }
 }
 
 impl Lines {
@@ -65,7 +34,9 @@ impl Lines {
         Self {
             max,
             clock: Clock::default(),
-            pending: Default::default(),
+            merge: Merge::new(max, false),
+            stamps: [None, None],
+            raw: Pending::default(),
             last: None,
             engine_text: Vec::new(),
         }
@@ -74,7 +45,7 @@ impl Lines {
     /// The earliest time of a line that has begun and not ended: a reader that resumes must
     /// ask for it again.
     pub fn pending_since(&self) -> Option<Time> {
-        self.pending.iter().filter_map(|p| p.time).min()
+        self.merge.pending_since().into_iter().chain(self.raw.time).min()
     }
 
     /// Takes a stretch of a frame of a multiplexed stream.
@@ -85,57 +56,57 @@ impl Lines {
             Kind::Stdin => return Ok(()),
             Kind::SystemError => return self.engine_error(piece),
         };
-        let pending = &mut self.pending[stream as usize];
-        if piece.starts_frame && piece.ends_frame && pending.time.is_none() {
-            let (time, text) = self.clock.split(piece.bytes).ok_or_else(|| no_time(piece.bytes))?;
-            if let Some(bytes) = text.strip_suffix(b"\n") {
-                out(whole(time, stream, bytes, self.max));
-            } else {
-                pending.time = Some(time);
-                pending.push(text, self.max);
-            }
-            return Ok(());
+        if !piece.starts_frame || !piece.ends_frame {
+            return self.split_frame(piece, stream, out);
         }
-        self.split_frame(piece, stream, out)
+        let (time, text) = self.clock.split(piece.bytes).ok_or_else(|| no_time(piece.bytes))?;
+        let (bytes, end) = without_line_feed(text);
+        let message = Message {
+            time,
+            stream,
+            bytes,
+            begins: false,
+            end,
+        };
+        self.merge.message(&message, out);
+        Ok(())
     }
 
-    /// A frame that is split across reads, or that continues a line.
+    /// A frame that is split across reads.
     fn split_frame(
         &mut self,
         piece: Piece<'_>,
         stream: Stream,
         out: &mut impl FnMut(Line<'_>),
     ) -> Result<(), DecodeError> {
-        let pending = &mut self.pending[stream as usize];
+        let stamp = &mut self.stamps[stream as usize];
         if piece.starts_frame {
-            pending.stamp = Some(Vec::with_capacity(timestamp::LONGEST + 1));
+            *stamp = Some(Vec::with_capacity(timestamp::LONGEST + 1));
         }
         let mut text = piece.bytes;
-        if let Some(stamp) = &mut pending.stamp {
-            let room = timestamp::LONGEST + 1 - stamp.len();
+        if let Some(begun) = stamp {
+            let room = timestamp::LONGEST + 1 - begun.len();
             let window = &text[..text.len().min(room)];
             let Some(space) = memchr::memchr(b' ', window) else {
-                stamp.extend_from_slice(window);
-                if piece.ends_frame || stamp.len() > timestamp::LONGEST {
-                    return Err(no_time(stamp));
+                begun.extend_from_slice(window);
+                if piece.ends_frame || begun.len() > timestamp::LONGEST {
+                    return Err(no_time(begun));
                 }
                 return Ok(());
             };
-            stamp.extend_from_slice(&text[..space]);
+            begun.extend_from_slice(&text[..space]);
             text = &text[space + 1..];
-            let time = self.clock.parse(stamp).ok_or_else(|| no_time(stamp))?;
-            pending.stamp = None;
-            if pending.time.is_some_and(|first| first != time) {
-                // The last line of an earlier run of the container never got its end.
-                emit(pending, stream, out);
-            }
-            pending.time = Some(time);
+            let time = self.clock.parse(begun).ok_or_else(|| no_time(begun))?;
+            *stamp = None;
+            self.merge.begin(time, stream, out);
         }
-        let ended = piece.ends_frame && text.last() == Some(&b'\n');
-        pending.push(&text[..text.len() - usize::from(ended)], self.max);
-        if ended {
-            emit(pending, stream, out);
+        if !piece.ends_frame {
+            self.merge.push(stream, text);
+            return Ok(());
         }
+        let (text, end) = without_line_feed(text);
+        self.merge.push(stream, text);
+        self.merge.end(stream, end, out);
         Ok(())
     }
 
@@ -147,7 +118,7 @@ impl Lines {
         while let Some(end) = memchr::memchr(b'\n', input) {
             let (line, rest) = (&input[..end], &input[end + 1..]);
             input = rest;
-            let mut pending = std::mem::take(&mut self.pending[0]);
+            let mut pending = std::mem::take(&mut self.raw);
             if pending.bytes.is_empty() && !pending.cut {
                 self.raw_line(line, false, out)?;
             } else {
@@ -155,9 +126,9 @@ impl Lines {
                 self.raw_line(&pending.bytes, pending.cut, out)?;
             }
             pending.clear();
-            self.pending[0] = pending;
+            self.raw = pending;
         }
-        let pending = &mut self.pending[0];
+        let pending = &mut self.raw;
         if pending.time.is_none() && !input.is_empty() {
             // Not known before the whole stamp is here; the last line's time is not later.
             pending.time = self.clock.split(input).map(|(time, _)| time).or(self.last);
@@ -185,7 +156,7 @@ impl Lines {
                 merged.extend_from_slice(&text[..at]);
             } else if next > time && next <= Time::now() {
                 merged.extend_from_slice(&text[..at]);
-                out(whole(time, Stream::Stdout, &merged, self.max));
+                out(whole(time, Stream::Stdout, without_cr(&merged), self.max));
                 merged.clear();
                 time = next;
             } else {
@@ -200,9 +171,7 @@ impl Lines {
             merged.extend_from_slice(text);
             text = &merged;
         }
-        // A terminal ends its lines with CR LF (termios ONLCR).
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let mut line = whole(time, Stream::Stdout, text, self.max);
+        let mut line = whole(time, Stream::Stdout, without_cr(text), self.max);
         line.truncated |= cut;
         out(line);
         Ok(())
@@ -212,20 +181,14 @@ impl Lines {
     /// get one.
     pub fn finish(&mut self, tty: bool, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         if tty {
-            let mut pending = std::mem::take(&mut self.pending[0]);
+            let pending = std::mem::take(&mut self.raw);
             if !pending.bytes.is_empty() {
                 self.raw_line(&pending.bytes, pending.cut, out)?;
             }
-            pending.clear();
             return Ok(());
         }
-        for stream in Stream::ALL {
-            let pending = &mut self.pending[stream as usize];
-            pending.stamp = None;
-            if pending.time.is_some() {
-                emit(pending, stream, out);
-            }
-        }
+        self.stamps = [None, None];
+        self.merge.finish(out);
         Ok(())
     }
 
@@ -251,16 +214,16 @@ fn whole(time: Time, stream: Stream, bytes: &[u8], max: usize) -> Line<'_> {
     }
 }
 
-fn emit(pending: &mut Pending, stream: Stream, out: &mut impl FnMut(Line<'_>)) {
-    if let Some(time) = pending.time {
-        out(Line {
-            time,
-            stream,
-            bytes: &pending.bytes,
-            truncated: pending.cut,
-        });
+/// A terminal ends its lines with CR LF (termios ONLCR).
+fn without_cr(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+fn without_line_feed(text: &[u8]) -> (&[u8], End) {
+    match text {
+        [bytes @ .., b'\n'] => (bytes, End::Line),
+        _ => (text, End::Open),
     }
-    pending.clear();
 }
 
 /// Shows the start of what came, and no more: it may be anything.

@@ -1,12 +1,30 @@
 //! From lines to the sinks: encoded once, gathered in batches, written by a thread a sink.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `outbox` | where records gather, and how they are handed over |
+//! | `batch` | records on their way: their text, and where in it each line is |
+//! | `window` | what one sink was given, and what it has acknowledged |
+//! | `intake` | a sink's end of that |
+//! | `shared` | what the outbox and the intakes share |
+//! | `writer` | the thread of a sink that writes bytes |
+//! | `sink` | where records go |
 
+mod batch;
+mod intake;
 mod metrics;
 mod outbox;
+mod shared;
+mod window;
 mod writer;
 
 /// Where records go.
 pub mod sink;
 
+pub use batch::{Batch, Record, Records};
+pub use intake::Intake;
 pub use metrics::Metrics;
-pub use outbox::{Batch, Bounds, Outbox};
-pub use writer::{Fatal, Writer, Writers};
+pub use outbox::Outbox;
+pub use shared::Bounds;
+pub use window::{Order, Ticket};
+pub use writer::{Fatal, Writers};

@@ -1,182 +1,73 @@
 //! Where records gather until a batch of them is handed to the sinks.
 //!
 //! A line is encoded once, from the read buffer straight into the batch that every sink
-//! writes from. Batches are bounded in number: when the slowest sink holds them all, there
-//! is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
+//! writes from. Each sink has a window of batches that it has not acknowledged yet. When the window of the slowest sink is
+//! full there is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 
-use super::sink::FileEnd;
-use crate::encode::{Encoder, Tail};
+use super::batch::{Batch, Spares};
+use super::intake::Intake;
+use super::shared::{Bounds, Desk, Shared, State, task};
+use super::sink::Mark;
+use super::window::Window;
+use crate::encode::Tail;
 use crate::record::Line;
 
-/// Bounds of what waits for the sinks.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    pub batch_bytes: usize,
-    pub max_batches: usize,
-    pub flush_interval: Duration,
-}
+/// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
+const LEAST: usize = 256;
 
+/// The one queue from the streams to all sinks. Its clones share it.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    bounds: Bounds,
-    /// How many sinks there are.
-    sinks: usize,
-    state: Mutex<State>,
-    /// A record has come into an empty batch.
-    begun: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    encoder: Encoder,
-    bytes: Vec<u8>,
-    records: u64,
-    /// Batches that some sink still holds.
-    in_flight: usize,
-    spare: Vec<Spare>,
-    /// By task: there can be one for each stream.
-    waiting: HashMap<Task, Waker>,
-    /// Batches that were handed over, and that all sinks are done with: they end in order.
-    sealed: u64,
-    done: u64,
-    /// A batch ended that some sink had not acknowledged.
-    lost: bool,
-    /// Where the files ended with the last batch that is done.
-    ends: Vec<FileEnd>,
-    /// The batch that a barrier waits for, and where the files ended with it: others can be done before it looks.
-    barrier: Option<u64>,
-    ends_at_barrier: Vec<FileEnd>,
-    /// Emptied when the outbox is closed: the sinks then see the end.
-    sinks: Vec<SyncSender<Arc<Batch>>>,
-}
-
-/// Records on their way to the sinks, as lines of JSON. When the last sink lets go of it,
-/// its room is free again.
-pub struct Batch {
-    bytes: Vec<u8>,
-    records: u64,
-    acknowledged: Mutex<Acknowledged>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Acknowledged {
-    sinks: usize,
-    ends: Vec<FileEnd>,
-}
-
-impl Batch {
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-}
-
-impl Batch {
-    /// A sink has written all of it; `end` is where its file ends now.
-    pub fn acknowledge(&self, end: Option<FileEnd>) {
-        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        acknowledged.sinks += 1;
-        acknowledged.ends.extend(end);
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let acknowledged = self.acknowledged.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.shared.lock();
-        state.in_flight -= 1;
-        state.done += 1;
-        state.lost |= acknowledged.sinks < self.shared.sinks;
-        let mut before = std::mem::replace(&mut state.ends, std::mem::take(&mut acknowledged.ends));
-        // An end holds its file open, which can be renamed and deleted by now.
-        before.clear();
-        if state.barrier == Some(state.done) {
-            state.barrier = None;
-            state.ends_at_barrier = state.ends.clone();
-        }
-        // One that a few huge lines blew up is given back to the system.
-        if bytes.capacity() <= 2 * self.shared.bounds.batch_bytes {
-            bytes.clear();
-            state.spare.push(Spare { bytes, ends: before });
-        }
-        // Under the lock, so that the map keeps its room: a waker only puts its task into a queue.
-        state.waiting.drain().for_each(|(_, waker)| waker.wake());
-    }
-}
-
-/// What a waker wakes, as `Waker::will_wake` compares it.
-type Task = (usize, usize);
-
-fn task(waker: &Waker) -> Task {
-    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
-}
-
-/// What a batch that is done leaves for the next one, so that none allocates.
-#[derive(Default)]
-struct Spare {
-    bytes: Vec<u8>,
-    ends: Vec<FileEnd>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Outbox {
-    /// `sinks` have a place for `bounds.max_batches` each, so handing over never waits.
-    /// `ends` is where their files end now.
-    pub fn new(bounds: Bounds, sinks: Vec<SyncSender<Arc<Batch>>>, ends: Vec<FileEnd>) -> Self {
-        let count = sinks.len();
-        let state = State {
-            sinks,
-            ends,
-            ..State::default()
-        };
-        Self {
-            shared: Arc::new(Shared {
-                bounds,
-                sinks: count,
-                state: Mutex::new(state),
-                begun: Notify::new(),
-            }),
-        }
+    /// For the sinks of these names. The intakes are in their order.
+    pub fn new(bounds: Bounds, sinks: impl IntoIterator<Item = String>) -> (Self, Vec<Intake>) {
+        let desks = sinks.into_iter().map(|name| Desk::new(name, bounds.max_batches));
+        let shared = Arc::new(Shared {
+            bounds,
+            desks: desks.collect(),
+            spares: Spares::new(2 * bounds.batch_bytes),
+            state: Mutex::default(),
+            begun: Notify::new(),
+        });
+        let intakes = (0..shared.desks.len()).map(|sink| Intake::new(&shared, sink)).collect();
+        (Self { shared }, intakes)
     }
 
-    /// Ready when what one read brings may be pushed.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let max = self.shared.bounds.max_batches;
-        self.poll_until(cx, |state| state.in_flight < max)
+    /// Ready when a log may be read. Gives how many bytes of it have room, where each becomes `growth` bytes of records at
+    /// most.
+    pub fn poll_room_for(&self, cx: &mut Context<'_>, growth: usize) -> Poll<usize> {
+        let batch_bytes = self.shared.bounds.batch_bytes;
+        let bytes = || (self.shared.free() * batch_bytes / growth).max(LEAST);
+        self.poll_room(cx).map(|()| bytes())
+    }
+
+    /// Ready when another batch may be handed over.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(cx, Window::has_room)
     }
 
     /// Whether what one read brings may be pushed now.
     pub fn has_room(&self) -> bool {
-        self.shared.lock().in_flight < self.shared.bounds.max_batches
+        self.shared.all(Window::has_room)
     }
 
-    /// Ready when `holds` is true; looked at again each time that a batch is done.
-    fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
+    /// Ready when `holds` is true of every sink's window; looked at again each time that a sink has got on.
+    fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&Window) -> bool) -> Poll<()> {
+        if self.shared.all(&holds) {
+            return Poll::Ready(());
+        }
         let mut state = self.shared.lock();
-        if holds(&state) {
+        // Once more: a sink that gets on from here on finds the waker.
+        if self.shared.all(holds) {
             return Poll::Ready(());
         }
         let waker = cx.waker();
@@ -186,25 +77,28 @@ impl Outbox {
 
     /// Hands over what has gathered, and waits until every sink has acknowledged it and all before. `at_seal` is called
     /// at the moment of the handing over: what it sees is what will have been acknowledged. `None` when a sink has
-    /// failed, and never will; else also where the files end then. For one caller at a time.
-    pub async fn barrier<T>(&self, at_seal: impl FnOnce() -> T) -> Option<(T, Vec<FileEnd>)> {
+    /// gone, and never will; else also the marks of the sinks that have one, by their names. For one caller at a time.
+    pub async fn barrier<T>(&self, at_seal: impl FnOnce() -> T) -> Option<(T, Vec<(String, Mark)>)> {
         poll_fn(|cx| self.poll_room(cx)).await;
-        self.seal(self.shared.lock());
+        self.seal(&mut self.shared.lock());
         let seen = at_seal();
-        self.raise_barrier();
-        poll_fn(|cx| self.poll_until(cx, |state| state.barrier.is_none())).await;
-        let mut state = self.shared.lock();
-        let ends = std::mem::take(&mut state.ends_at_barrier);
-        (!state.lost).then_some((seen, ends))
+        let ticket = self.ask_for_marks();
+        poll_fn(|cx| self.poll_until(cx, |window| window.is_settled(ticket))).await;
+        if !self.shared.all(|window| !window.has_left()) {
+            return None;
+        }
+        let mark = |desk: &Desk| Some((desk.name.clone(), desk.window().take_mark()?));
+        Some((seen, self.shared.desks.iter().filter_map(mark).collect()))
     }
 
-    fn raise_barrier(&self) {
+    fn ask_for_marks(&self) -> u64 {
         let mut state = self.shared.lock();
-        if state.done < state.sealed {
-            state.barrier = Some(state.sealed);
-        } else {
-            state.ends_at_barrier = state.ends.clone();
+        state.asked += 1;
+        for desk in &self.shared.desks {
+            desk.window().ask(state.asked);
+            desk.ring();
         }
+        state.asked
     }
 
     /// Adds a record. Its batch is handed over when it is full.
@@ -219,15 +113,13 @@ impl Outbox {
 
     fn add(&self, line: &Line<'_>, lines: Option<u32>, tail: &Tail) {
         let mut state = self.shared.lock();
-        let State { encoder, bytes, .. } = &mut *state;
-        encoder.encode(line, lines, tail, bytes);
-        let full = bytes.len() >= self.shared.bounds.batch_bytes;
-        state.records += 1;
-        if state.records == 1 {
+        let State { encoder, records, .. } = &mut *state;
+        records.push(encoder, line, lines, tail);
+        if records.len() == 1 {
             self.shared.begun.notify_one();
         }
-        if full {
-            self.seal(state);
+        if records.text().len() >= self.shared.bounds.batch_bytes {
+            self.seal(&mut state);
         }
     }
 
@@ -236,97 +128,46 @@ impl Outbox {
     pub async fn flush(&self) {
         loop {
             self.shared.begun.notified().await;
-            let idle = poll_fn(|cx| self.poll_until(cx, |state| state.in_flight == 0));
+            let idle = poll_fn(|cx| self.poll_until(cx, Window::is_idle));
             // An error is that it is old enough.
             let _ = tokio::time::timeout(self.shared.bounds.flush_interval, idle).await;
             poll_fn(|cx| self.poll_room(cx)).await;
-            self.seal(self.shared.lock());
+            self.seal(&mut self.shared.lock());
+        }
+    }
+
+    /// Lets every sink open anew what it writes to, before it goes on.
+    pub fn reopen(&self) {
+        for desk in &self.shared.desks {
+            desk.window().reopen();
+            desk.ring();
         }
     }
 
     /// Hands over the rest, and tells the sinks that nothing more comes. Waits for room.
     pub async fn close(&self) {
         poll_fn(|cx| self.poll_room(cx)).await;
-        self.seal(self.shared.lock());
-        self.shared.lock().sinks.clear();
+        self.seal(&mut self.shared.lock());
+        for desk in &self.shared.desks {
+            desk.window().close();
+            desk.ring();
+        }
     }
 
     /// Without room the batch goes on growing, by no more than the read that filled it.
-    fn seal(&self, mut state: MutexGuard<'_, State>) {
-        if state.records == 0 || state.in_flight >= self.shared.bounds.max_batches {
+    fn seal(&self, state: &mut State) {
+        if state.records.is_empty() || !self.has_room() {
             return;
         }
-        let Spare { bytes, ends } = state.spare.pop().unwrap_or_default();
-        let batch = Arc::new(Batch {
-            bytes: std::mem::replace(&mut state.bytes, bytes),
-            records: std::mem::take(&mut state.records),
-            acknowledged: Mutex::new(Acknowledged { sinks: 0, ends }),
-            shared: Arc::clone(&self.shared),
-        });
-        state.in_flight += 1;
         state.sealed += 1;
-        for sink in &state.sinks {
-            // A sink that has ended has told the agent so itself.
-            let _ = sink.try_send(Arc::clone(&batch));
+        let records = std::mem::replace(&mut state.records, self.shared.spares.take());
+        let batch = Arc::new(Batch::new(state.sealed, records, &self.shared.spares));
+        for desk in &self.shared.desks {
+            desk.window().give(&batch);
+            desk.ring();
         }
-        // In this order: a batch that no sink took locks the state when it is dropped.
-        drop(state);
-        drop(batch);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc::sync_channel;
-    use std::task::Wake;
-
-    use super::*;
-    use crate::encode::Fields;
-    use crate::record::{Container, ContainerId, Stream, Time};
-
-    struct Counted(AtomicUsize);
-
-    impl Wake for Counted {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn ten_thousand_streams_wait_and_each_is_woken_once() {
-        let bounds = Bounds {
-            batch_bytes: 1,
-            max_batches: 1,
-            flush_interval: Duration::from_secs(1),
-        };
-        let (sender, batches) = sync_channel(1);
-        let outbox = Outbox::new(bounds, vec![sender], Vec::new());
-        let container = Container {
-            id: ContainerId::new("abc"),
-            name: String::new(),
-            image: String::new(),
-            labels: Default::default(),
-        };
-        let tail = Tail::new(&container, "", &Fields::new(&[], &[]).unwrap());
-        let line = Line {
-            time: Time(0),
-            stream: Stream::Stdout,
-            bytes: b"",
-            truncated: false,
-        };
-        outbox.push(&line, &tail);
-        assert!(!outbox.has_room());
-        let streams: Vec<_> = (0..10_000).map(|_| Arc::new(Counted(AtomicUsize::new(0)))).collect();
-        for _ in 0..3 {
-            for stream in &streams {
-                let waker = Waker::from(Arc::clone(stream));
-                assert!(outbox.poll_room(&mut Context::from_waker(&waker)).is_pending());
-            }
-        }
-        assert_eq!(outbox.shared.lock().waiting.len(), streams.len());
-        drop(batches.recv().unwrap());
-        assert!(streams.iter().all(|stream| stream.0.load(Ordering::SeqCst) == 1));
-        assert!(outbox.has_room() && outbox.shared.lock().waiting.is_empty());
-    }
-}
+mod tests;

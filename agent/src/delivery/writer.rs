@@ -2,7 +2,6 @@
 //! wakes once a batch, so the one thread of the runtime never waits for it.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,9 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::intake::Intake;
 use super::metrics::Metrics;
-use super::outbox::Batch;
 use super::sink::Sink;
+use super::window::Order;
 use crate::readiness::{Part, Readiness};
 
 /// The first pause after a failed write; it doubles up to `MAX_PAUSE`.
@@ -23,13 +23,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("sink {sink}: {source}; nothing more can be delivered there")]
 pub struct Fatal {
+    /// The name of the sink, as the label `sink` has it.
     pub sink: String,
+    /// What the last write has failed with.
     pub source: io::Error,
 }
 
 /// One sink's thread.
-pub struct Writer {
+struct Writer {
+    name: String,
     sink: Box<dyn Sink>,
+    intake: Intake,
     metrics: Metrics,
     readiness: Part,
     failures: Arc<Failures>,
@@ -48,34 +52,33 @@ struct Failures {
 }
 
 impl Writers {
-    /// Starts a thread for each sink, and returns what the outbox hands its batches to.
+    /// Starts a thread for each sink, which takes its batches from the intake beside it.
     pub fn start(
-        sinks: Vec<Box<dyn Sink>>,
-        max_batches: usize,
+        sinks: impl IntoIterator<Item = (Box<dyn Sink>, Intake)>,
         metrics: &Metrics,
         readiness: &Readiness,
-    ) -> io::Result<(Self, Vec<SyncSender<Arc<Batch>>>)> {
+    ) -> io::Result<Self> {
         let mut all = Self {
             threads: Vec::new(),
             failures: Arc::default(),
         };
-        let mut senders = Vec::new();
-        for sink in sinks {
-            let (sender, batches) = sync_channel(max_batches);
-            let part = readiness.part(&format!("sink {}", sink.name()));
+        for (sink, intake) in sinks {
+            let name = intake.name().to_owned();
+            let part = readiness.part(&format!("sink {name}"));
             part.up("writing");
+            let thread = std::thread::Builder::new().name(format!("sink-{name}"));
             let writer = Writer {
                 metrics: metrics.clone(),
                 readiness: part,
                 failures: Arc::clone(&all.failures),
+                name,
                 sink,
+                intake,
             };
-            let name = format!("sink-{}", writer.sink.name());
-            let thread = std::thread::Builder::new().name(name).stack_size(128 << 10);
-            all.threads.push(thread.spawn(move || writer.run(&batches))?);
-            senders.push(sender);
+            all.threads
+                .push(thread.stack_size(128 << 10).spawn(move || writer.run())?);
         }
-        Ok((all, senders))
+        Ok(all)
     }
 
     /// Waits until a sink has failed for good.
@@ -97,24 +100,46 @@ impl Writers {
 }
 
 impl Writer {
-    fn run(mut self, batches: &Receiver<Arc<Batch>>) {
-        while let Ok(batch) = batches.recv() {
-            if let Err(source) = self.deliver(batch.bytes()) {
-                let fatal = Fatal {
-                    sink: self.sink.name().to_owned(),
-                    source,
-                };
-                self.readiness.down(&fatal.to_string());
-                let mut first = self.failures.first.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert(fatal);
-                drop(first);
-                self.failures.told.notify_one();
-                return;
+    fn run(mut self) {
+        let Err(source) = self.serve() else {
+            return;
+        };
+        let fatal = Fatal {
+            sink: self.name,
+            source,
+        };
+        self.readiness.down(&fatal.to_string());
+        let mut first = self.failures.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(fatal);
+        drop(first);
+        self.failures.told.notify_one();
+    }
+
+    /// Does what there is to do until nothing more comes. Fails only for good.
+    fn serve(&mut self) -> io::Result<()> {
+        while let Some(order) = self.intake.wait() {
+            match order {
+                Order::Batch(batch) => {
+                    self.deliver(batch.records().text())?;
+                    let delivered = self.metrics.delivered.with_label_values(&[&self.name]);
+                    delivered.inc_by(batch.records().len() as u64);
+                    self.intake.acknowledge(batch);
+                }
+                Order::Mark(ticket) => {
+                    let mark = self.sink.mark()?;
+                    self.intake.tell(ticket, mark);
+                }
+                Order::Reopen => match self.sink.reopen() {
+                    Err(error) if self.sink.is_fatal(&error) => return Err(error),
+                    Err(error) => {
+                        let sink = &self.name;
+                        warn!(%sink, %error, "cannot be opened anew; tried again before the next batch");
+                    }
+                    Ok(()) => {}
+                },
             }
-            let delivered = self.metrics.delivered.with_label_values(&[self.sink.name()]);
-            delivered.inc_by(batch.records());
-            batch.acknowledge(self.sink.end());
         }
+        Ok(())
     }
 
     /// Writes all of `bytes`, however often it takes. Fails only for good.
@@ -135,7 +160,7 @@ impl Writer {
                     pause = MIN_PAUSE;
                     if let Some(since) = failing_since.take() {
                         let after = since.elapsed();
-                        info!(sink = self.sink.name(), ?after, "sink writes again");
+                        info!(sink = self.name, ?after, "sink writes again");
                         self.readiness.up("writing");
                     }
                     continue;
@@ -144,15 +169,13 @@ impl Writer {
                 Err(error) => error,
             };
             let reason = reason(&error);
-            let labels = [self.sink.name(), reason];
-            self.metrics.errors.with_label_values(&labels).inc();
+            self.metrics.errors.with_label_values(&[&*self.name, reason]).inc();
             if self.sink.is_fatal(&error) {
                 return Err(error);
             }
             if failing_since.is_none() {
                 failing_since = Some(Instant::now());
-                let sink = self.sink.name();
-                warn!(sink, %error, "cannot write; reading stops when the batches are full");
+                warn!(sink = self.name, %error, "cannot write; reading stops when the batches are full");
                 self.readiness.down(&error.to_string());
             }
             std::thread::sleep(pause);

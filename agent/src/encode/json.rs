@@ -2,72 +2,136 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::fields::{Compose, Fields, Swarm};
+use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
+use super::span::{Span, Writing};
+use crate::escape::{BLOCK, clean_bytes, clean_prefix};
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
-/// Bytes that a container's labels may have together.
-const LABELS: usize = 16 * 1024;
+/// What every record begins with.
+const BEGINNING: &[u8] = b"{\"ts\":\"";
+/// What a record takes beside its line and its tail, at most.
+const FRAME: usize = 112;
+/// What a line takes of its log at least, whatever the log's format: each has its time, to the second or better.
+const SHORTEST: usize = "2026-11-20T15:04:58Z".len();
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// What all records of one container end with: made once, not once a line.
+/// A record as it is read back. The [`Encoder`] writes the fields of the line by hand, and [`CommonFields`] behind them.
+#[derive(Deserialize)]
+struct RecordFields {
+    /// The engine's time of the line, in UTC, always with nine digits. Of several lines it is the time of the first.
+    ts: String,
+    /// `stdout` or `stderr`. A container with a TTY has one output, which is called `stdout`.
+    stream: String,
+    /// The line without its line feed. Several lines have line feeds between them.
+    line: Option<String>,
+    /// Stands in place of `line` where the bytes are not UTF-8: the same bytes in Base64.
+    line_base64: Option<String>,
+    /// `true` where the line was longer than `capture.max_line_bytes` and was cut there.
+    #[serde(default)]
+    truncated: bool,
+    /// The number of lines, where `capture.multiline` puts several of them together.
+    lines: Option<u32>,
+    /// The container that wrote the line.
+    container: Owner,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    id: String,
+}
+
+/// What a record says after that, the same in every record of a container.
+#[derive(Serialize)]
+struct CommonFields<'a> {
+    /// The container that wrote the line.
+    container: ContainerFields<'a>,
+    /// The key `host` of the configuration: by default the name of the machine.
+    host: &'a str,
+}
+
+#[derive(Serialize)]
+struct ContainerFields<'a> {
+    /// The engine's id: 64 hexadecimal digits.
+    id: &'a str,
+    /// The name, as `docker ps` shows it.
+    name: &'a str,
+    /// The image that the container was made from, as the engine calls it.
+    image: &'a str,
+    /// The labels that `capture.labels` chooses. The longest are left out, if they and the fields are longer than
+    /// 16 KiB together.
+    labels: BTreeMap<&'a str, &'a str>,
+    /// With `compose` in `capture.fields`, for a container of a compose project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compose: Option<Compose<'a>>,
+    /// With `swarm` in `capture.fields`, for a container of a swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swarm: Option<Swarm<'a>>,
+}
+
+/// A container as its records show it, and what all of them end with: made once, not once a line.
 #[derive(Clone, Debug)]
-pub struct Tail(Vec<u8>);
+pub struct Tail {
+    container: Arc<Container>,
+    text: Vec<u8>,
+}
 
 impl Tail {
-    /// Labels that together are longer than [`LABELS`] are left out: every record would bear them.
-    pub fn new(container: &Container, host: &str, fields: &Fields) -> Self {
-        let mut labels = fields.labels(container);
-        let length: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if length > LABELS {
+    /// Made once for a container: labels that do not fit are reported here.
+    pub fn new(container: &Arc<Container>, host: &str, fields: &Fields) -> Self {
+        let chosen = fields.of(container);
+        if chosen.left_out > 0 {
             warn!(
                 container = container.name,
-                length,
-                limit = LABELS,
-                "its labels are too long, and are left out"
+                left_out = chosen.left_out,
+                limit = ROOM,
+                "its labels are too long for its records: the longest ones are left out"
             );
-            labels.clear();
         }
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            container: Named<'a>,
-            host: &'a str,
-        }
-        #[derive(Serialize)]
-        struct Named<'a> {
-            id: &'a str,
-            name: &'a str,
-            image: &'a str,
-            labels: BTreeMap<&'a str, &'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            compose: Option<Compose<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            swarm: Option<Swarm<'a>>,
-        }
-        let shown = Shown {
-            container: Named {
+        let common = CommonFields {
+            container: ContainerFields {
                 id: container.id.as_str(),
                 name: &container.name,
                 image: &container.image,
-                labels,
-                compose: fields.compose(container),
-                swarm: fields.swarm(container),
+                labels: chosen.labels,
+                compose: chosen.compose,
+                swarm: chosen.swarm,
             },
             host,
         };
         // Strings and maps of strings: there is nothing in them that could fail.
-        let mut text = serde_json::to_vec(&shown).unwrap_or_default();
+        let mut text = serde_json::to_vec(&common).unwrap_or_default();
         text.push(b'\n');
         if let Some(brace) = text.first_mut() {
             *brace = b',';
         }
-        Self(text)
+        Self {
+            container: Arc::clone(container),
+            text,
+        }
     }
+
+    /// The container that it was made for.
+    pub fn container(&self) -> &Arc<Container> {
+        &self.container
+    }
+
+    /// How many bytes of records one byte of the container's log becomes, at most.
+    pub fn growth(&self) -> usize {
+        (FRAME + self.text.len()).div_ceil(SHORTEST).max(ESCAPED)
+    }
+}
+
+/// Whether `bytes` can be the start of a record that was not written to its end.
+pub fn is_begun(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(BEGINNING.len());
+    bytes[..known] == BEGINNING[..known]
 }
 
 /// Writes records. Keeps the last second that it wrote, in digits.
@@ -78,19 +142,37 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Appends one record to `out`; `lines` tells how many were put together, where that is done.
-    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"ts\":\"");
+    /// Appends one record to `out`; `lines` tells how many were put together, where that is done. Gives the place of the line
+    /// in the record.
+    pub fn encode(&mut self, line: &Line<'_>, lines: Option<u32>, tail: &Tail, out: &mut Vec<u8>) -> Span {
+        let record = out.len();
+        out.extend_from_slice(BEGINNING);
         self.time(line.time.0, out);
         out.extend_from_slice(b"\",\"stream\":\"");
         out.extend_from_slice(line.stream.as_str().as_bytes());
-        if std::str::from_utf8(line.bytes).is_ok() {
+        let is_text = std::str::from_utf8(line.bytes).is_ok();
+        let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
+            let start = out.len();
             escape(line.bytes, out);
+            start
         } else {
             out.extend_from_slice(b"\",\"line_base64\":\"");
+            let start = out.len();
             base64(line.bytes, out);
-        }
+            start
+        };
+        let length = out.len() - start;
+        let span = Span {
+            start: (start - record) as u32,
+            length: length as u32,
+            writing: match is_text {
+                // Every escape is longer than what it stands for.
+                true if length == line.bytes.len() => Writing::Plain,
+                true => Writing::Escaped,
+                false => Writing::Base64,
+            },
+        };
         out.push(b'"');
         if line.truncated {
             out.extend_from_slice(b",\"truncated\":true");
@@ -99,7 +181,8 @@ impl Encoder {
             // A Vec takes all that is written.
             let _ = write!(out, ",\"lines\":{lines}");
         }
-        out.extend_from_slice(&tail.0);
+        out.extend_from_slice(&tail.text);
+        span
     }
 
     fn time(&mut self, nanos: i64, out: &mut Vec<u8>) {
@@ -126,16 +209,22 @@ impl Encoder {
 /// What a record says, read back from its line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
+    /// `container.id`.
     pub container: ContainerId,
+    /// `ts`.
     pub time: Time,
+    /// `stream`.
     pub stream: Stream,
+    /// `line`, or `line_base64` decoded: the bytes as the container wrote them.
     pub bytes: Vec<u8>,
+    /// `truncated`; `false` if the record does not say so.
     pub truncated: bool,
     /// Of a record that was put together from lines, how many; line feeds are between them.
     pub lines: Option<u32>,
 }
 
 impl Decoded {
+    /// The line that the record was made of.
     pub fn line(&self) -> Line<'_> {
         Line {
             time: self.time,
@@ -147,77 +236,65 @@ impl Decoded {
 
     /// `None` for what is no record of this program's.
     pub fn from_json(record: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Shown {
-            ts: String,
-            stream: String,
-            line: Option<String>,
-            line_base64: Option<String>,
-            #[serde(default)]
-            truncated: bool,
-            lines: Option<u32>,
-            container: Named,
-        }
-        #[derive(Deserialize)]
-        struct Named {
-            id: String,
-        }
-        let shown: Shown = serde_json::from_slice(record).ok()?;
-        let bytes = match (shown.line, shown.line_base64) {
+        let fields: RecordFields = serde_json::from_slice(record).ok()?;
+        let bytes = match (fields.line, fields.line_base64) {
             (Some(line), _) => line.into_bytes(),
             (None, Some(text)) => STANDARD.decode(text).ok()?,
             (None, None) => return None,
         };
-        let time: jiff::Timestamp = shown.ts.parse().ok()?;
+        let time: jiff::Timestamp = fields.ts.parse().ok()?;
         Some(Self {
-            container: ContainerId::new(&shown.container.id),
+            container: ContainerId::new(&fields.container.id),
             time: Time(i64::try_from(time.as_nanosecond()).ok()?),
-            stream: Stream::ALL.into_iter().find(|stream| stream.as_str() == shown.stream)?,
+            stream: Stream::ALL
+                .into_iter()
+                .find(|stream| stream.as_str() == fields.stream)?,
             bytes,
-            truncated: shown.truncated,
-            lines: shown.lines,
+            truncated: fields.truncated,
+            lines: fields.lines,
         })
     }
 }
 
-fn must_be_escaped(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
 /// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
-fn escape(mut text: &[u8], out: &mut Vec<u8>) {
-    loop {
-        let clean = clean_prefix(text);
-        out.extend_from_slice(&text[..clean]);
-        let Some(&byte) = text.get(clean) else {
-            return;
-        };
-        text = &text[clean + 1..];
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let (high, low) = (control >> 4, control & 15);
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
-            }
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let clean = clean_prefix(text);
+    out.extend_from_slice(&text[..clean]);
+    let mut text = &text[clean..];
+    // Where there is one to be escaped, the next is often near: a block is copied whole, and what must not stand so is
+    // taken back.
+    while let Some(block) = text.first_chunk() {
+        out.extend_from_slice(block);
+        let clean = clean_bytes(block);
+        if clean < BLOCK {
+            out.truncate(out.len() - (BLOCK - clean));
+            escape_byte(block[clean], out);
+            text = &text[clean + 1..];
+        } else {
+            text = &text[BLOCK..];
+        }
+    }
+    for byte in text {
+        match clean_prefix(&[*byte]) {
+            0 => escape_byte(*byte, out),
+            _ => out.push(*byte),
         }
     }
 }
 
-/// How many bytes need no escape. Whole blocks first: the compiler turns the test of one
-/// into a few vector instructions.
-fn clean_prefix(text: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let clean_block = |block: &&[u8]| !block.iter().fold(false, |any, &b| any | must_be_escaped(b));
-    let blocks = text.chunks_exact(BLOCK).take_while(clean_block).count();
-    let from = blocks * BLOCK;
-    let rest = text[from..].iter().position(|&b| must_be_escaped(b));
-    rest.map_or(text.len(), |at| from + at)
+fn escape_byte(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        control => {
+            let (high, low) = (HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]);
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
@@ -233,13 +310,13 @@ mod tests {
     use crate::config::Field;
     use serde_json::{Value, json};
 
-    fn container(labels: &[(&str, &str)]) -> Container {
-        Container {
+    fn container(labels: &[(&str, &str)]) -> Arc<Container> {
+        Arc::new(Container {
             id: ContainerId::new("abc"),
             name: "we\"b".into(),
             image: "nginx:1.27".into(),
             labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
-        }
+        })
     }
 
     fn tail() -> Tail {
@@ -251,7 +328,7 @@ mod tests {
     fn shown(labels: &[(&str, &str)], chosen: &[&str], fields: &[Field]) -> Value {
         let chosen: Vec<_> = chosen.iter().map(|&text| text.to_owned()).collect();
         let tail = Tail::new(&container(labels), "", &Fields::new(&chosen, fields).unwrap());
-        let record = [b"{\"a\":0", &tail.0[..]].concat();
+        let record = [b"{\"a\":0", &tail.text[..]].concat();
         serde_json::from_slice::<Value>(&record).unwrap()["container"].take()
     }
 
@@ -292,11 +369,62 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_too_long_are_left_out_unless_others_are_chosen() {
-        let long = "x".repeat(LABELS);
-        let labels = [("long", long.as_str()), ("tier", "front")];
-        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({}));
-        assert_eq!(shown(&labels, &["tier"], &[])["labels"], json!({"tier": "front"}));
+    fn labels_that_do_not_fit_are_left_out_the_longest_first() {
+        let [long, longer] = [ROOM / 2, ROOM / 2 + 1].map(|length| "x".repeat(length));
+        let labels = [("a", longer.as_str()), ("b", long.as_str()), ("tier", "front")];
+        assert_eq!(
+            shown(&labels, &["*"], &[])["labels"],
+            json!({"b": long, "tier": "front"})
+        );
+        assert_eq!(shown(&labels, &["a"], &[])["labels"], json!({"a": longer}));
+        // Each of its bytes takes six.
+        let escaped = "\u{1}".repeat(ROOM / 5);
+        let labels = [("a", escaped.as_str()), ("tier", "front")];
+        assert_eq!(shown(&labels, &["*"], &[])["labels"], json!({"tier": "front"}));
+    }
+
+    #[test]
+    fn compose_and_swarm_have_the_same_bound_and_come_first() {
+        let long = "x".repeat(ROOM);
+        let labels = [
+            ("com.docker.compose.project", long.as_str()),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.swarm.node.id", &long),
+        ];
+        let both = [Field::Compose, Field::Swarm];
+        let container = shown(&labels, &[], &both);
+        assert_eq!(container["compose"], json!({"service": "web"}));
+        assert_eq!(container.get("swarm"), None);
+
+        let project = "x".repeat(ROOM - 10);
+        let labels = [("com.docker.compose.project", project.as_str()), ("tier", "front")];
+        let container = shown(&labels, &["*"], &both);
+        assert_eq!(container["compose"], json!({"project": project}));
+        assert_eq!(container["labels"], json!({}));
+    }
+
+    #[test]
+    fn no_record_takes_more_than_its_bytes_of_the_log_can_grow_to() {
+        let control = [1; 1000];
+        for labels in [vec![], vec![("a", "b")], vec![("a", "\u{1}\u{2}")]] {
+            let tail = Tail::new(
+                &container(&labels),
+                "node-1",
+                &Fields::new(&["*".to_owned()], &[]).unwrap(),
+            );
+            for bytes in [&b""[..], b"x", b"\xff", &control, &[0xff; 1000]] {
+                let line = Line {
+                    time: Time(0),
+                    stream: Stream::Stderr,
+                    bytes,
+                    truncated: true,
+                };
+                let mut out = Vec::new();
+                Encoder::default().encode(&line, Some(u32::MAX), &tail, &mut out);
+                let most = (SHORTEST + bytes.len()) * tail.growth();
+                assert!(out.len() <= most, "{} of {most}", out.len());
+            }
+        }
     }
 
     fn encode(bytes: &[u8], truncated: bool) -> Value {
@@ -329,6 +457,49 @@ mod tests {
             "host": "node-1"
         });
         assert_eq!(encode(b"x", false), want);
+    }
+
+    /// With dots; what the labels' own keys are is the container's matter.
+    fn paths(value: &Value, prefix: &str, found: &mut Vec<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("{prefix}{key}");
+            if key != "labels" {
+                paths(value, &format!("{path}."), found);
+            }
+            found.push(path);
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_field() {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+            ("com.docker.compose.container-number", "2"),
+            ("com.docker.stack.namespace", "shop"),
+            ("com.docker.swarm.service.name", "shop_web"),
+            ("com.docker.swarm.task.name", "shop_web.1"),
+            ("com.docker.swarm.node.id", "n"),
+        ];
+        let fields = Fields::new(&["*".to_owned()], &[Field::Compose, Field::Swarm]).unwrap();
+        let tail = Tail::new(&container(&labels), "node-1", &fields);
+        let page = include_str!("../../../docs/reference/record.md");
+        let mut found = Vec::new();
+        for bytes in [&b"text"[..], b"\xff"] {
+            let line = Line {
+                time: Time(0),
+                stream: Stream::Stdout,
+                bytes,
+                truncated: true,
+            };
+            let mut out = Vec::new();
+            Encoder::default().encode(&line, Some(2), &tail, &mut out);
+            paths(&serde_json::from_slice(&out).unwrap(), "", &mut found);
+        }
+        assert!(found.len() > 30, "{found:?}");
+        for path in found {
+            assert!(page.contains(&format!("| `{path}` |")), "no {path} in the reference");
+        }
     }
 
     #[test]

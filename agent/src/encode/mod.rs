@@ -2,6 +2,8 @@
 
 mod fields;
 mod json;
+mod span;
 
 pub use fields::Fields;
-pub use json::{Decoded, Encoder, Tail};
+pub use json::{Decoded, Encoder, Tail, is_begun};
+pub use span::{Span, Writing};

@@ -1,5 +1,6 @@
 //! The endpoints that the agent uses.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,7 @@ fn since_query(since: Since, peer: Peer) -> String {
 }
 
 impl Engine {
+    /// A client that has not connected yet.
     pub fn new(opener: Opener, options: Options) -> Self {
         Self {
             requests: Arc::new(Requests::new(opener, options)),
@@ -91,6 +93,7 @@ impl Engine {
         self.requests.at_rest().await;
     }
 
+    /// The connections for short requests.
     pub fn pool(&self) -> &Pool {
         self.requests.pool()
     }
@@ -174,6 +177,17 @@ impl Engine {
             Err(_) => Err(()),
         });
         Ok(listed?.into_iter().map(Listed::from).collect())
+    }
+
+    /// Where the engine keeps its containers, as it sees its own file system (`DockerRootDir`).
+    pub async fn data_root(&self) -> Result<PathBuf, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            docker_root_dir: PathBuf,
+        }
+        let Info { docker_root_dir } = self.json("info", "/info").await?;
+        Ok(docker_root_dir)
     }
 
     /// What the engine calls itself, as in `20.10.24`.

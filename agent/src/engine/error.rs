@@ -3,50 +3,99 @@
 use std::io;
 use std::time::Duration;
 
-use super::transport::TlsError;
 use crate::decode::DecodeError;
 
 /// A request, or a stream, that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// No connection could be opened.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// The name of the engine's host leads to no address.
     #[error("cannot find the address of the engine's host: {0}")]
     Resolve(io::Error),
+    /// A certificate was refused, by either side, or the peer does not speak TLS.
     #[error(transparent)]
     Tls(TlsError),
-    /// The step that ran out of time.
+    /// A step took too long.
     #[error("{step} took longer than {limit:?}")]
-    Timeout { step: &'static str, limit: Duration },
+    Timeout {
+        /// The step, in words.
+        step: &'static str,
+        /// The time that it was given.
+        limit: Duration,
+    },
     /// All connections for short requests are in use.
     #[error("no connection became free within {limit:?}")]
-    NoneFree { limit: Duration },
+    NoneFree {
+        /// The time that the request has waited.
+        limit: Duration,
+    },
+    /// The request would have waited too long for its turn. The engine was not asked.
     #[error("more requests wait than the rate limit lets through within {max_wait:?}")]
-    RateLimited { max_wait: Duration },
-    /// Not asked at all.
+    RateLimited {
+        /// How long a request may wait.
+        max_wait: Duration,
+    },
+    /// The circuit breaker is open. The engine was not asked.
     #[error("the circuit breaker is open: {cause}")]
-    BreakerOpen { retry_in: Duration, cause: String },
+    BreakerOpen {
+        /// When the breaker lets the next request through.
+        retry_in: Duration,
+        /// The failure that opened it, in words.
+        cause: String,
+    },
+    /// The answer is not HTTP.
     #[error("the peer does not speak HTTP as an engine does: {}", chain(.0))]
     Http(#[from] hyper::Error),
+    /// The connection ended before the answer's head was whole.
     #[error("the engine closed the connection")]
     Closed,
+    /// The engine answered with a status that is not success.
     #[error("engine answered {status}: {message}")]
-    Status { status: u16, message: String },
+    Status {
+        /// The status of the answer.
+        status: u16,
+        /// The engine's own words, from the answer's body.
+        message: String,
+    },
+    /// The answer is not JSON, or not of the expected shape.
     #[error("cannot read the engine's answer to {endpoint}: {source}")]
     Json {
+        /// What was asked, as the label `endpoint` has it.
         endpoint: &'static str,
+        /// Where it is wrong, and how.
         source: serde_json::Error,
     },
+    /// The answer's body is larger than the agent is willing to read.
     #[error("the answer to {endpoint} is larger than {limit} bytes")]
-    TooLarge { endpoint: &'static str, limit: usize },
+    TooLarge {
+        /// What was asked, as the label `endpoint` has it.
+        endpoint: &'static str,
+        /// The largest body that is read, in bytes.
+        limit: usize,
+    },
+    /// The peer is not a Docker Engine, or not one that this agent can talk to. The text says why.
     #[error("{0}")]
     NoEngine(String),
+    /// A read has failed.
     #[error("cannot read from the engine: {0}")]
     Read(#[from] io::Error),
+    /// The connection ended in the middle of a body.
     #[error("the engine's stream was cut off")]
     Cut,
+    /// The bytes of a log cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+}
+
+/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TlsError {
+    /// A label, see [`EngineError::reason`].
+    pub reason: &'static str,
+    pub message: String,
 }
 
 /// An error with its causes: hyper tells what it was about, and its cause what was wrong.

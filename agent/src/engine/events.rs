@@ -23,13 +23,18 @@ pub enum Action {
     Die,
     /// It has been removed, and its log with it.
     Destroy,
+    /// It has a new name, which is told without a leading slash.
     Rename(String),
 }
 
+/// What the engine says in one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// The container that it is about.
     pub id: ContainerId,
+    /// When it happened, by the clock of the engine.
     pub time: Time,
+    /// What happened.
     pub action: Action,
 }
 
@@ -49,6 +54,8 @@ impl Drop for Events {
 }
 
 impl Events {
+    /// Reads events from the body of an answer. The event stream counts as open in
+    /// `health` until this is dropped.
     pub fn new(body: StreamBody, health: Arc<Health>) -> Self {
         health.follows_events(true);
         Self {
@@ -75,12 +82,12 @@ impl Events {
                     Ok(Some(event)) => return Ok(Some(event)),
                     Ok(None) => {}
                     // Another subscription would bring it again. The next list tells what it told.
-                    Err(error) => warn!(%error, "an event that cannot be read is passed over"),
+                    Err(error) => warn!(%error, "skipping an event that cannot be read"),
                 }
             }
             if self.buffer.len() > LONGEST {
                 if !self.overlong {
-                    warn!(limit = LONGEST, "an event that is too long is passed over");
+                    warn!(limit = LONGEST, "skipping an event that is too long");
                 }
                 self.overlong = true;
                 self.buffer.clear();

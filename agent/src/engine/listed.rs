@@ -26,7 +26,9 @@ pub struct Summary {
 /// A container, and whether its log can get more lines before its next start.
 #[derive(Clone, Debug)]
 pub struct Listed {
+    /// The container as records describe it.
     pub container: Container,
+    /// Its log can get more lines now.
     pub running: bool,
     /// To the second.
     pub created: Time,

@@ -47,6 +47,7 @@ pub struct LogStream {
 }
 
 impl LogStream {
+    /// Decodes the body of an answer. Lines longer than `max_line_bytes` are cut there.
     pub fn new(body: RawBody, max_line_bytes: usize) -> Self {
         let RawBody { mut socket, transfer } = body;
         Self {
@@ -58,20 +59,22 @@ impl LogStream {
         }
     }
 
+    /// The inode of its connection's socket.
     pub fn inode(&self) -> Inode {
         self.inode
     }
 
+    /// When its connection was opened.
     pub fn opened(&self) -> Instant {
         self.opened
     }
 
     /// Ready when there is something to read *and* `room` for it, and lends each line that it completes to `out`. Nothing is
-    /// read that is not lent.
+    /// read that is not lent. `room` gives how many bytes may be read, one or more.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        room: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+        room: impl FnOnce(&mut Context<'_>) -> Poll<usize>,
         out: &mut impl FnMut(Line<'_>),
     ) -> Poll<Result<Progress, EngineError>> {
         let Some(socket) = self.socket.as_mut().filter(|_| !self.decoder.has_ended()) else {
@@ -79,15 +82,17 @@ impl LogStream {
         };
         let room = room(cx);
         socket.waits_for_room(room.is_pending());
-        ready!(room);
+        let room = ready!(room);
         if !self.leftover.is_empty() {
-            let bytes = std::mem::take(&mut self.leftover);
+            let rest = self.leftover.split_off(room.min(self.leftover.len()));
+            let bytes = std::mem::replace(&mut self.leftover, rest);
             self.decoder.feed(&bytes, out)?;
             return Poll::Ready(Ok(Progress::Read(bytes.len())));
         }
         let Self { decoder, .. } = self;
         let read = BUFFER.with_borrow_mut(|buffer| {
-            let mut read = ReadBuf::new(buffer);
+            let most = room.min(buffer.len());
+            let mut read = ReadBuf::new(&mut buffer[..most]);
             ready!(socket.poll_fill(cx, &mut read))?;
             decoder.feed(read.filled(), out)?;
             Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
@@ -107,7 +112,7 @@ impl LogStream {
     /// Waits for [`LogStream::poll_read`].
     pub async fn read(
         &mut self,
-        mut room: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        mut room: impl FnMut(&mut Context<'_>) -> Poll<usize>,
         out: &mut impl FnMut(Line<'_>),
     ) -> Result<Progress, EngineError> {
         poll_fn(|cx| self.poll_read(cx, &mut room, out)).await

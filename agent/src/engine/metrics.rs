@@ -13,26 +13,43 @@ const LATENCY: &[f64] = &[
 /// Seconds that a connection lives: from one request to a day.
 const LIFETIME: &[f64] = &[0.1, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 360.0, 900.0, 3600.0, 86400.0];
 
+/// The metrics of the engine client.
 #[derive(Debug)]
 pub struct Metrics {
+    /// `docker_http_requests_total`, by endpoint and status.
     pub requests: IntCounterVec,
+    /// `docker_http_errors_total`, by endpoint and reason.
     pub errors: IntCounterVec,
+    /// `docker_operation_duration_seconds`, by operation.
     pub operation_seconds: HistogramVec,
+    /// `docker_connection_errors_total`.
     pub connection_errors: IntCounter,
+    /// `docker_connection_duration_seconds`.
     pub connection_seconds: Histogram,
+    /// `docker_pool_wait_duration_seconds`.
     pub pool_wait_seconds: Histogram,
+    /// `docker_http_idle_connections`.
     pub idle: IntGauge,
+    /// `docker_http_active_connections`.
     pub active: IntGauge,
+    /// `docker_pool_connections`, by state.
     pub connections: IntGaugeVec,
+    /// `docker_pool_utilization_ratio`, from 0 to 1.
     pub utilization: Gauge,
+    /// `docker_circuit_breaker_state`, by state.
     pub breaker_state: IntGaugeVec,
+    /// `docker_recovery_operations_total`.
     pub recoveries: IntCounter,
+    /// `docker_pool_operations_total`, by operation.
     pub pool_operations: IntCounterVec,
+    /// `docker_health_check_duration_seconds`.
     pub health_seconds: Histogram,
+    /// `docker_health_check_failures_total`.
     pub health_failures: IntCounter,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             requests: counters(
@@ -51,7 +68,7 @@ impl Metrics {
                 registry,
                 HistogramOpts::new(
                     "docker_operation_duration_seconds",
-                    "Time from asking for a connection to the whole answer; for streams, to its head.",
+                    "Time from asking for a connection to the whole answer, or for a stream to its head.",
                 )
                 .buckets(LATENCY.to_vec()),
                 &["operation"],
@@ -73,60 +90,60 @@ impl Metrics {
                 registry,
                 HistogramOpts::new(
                     "docker_pool_wait_duration_seconds",
-                    "Time that a request waited for a connection, connecting included.",
+                    "Time that a request waited for a connection, including the time to connect.",
                 )
                 .buckets(LATENCY.to_vec()),
             )?,
             idle: gauge(
                 registry,
                 "docker_http_idle_connections",
-                "Keep-alive connections that no request uses, as the pool believes.",
+                "Keep-alive connections that no request uses, as the agent believes.",
             )?,
             active: gauge(
                 registry,
                 "docker_http_active_connections",
-                "Connections in use, streams included, as the pool believes.",
+                "Connections in use, including streams, as the agent believes.",
             )?,
             connections: gauges(
                 registry,
                 "docker_pool_connections",
-                "Connections by state, as the pool believes.",
+                "Connections by state (active, idle, unhealthy), as the agent believes.",
                 &["state"],
             )?,
             utilization: ratio(
                 registry,
                 "docker_pool_utilization_ratio",
-                "Connections for short requests that are in use, of docker.pool.max_size.",
+                "Connections for short requests that are in use, as a share of docker.pool.max_size.",
             )?,
             breaker_state: gauges(
                 registry,
                 "docker_circuit_breaker_state",
-                "Whether the engine is asked: 1 for the state that the circuit breaker is in.",
+                "1 for the state of the circuit breaker: closed, open, or half_open.",
                 &["state"],
             )?,
             recoveries: counter(
                 registry,
                 "docker_recovery_operations_total",
-                "Times that the engine answered again after the circuit breaker was open, or an unhealthy connection did.",
+                "How often the engine answered again after the circuit breaker was open, or an unhealthy connection did.",
             )?,
             pool_operations: counters(
                 registry,
                 "docker_pool_operations_total",
-                "What the pool did: wait (for a place), open, reuse, recycle (kept for the next request), close.",
+                "What the pool did: wait (for a free place), open, reuse, recycle (keep for the next request), close.",
                 &["operation"],
             )?,
             health_seconds: histogram(
                 registry,
                 HistogramOpts::new(
                     "docker_health_check_duration_seconds",
-                    "Time that a ping over an idle connection took, or was waited for.",
+                    "Time that a ping over an idle connection took.",
                 )
                 .buckets(LATENCY.to_vec()),
             )?,
             health_failures: counter(
                 registry,
                 "docker_health_check_failures_total",
-                "Pings over idle connections that failed; one that is late fails once for each docker.health.timeout.",
+                "Pings over idle connections that failed. A late one fails once for each docker.health.timeout.",
             )?,
         })
     }

@@ -362,5 +362,4 @@ pub fn reduced_to(functions: &[(u32, &str)]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "btf_tests.rs"]
 mod tests;

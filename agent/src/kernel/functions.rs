@@ -1,5 +1,7 @@
 //! Tier `fentry`: the programs at the entry and exit of kernel functions.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -12,7 +14,8 @@ use aya::{
 use super::{
     btf::{self, BtfError},
     layout::{self, Types},
-    loader::{Link, Links, Settings, attach_tcp_state, create, make_ready},
+    links::{Link, Links},
+    object::{Settings, attach_tcp_state, create, make_ready},
     refusal::Refusal,
 };
 

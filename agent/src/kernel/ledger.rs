@@ -1,12 +1,12 @@
 //! From the kernel's maps to a [`Snapshot`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     time::{Duration, SystemTime},
 };
 
-use abi::{Answer, ERRNOS, Histogram, Kind, LIMITED, Limited, MEASURES, Measure, Peer, SURVEY, State, Totals};
+use abi::{Answer, Cause, ERRNOS, Histogram, Kind, LIMITED, Limited, MEASURES, Measure, Peer, SURVEY, State, Totals};
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError},
@@ -15,10 +15,10 @@ use aya::{
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    loader::{Settings, ask},
     mapped::{Mapped, Writable},
+    object::{Settings, ask},
     refusal::Refusal,
-    snapshot::{Connection, KindTotals, MapUsage, PeerTotals, Snapshot, peer_name},
+    snapshot::{Connection, MapUsage, PeerTotals, Snapshot, peer_name},
 };
 
 /// The maps, as the agent reads them.
@@ -30,7 +30,16 @@ pub struct Ledger {
     histograms: Mapped<Histogram>,
     connect_errors: Array<MapData, u64>,
     failures: Array<MapData, u64>,
+    repairs: Array<MapData, u64>,
     capacity: u64,
+}
+
+/// Of a connection, as the programs have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub inode: u64,
+    pub opened_ns: u64,
+    pub holders: u64,
 }
 
 /// A snapshot is taken anew when a connection came or went meanwhile, this often at most.
@@ -53,26 +62,50 @@ impl Ledger {
             histograms: mapped(ebpf, "HISTOGRAMS", MEASURES)?,
             connect_errors: open(ebpf, "CONNECT_ERRORS")?,
             failures: open(ebpf, "FAILURES")?,
+            repairs: open(ebpf, "REPAIRS")?,
             capacity: settings.connections.into(),
         })
     }
 
-    pub fn holds(&self, inode: u64) -> Result<bool, Refusal> {
-        match self.connections.get(&inode, 0) {
-            Ok(_) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(error) => Err(unreadable(&error)),
-        }
+    /// The connections that descriptors are said to lead to.
+    fn led_to(&self) -> BTreeSet<u64> {
+        let all = (0..self.descriptors.len()).map(|fd| self.inode(fd));
+        all.filter(|&inode| inode != 0).collect()
     }
 
-    pub fn snapshot(&self, survey: &RawTracePoint, fds: Vec<KindTotals>) -> Result<Snapshot, Refusal> {
+    /// How many entries descriptors lead to.
+    pub fn held(&self) -> u64 {
+        self.led_to().len() as u64
+    }
+
+    /// Entries that no descriptor leads to.
+    pub fn unheld(&self) -> Result<Vec<Entry>, Refusal> {
+        let led_to = self.led_to();
+        let mut unheld = Vec::new();
+        for entry in self.connections.iter() {
+            match entry {
+                Ok((inode, connection)) if !led_to.contains(&inode) => unheld.push(Entry {
+                    inode,
+                    opened_ns: connection.opened_ns,
+                    holders: connection.holders,
+                }),
+                // It ended between the key and the value.
+                Ok(_) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+        Ok(unheld)
+    }
+
+    /// But for what is not the ledger of connections.
+    pub fn snapshot(&self, survey: &RawTracePoint) -> Result<Snapshot, Refusal> {
         let mut totals = self.totals()?;
         let mut attempt = 1;
         loop {
             let connections = self.live(survey)?;
             let after = self.totals()?;
             if after == totals || attempt == ATTEMPTS {
-                return self.with_maps(connections, after, fds);
+                return self.with_maps(connections, after);
             }
             (totals, attempt) = (after, attempt + 1);
         }
@@ -125,18 +158,17 @@ impl Ledger {
         self.descriptors.get(fd).unwrap_or(0)
     }
 
-    fn with_maps(
-        &self,
-        connections: Vec<Connection>,
-        totals: Vec<(Peer, Totals)>,
-        fds: Vec<KindTotals>,
-    ) -> Result<Snapshot, Refusal> {
+    fn with_maps(&self, connections: Vec<Connection>, totals: Vec<(Peer, Totals)>) -> Result<Snapshot, Refusal> {
         let mut connect_errors = Vec::new();
         for errno in 0..ERRNOS {
             match self.counter(&self.connect_errors, errno)? {
                 0 => {}
                 count => connect_errors.push((errno as i32, count)),
             }
+        }
+        let mut repairs = Vec::new();
+        for cause in Cause::ALL {
+            repairs.push((cause, self.counter(&self.repairs, cause as u32)?));
         }
         let usage = |map, limited: Limited, entries, capacity| {
             let failures = self.counter(&self.failures, limited as u32)?;
@@ -178,9 +210,10 @@ impl Ledger {
             peers,
             connect_errors,
             maps,
-            fds,
+            repairs,
             ages: self.histogram(Measure::Age),
             close_waits: self.histogram(Measure::CloseWait),
+            ..Snapshot::default()
         })
     }
 

@@ -1,78 +1,35 @@
 //! Loads the programs, by the best tier that the kernel takes.
 
-use std::thread;
+use aya::Ebpf;
 
-use abi::Layout;
-use aya::{
-    Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _, VerifierLogLevel,
-    programs::{
-        RawTracePoint, fentry::FEntryLink, fexit::FExitLink, raw_trace_point::RawTracePointLink,
-        trace_point::TracePointLink,
-    },
+use super::{
+    functions::Functions,
+    layout,
+    links::Links,
+    namespace,
+    object::{self, Settings},
+    refusal::Refusal,
+    tier::Tier,
+    tracepoints,
+    trial::Trial,
 };
-use memchr::memmem;
-
-use super::{Tier, functions::Functions, layout, namespace, refusal::Refusal, tracepoints};
-
-#[cfg(kernel_part)]
-static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTURER_EBPF_OBJECT")));
-#[cfg(not(kernel_part))]
-static OBJECT: Option<&[u8]> = None;
-
-/// What is decided at the load.
-pub struct Settings {
-    /// The only one to try; the best that there is, if none is named.
-    pub tier: Option<Tier>,
-    pub connections: u32,
-    pub descriptors: u32,
-    pub debug: bool,
-}
 
 /// The programs, attached.
 pub struct Loaded {
     pub ebpf: Ebpf,
     pub links: Links,
     pub tier: Tier,
+    pub trial: Trial,
     /// Why it is not a better one.
     pub refused: Option<Refusal>,
 }
 
-/// The attachments; they end with this.
-#[derive(Default)]
-pub struct Links(Vec<Link>);
-
-#[expect(dead_code, reason = "held for their drop")]
-pub enum Link {
-    TracePoint(TracePointLink),
-    RawTracePoint(RawTracePointLink),
-    Entry(FEntryLink),
-    Exit(FExitLink),
-}
-
-impl Links {
-    pub fn hold(&mut self, link: Link) {
-        self.0.push(link);
-    }
-}
-
-impl Drop for Links {
-    /// The kernel waits for a grace period with each one (`tracepoint_synchronize_unregister`): a second for all of them
-    /// in turn.
-    fn drop(&mut self) {
-        thread::scope(|scope| {
-            for link in self.0.drain(..) {
-                // Where no thread can be had, the link goes with the closure, here.
-                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
-            }
-        });
-    }
-}
-
 pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
-    let object = OBJECT.ok_or_else(Refusal::not_built)?;
-    if memmem::find(object, &abi::STAMP).is_none() {
-        return Err(Refusal::outdated());
-    }
+    load_best(settings).map_err(Refusal::explained)
+}
+
+fn load_best(settings: &Settings) -> Result<Loaded, Refusal> {
+    let object = object::embedded()?;
     let (layout, functions) = {
         let mut types = layout::types(Functions::names())?;
         let functions = (settings.tier != Some(Tier::Tracepoint)).then(|| Functions::find(&mut types));
@@ -81,101 +38,40 @@ pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
     namespace::aside(|aside| {
         let mut refused = None;
         if let Some(functions) = functions {
-            match functions.and_then(|functions| functions.load(object, settings, layout)) {
+            let loaded = functions.and_then(|functions| functions.load(object, settings, layout));
+            match loaded.and_then(|loaded| tried(loaded, Tier::Fentry)) {
                 Err(refusal) if settings.tier.is_none() => refused = Some(refusal),
-                result => {
-                    return result.map(|(ebpf, links)| Loaded {
-                        ebpf,
-                        links,
-                        tier: Tier::Fentry,
-                        refused: None,
-                    });
-                }
+                result => return result,
             }
         }
-        let (ebpf, links) = tracepoints::load(object, settings, aside.tracefs()?, layout)?;
-        Ok(Loaded {
-            ebpf,
-            links,
-            tier: Tier::Tracepoint,
-            refused,
-        })
+        let loaded = aside
+            .tracefs()
+            .and_then(|tracefs| tracepoints::load(object, settings, tracefs, layout));
+        match loaded.and_then(|loaded| tried(loaded, Tier::Tracepoint)) {
+            Ok(loaded) => Ok(Loaded { refused, ..loaded }),
+            Err(refusal) => Err(match &refused {
+                Some(better) => refusal.after(better),
+                None => refusal,
+            }),
+        }
     })
 }
 
-/// The maps.
-pub fn create(object: &[u8], settings: &Settings, layout: &Layout, exact: bool) -> Result<Ebpf, Refusal> {
-    // `AYA_LOG_LEVEL` is constant to the verifier, which drops the messages that are off.
-    let level = if settings.debug { aya_log::Level::Trace as u8 } else { 0 };
-    let exact = u8::from(exact);
-    let mut loader = EbpfLoader::new();
-    loader
-        .btf(None)
-        .verifier_log_level(VerifierLogLevel::DEBUG)
-        .override_global("LAYOUT", layout, true)
-        .override_global("EXACT", &exact, true)
-        .override_global(aya_log::LEVEL, &level, true)
-        .map_max_entries("CONNECTIONS", settings.connections)
-        .map_max_entries("SOCKETS", settings.connections)
-        .map_max_entries("DESCRIPTORS", settings.descriptors)
-        .map_max_entries("TABLE", settings.descriptors);
-    if !settings.debug {
-        // The ring of messages stays empty: the least that a ring may have, instead of 128 KiB.
-        loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
+/// A tier is in force when its hooks were seen to fire.
+fn tried((mut ebpf, links): (Ebpf, Links), tier: Tier) -> Result<Loaded, Refusal> {
+    let trial = Trial::take(&mut ebpf, tier)?;
+    let quiet = trial.quiet()?;
+    if quiet.is_empty() {
+        return Ok(Loaded {
+            ebpf,
+            links,
+            tier,
+            trial,
+            refused: None,
+        });
     }
-    loader
-        .load(object)
-        .map_err(|error| Refusal::new("create the kernel maps", &error))
-}
-
-/// Loads the programs that are run on demand, and has them know this process: before the attach, or the first calls would be
-/// taken for another's.
-pub fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
-    for name in ["identify", "whoami", "survey", "learn", "adopt", "census"] {
-        raw_tracepoint_mut(ebpf, name)?
-            .load()
-            .map_err(|error| Refusal::load(name, &error))?;
-    }
-    ask(raw_tracepoint(ebpf, "identify")?, 0)
-}
-
-/// Where TCP sockets change their state. A raw one: it needs no tracefs, and its record has the socket itself.
-pub fn attach_tcp_state(ebpf: &mut Ebpf, links: &mut Links) -> Result<(), Refusal> {
-    const EVENT: &str = "inet_sock_set_state";
-    let program = raw_tracepoint_mut(ebpf, "tcp_state")?;
-    program.load().map_err(|error| Refusal::load("tcp_state", &error))?;
-    let link = program
-        .attach(EVENT)
-        .and_then(|id| program.take_link(id))
-        .map_err(|error| Refusal::new(format_args!("attach to the raw tracepoint `{EVENT}`"), &error))?;
-    links.hold(Link::RawTracePoint(link));
-    Ok(())
-}
-
-fn raw_tracepoint_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Refusal> {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| Refusal::foreign_object(name))
-}
-
-/// A program that is run by [`ask`].
-pub fn raw_tracepoint<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a RawTracePoint, Refusal> {
-    ebpf.program(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| Refusal::foreign_object(name))
-}
-
-/// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
-pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
-    ask_two(program, argument, 0)
-}
-
-pub fn ask_two(program: &RawTracePoint, first: u64, second: u64) -> Result<(), Refusal> {
-    let mut options = RawTracePointRunOptions::new();
-    options.args[0] = first;
-    options.args[1] = second;
-    program
-        .test_run(options)
-        .map(drop)
-        .map_err(|error| Refusal::new("run a program (BPF_PROG_TEST_RUN)", &error))
+    Err(Refusal::quiet(
+        "see the programs run that were attached",
+        format_args!("the kernel does not run {}", quiet.join(", ")),
+    ))
 }

@@ -1,5 +1,7 @@
 //! An array of the kernel's as memory of ours: a thousand values are read without a system call.
 
+#![expect(unsafe_code, reason = "memory is shared with the kernel")]
+
 use std::{io, marker::PhantomData, os::fd::AsFd, ptr};
 
 use aya::Pod;

@@ -1,125 +1,127 @@
 //! What the kernel holds, as metrics.
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Snapshot, State, Tier};
-use crate::metrics::{HistogramView, counter, counters, gauges};
+use crate::metrics::{HistogramView, counters, gauges};
 
+/// The metrics of the kernel part.
 pub struct Metrics {
+    /// `kernel_up`, by tier.
     pub up: IntGaugeVec,
+    /// `kernel_connections`, by state and peer.
     pub connections: IntGaugeVec,
+    /// `kernel_connections_opened_total`, by peer.
     pub opened: IntCounterVec,
+    /// `kernel_connections_closed_total`, by peer and whether the peer had ended first.
     pub closed: IntCounterVec,
+    /// `kernel_connect_errors_total`, by errno.
     pub connect_errors: IntCounterVec,
+    /// `kernel_connection_age_seconds`.
     pub age: HistogramView,
+    /// `kernel_close_wait_seconds`.
     pub close_wait: HistogramView,
+    /// `kernel_map_entries`, by map.
     pub map_entries: IntGaugeVec,
+    /// `kernel_map_capacity`, by map.
     pub map_capacity: IntGaugeVec,
+    /// `kernel_map_failures_total`, by map.
     pub map_failures: IntCounterVec,
+    /// `kernel_fds`, by kind.
     pub fds: IntGaugeVec,
+    /// `kernel_fds_opened_total`, by kind.
     pub fds_opened: IntCounterVec,
+    /// `kernel_fds_closed_total`, by kind.
     pub fds_closed: IntCounterVec,
+    /// `kernel_fds_found_total`, by kind.
     pub fds_found: IntCounterVec,
-    pub repairs: IntCounter,
-}
-
-const TIERS: [(Tier, &str); 3] = [
-    (Tier::Fentry, "fentry"),
-    (Tier::Tracepoint, "tracepoint"),
-    (Tier::None, "none"),
-];
-
-impl Tier {
-    /// The `tier` label of `kernel_up`.
-    pub fn as_str(self) -> &'static str {
-        TIERS
-            .iter()
-            .find(|(tier, _)| *tier == self)
-            .map_or("none", |(_, name)| name)
-    }
+    /// `kernel_repairs_total`, by cause.
+    pub repairs: IntCounterVec,
+    /// `kernel_missed_events_total`, by program.
+    pub missed: IntCounterVec,
 }
 
 impl Metrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             up: gauges(
                 registry,
                 "kernel_up",
-                "1 for the way in which the kernel is watched.",
+                "1 for the tier in force: fentry, tracepoint, or none.",
                 &["tier"],
             )?,
             connections: gauges(
                 registry,
                 "kernel_connections",
-                "Connections that the kernel holds open for the agent; half_closed: the peer has shut down its end \
-                 (TCP: CLOSE_WAIT), peer_gone: it has released it (TCP: reset, or both ends are through), and our \
-                 descriptor is still open.",
+                "Connections that the kernel holds open for the agent. established: both ends are open. half_closed: the peer has \
+                 shut down its end (TCP: CLOSE_WAIT) and the agent's descriptor is open. peer_gone: the peer has also released \
+                 it (TCP: reset, or both ends have ended).",
                 &["state", "peer"],
             )?,
             opened: counters(
                 registry,
                 "kernel_connections_opened_total",
-                "Connections that the kernel saw opened, by the peer's address.",
+                "Connections that the kernel saw opened, by the address of the peer.",
                 &["peer"],
             )?,
             closed: counters(
                 registry,
                 "kernel_connections_closed_total",
-                "Connections of which the kernel saw the agent's last descriptor closed; after_peer: the peer had \
-                 ended first.",
+                "Connections whose last descriptor the kernel saw closed. after_peer: whether the peer had ended first.",
                 &["peer", "after_peer"],
             )?,
             connect_errors: counters(
                 registry,
                 "kernel_connect_errors_total",
-                "Attempts to connect that failed, by errno; of a non-blocking one, when it did.",
+                "Attempts to connect that failed, by errno. A non-blocking attempt counts when it fails.",
                 &["errno"],
             )?,
             age: HistogramView::new(
                 registry,
                 "kernel_connection_age_seconds",
-                "How old a connection was when the kernel saw the agent's last descriptor of it closed.",
+                "Age of a connection when the kernel saw its last descriptor closed.",
             )?,
             close_wait: HistogramView::new(
                 registry,
                 "kernel_close_wait_seconds",
-                "For how long a connection was half-closed when it was closed: from the peer's end to ours. A unix \
-                 socket's peer is seen to have ended by tier fentry at once, by tier tracepoint at the next scan or scrape.",
+                "How long a connection had been half-closed when it was closed: from the peer's end to the agent's. Tier fentry \
+                 sees a unix socket's peer end at once, tier tracepoint at the next scan or scrape.",
             )?,
             map_entries: gauges(
                 registry,
                 "kernel_map_entries",
-                "Entries in a map of the kernel part.",
+                "Entries in a map of the kernel half.",
                 &["map"],
             )?,
             map_capacity: gauges(
                 registry,
                 "kernel_map_capacity",
-                "Entries that the map has room for.",
+                "Entries that a map of the kernel half has room for.",
                 &["map"],
             )?,
             map_failures: counters(
                 registry,
                 "kernel_map_failures_total",
-                "Entries that the map refused: it was full.",
+                "Entries that a map of the kernel half refused because it was full.",
                 &["map"],
             )?,
             fds: gauges(
                 registry,
                 "kernel_fds",
-                "Descriptors that the agent has open, by the kernel part's ledger.",
+                "Descriptors that the agent has open, as the kernel half counts them.",
                 &["kind"],
             )?,
             fds_opened: counters(
                 registry,
                 "kernel_fds_opened_total",
-                "Descriptors that the agent opened since the kernel part was attached.",
+                "Descriptors that the agent opened since the kernel half was attached.",
                 &["kind"],
             )?,
             fds_closed: counters(
                 registry,
                 "kernel_fds_closed_total",
-                "Descriptors that the agent closed since the kernel part was attached, those from before included.",
+                "Descriptors that the agent closed since the kernel half was attached, including those from before.",
                 &["kind"],
             )?,
             fds_found: counters(
@@ -128,18 +130,34 @@ impl Metrics {
                 "The part of those opened that was found in the process's table, because the call that made it has no hook.",
                 &["kind"],
             )?,
-            repairs: counter(
+            repairs: counters(
                 registry,
                 "kernel_repairs_total",
-                "Entries of the ledger of descriptors that were wrong for two scans and were put right.",
+                "Entries of the ledger that were wrong, and were put right by a walk through the process's table. close_missed: its \
+                 descriptor was gone. open_missed, connect_missed: a descriptor or a connection had none. return_missed: a call \
+                 began and was not seen to return. entry_unheld: a connection's entry that no descriptor led to.",
+                &["cause"],
+            )?,
+            missed: counters(
+                registry,
+                "kernel_missed_events_total",
+                "Runs of a program that the kernel skipped, because another task was preempted inside it. What is live rests on a \
+                 walk and stays right; totals, ages and owners of that time may lack what was missed. Programs at tracepoints of \
+                 system calls are counted from Linux 6.7 on.",
+                &["program"],
             )?,
         })
     }
 
     /// Says which tier is in force.
     pub fn in_force(&self, tier: Tier) {
-        for (other, name) in TIERS {
-            self.up.with_label_values(&[name]).set(i64::from(other == tier));
+        Self::show_in_force(&self.up, tier);
+    }
+
+    /// The same, where there is only the gauge.
+    pub fn show_in_force(up: &IntGaugeVec, tier: Tier) {
+        for other in Tier::ALL {
+            up.with_label_values(&[other.as_str()]).set(i64::from(other == tier));
         }
     }
 
@@ -180,8 +198,12 @@ impl Metrics {
             advance(&self.fds_closed, &[kind], fds.closed);
             advance(&self.fds_found, &[kind], fds.found);
         }
-        let repaired: u64 = snapshot.fds.iter().map(|fds| fds.repaired).sum();
-        self.repairs.inc_by(repaired.saturating_sub(self.repairs.get()));
+        for (cause, count) in &snapshot.repairs {
+            advance(&self.repairs, &[cause.as_str()], *count);
+        }
+        for missed in &snapshot.missed {
+            advance(&self.missed, &[&missed.program], missed.events);
+        }
     }
 }
 

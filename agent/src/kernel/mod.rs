@@ -1,23 +1,32 @@
 //! What the kernel holds open for this process, and in which state: the truth that the agent's belief is held against.
 //!
-//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what it needs: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and
-//! [`descriptors`] for everything that is open. Nothing here knows whom the connections are for.
+//! Reading order: [`loader`] (the tiers: [`functions`], [`tracepoints`]; what they load: [`object`]; what they need to
+//! know: [`layout`] with [`btf`], [`namespace`]), then [`ledger`] for connections and [`descriptors`] for everything that is
+//! open. What is, is taken from a [`walk`]; [`misses`] and [`trial`] tell how far the rest can be trusted. Nothing here
+//! knows whom the connections are for.
 
 mod btf;
+mod calls;
 mod descriptors;
 mod functions;
 mod layout;
 mod ledger;
+mod links;
 mod loader;
 mod log;
 mod mapped;
 mod mark;
 mod metrics;
+mod misses;
 mod namespace;
+mod object;
 mod refusal;
 mod samples;
 mod snapshot;
+mod tier;
 mod tracepoints;
+mod trial;
+mod walk;
 mod witness;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,18 +36,29 @@ use aya_log::EbpfLogger;
 use rustix::process::{Resource, getrlimit};
 
 use self::{
+    calls::Calls,
     descriptors::Descriptors,
     ledger::Ledger,
-    loader::{Links, Loaded, Settings, ask, raw_tracepoint},
+    links::Links,
+    loader::Loaded,
     log::IntoTracing,
     mark::Marks,
+    object::{Settings, ask, raw_tracepoint},
+    trial::Trial,
+    walk::Walk,
 };
 pub use self::{
     metrics::Metrics,
     refusal::{Refusal, RefusalKind},
-    snapshot::{Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, PeerTotals, Snapshot, State, Witness},
+    snapshot::{
+        Cause, Comparison, Connection, Drift, Kind, KindTotals, MapUsage, Mark, Missed, PeerTotals, Snapshot, State,
+        Witness,
+    },
+    tier::Tier,
 };
+use crate::config::{self, KernelTier};
 
+/// How the kernel part is attached: `kernel` in the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The only tier to try; the best that the kernel takes, if none is named.
@@ -59,24 +79,33 @@ impl Default for Options {
     }
 }
 
-/// How the kernel is watched, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    Fentry,
-    Tracepoint,
-    None,
+impl From<&config::Kernel> for Options {
+    fn from(kernel: &config::Kernel) -> Self {
+        Self {
+            tier: match kernel.tier {
+                KernelTier::Auto => None,
+                KernelTier::Fentry => Some(Tier::Fentry),
+                KernelTier::Tracepoint => Some(Tier::Tracepoint),
+            },
+            connections: kernel.max_connections,
+            debug: kernel.debug,
+        }
+    }
 }
 
 /// The attached programs. They are detached when this is dropped.
 pub struct Kernel {
     tier: Tier,
     refused: Option<Refusal>,
+    trial: Trial,
     /// Before the programs, as fields are dropped in this order.
     _links: Links,
     /// Owns the programs; `survey` is run through it, one at a time.
     ebpf: Mutex<Ebpf>,
     ledger: Ledger,
     descriptors: Descriptors,
+    walk: Walk,
+    calls: Calls,
     marks: Marks,
     messages: Mutex<EbpfLogger<IntoTracing>>,
 }
@@ -99,27 +128,34 @@ impl Kernel {
             mut ebpf,
             links,
             tier,
+            trial,
             refused,
         } = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
         samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
         let descriptors = Descriptors::begin(totals, raw_tracepoint(&ebpf, "adopt")?, settings.descriptors)?;
+        let walk = Walk::new(ledger::mapped(&mut ebpf, "WALK", 1)?);
+        let calls = Calls::take(&mut ebpf)?;
         let marks = Marks::new(ledger::writable(&mut ebpf, "MARKER", 1)?);
         let messages = EbpfLogger::init_with_logger(&mut ebpf, IntoTracing)
             .map_err(|error| Refusal::new("open the programs' log", &error))?;
         Ok(Self {
             tier,
             refused,
+            trial,
             _links: links,
             ebpf: Mutex::new(ebpf),
             ledger,
             descriptors,
+            walk,
+            calls,
             marks,
             messages: Mutex::new(messages),
         })
     }
 
+    /// How the kernel is watched.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -129,26 +165,39 @@ impl Kernel {
         self.refused.as_ref()
     }
 
-    /// Whether the process has a descriptor of this connection.
+    /// Whether the process has a descriptor of this socket. The process's table says so, not the ledger.
     pub fn holds(&self, inode: u64) -> Result<bool, Refusal> {
-        self.ledger.holds(inode)
+        self.walk.finds(&self.programs(), inode)
     }
 
+    /// What is, by a walk through the process's table, and what was. Where the ledger is wrong, it is put right first.
     pub fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let ebpf = self.programs();
-        let fds = self.descriptors.totals(raw_tracepoint(&ebpf, "census")?)?;
-        self.ledger.snapshot(raw_tracepoint(&ebpf, "survey")?, fds)
+        self.walk.reconcile(&ebpf, &self.ledger, &self.calls)?;
+        let mut snapshot = self.ledger.snapshot(raw_tracepoint(&ebpf, "survey")?)?;
+        snapshot.fds = self.descriptors.totals();
+        snapshot.missed = misses::read(&ebpf);
+        Ok(snapshot)
     }
 
-    /// Where the ledger of descriptors and its witnesses differ; nothing, as long as all is well. `None` where other threads
-    /// left no quiet moment to compare them in. A difference that is there twice running is repaired.
+    /// At each scan: puts the ledger right, and tells where its witnesses still count otherwise. `None` where other threads left
+    /// no quiet moment to compare them in.
     pub fn drift(&self) -> Result<Option<Vec<Drift>>, Refusal> {
-        self.descriptors.drift(raw_tracepoint(&self.programs(), "census")?)
+        let ebpf = self.programs();
+        self.calls.scan(&ebpf)?;
+        self.walk.reconcile(&ebpf, &self.ledger, &self.calls)?;
+        let comparison = self.descriptors.compare(&self.walk, &ebpf)?;
+        Ok(comparison.map(|comparison| comparison.drifts))
+    }
+
+    /// The programs that the kernel does not run any more: tried by operations of the agent's own, which are counted as any other.
+    pub fn quiet_hooks(&self) -> Result<Vec<&'static str>, Refusal> {
+        self.trial.quiet()
     }
 
     /// The ledger of descriptors beside what its witnesses count; nothing is repaired. `None` as above.
     pub fn compare(&self) -> Result<Option<Comparison>, Refusal> {
-        self.descriptors.compare(raw_tracepoint(&self.programs(), "census")?)
+        self.descriptors.compare(&self.walk, &self.programs())
     }
 
     /// Runs `connect` on this thread, and notes the mark with the connections that it opens. If the mark cannot be set, `connect`

@@ -1,5 +1,7 @@
 //! A short-lived thread with mounts of its own, where tracefs can be mounted; the host's mounts stay as they are.
 
+#![expect(unsafe_code, reason = "a thread leaves the namespaces that its process shares")]
+
 use std::{io, path::Path, thread};
 
 use rustix::{

@@ -1,5 +1,7 @@
 //! A descriptor of each kind that the kernel half tells by its `file_operations`, for it to learn from.
 
+#![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
+
 use std::{
     io,
     os::{
@@ -17,7 +19,7 @@ use rustix::{
     time::{TimerfdClockId, TimerfdFlags, timerfd_create},
 };
 
-use super::{loader::ask_two, refusal::Refusal};
+use super::{object::ask_two, refusal::Refusal};
 
 /// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
 /// is nothing is told as [`abi::Kind::Other`].
@@ -45,7 +47,12 @@ fn make() -> io::Result<Vec<(Sample, OwnedFd)>> {
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
         ),
         (Sample::Memfd, memfd_create("sample", MemfdFlags::CLOEXEC)?),
+        (Sample::Path, open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?),
     ];
+    // Where a kernel has none of these, nobody else has one either.
+    let namespace = open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    made.extend(namespace.ok().map(|namespace| (Sample::Namespace, namespace)));
+    made.extend(secret().map(|secret| (Sample::Secret, secret)));
     match perf_event() {
         Ok(event) => made.push((Sample::Perf, event)),
         // Debian's kernel asks for CAP_SYS_ADMIN where `kernel.perf_event_paranoid` is 3. Whoever was attached without has no
@@ -54,6 +61,15 @@ fn make() -> io::Result<Vec<(Sample, OwnedFd)>> {
         Err(error) => return Err(error),
     }
     Ok(made)
+}
+
+/// `memfd_secret`, since 5.14.
+fn secret() -> Option<OwnedFd> {
+    // SAFETY: the call takes numbers only, and returns a descriptor that nobody else knows of.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
+    }
 }
 
 /// An event that never happens: the attachments keep no descriptor of this kind.

@@ -5,18 +5,26 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use abi::{Cause, Kind, Mark, State};
 use abi::{INET, INET6, Peer};
-pub use abi::{Kind, Mark, State};
 
+/// All that the kernel part knows at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// Every connection that is live.
     pub connections: Vec<Connection>,
+    /// The totals of every peer that was ever connected to.
     pub peers: Vec<PeerTotals>,
     /// errno → failed connects.
     pub connect_errors: Vec<(i32, u64)>,
+    /// How full the maps are.
     pub maps: Vec<MapUsage>,
     /// All descriptors of the process.
     pub fds: Vec<KindTotals>,
+    /// Entries of the ledger that were wrong, and were put right by a walk.
+    pub repairs: Vec<(Cause, u64)>,
+    /// What the kernel did not tell.
+    pub missed: Vec<Missed>,
     /// Of the connections that were closed: from their opening on.
     pub ages: abi::Histogram,
     /// Of those where the peer had ended first: from its end on.
@@ -26,15 +34,29 @@ pub struct Snapshot {
 /// The descriptors of one kind: `preexisting + opened − closed` are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindTotals {
+    /// The kind of descriptor.
     pub kind: Kind,
+    /// How many are open.
     pub open: u64,
+    /// How many were open when the kernel part was attached.
     pub preexisting: u64,
+    /// How many were opened since.
     pub opened: u64,
+    /// How many were closed since, those from before included.
     pub closed: u64,
     /// The part of `opened` that was found in the process's table, because the call that made it has no hook.
     pub found: u64,
     /// Entries that were wrong, and were put right from the process's table.
     pub repaired: u64,
+}
+
+/// Events of which the kernel did not tell a program, because another task was preempted inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The program's name.
+    pub program: String,
+    /// How many, since the attach.
+    pub events: u64,
 }
 
 /// Who else counts the process's descriptors.
@@ -47,6 +69,7 @@ pub enum Witness {
 }
 
 impl Witness {
+    /// Both of them.
     pub const ALL: [Self; 2] = [Self::Iterator, Self::Proc];
 
     /// The `witness` label of `kernel_drift`.
@@ -61,15 +84,20 @@ impl Witness {
 /// The ledger says this many more than the witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drift {
+    /// The witness that disagrees.
     pub witness: Witness,
+    /// The kind of descriptor.
     pub kind: Kind,
+    /// The ledger's count less the witness's.
     pub difference: i64,
 }
 
 /// The ledger of descriptors at a quiet moment, and where its witnesses counted otherwise then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
+    /// What the ledger says of each kind.
     pub fds: Vec<KindTotals>,
+    /// Where a witness disagrees; empty if all is well.
     pub drifts: Vec<Drift>,
 }
 
@@ -89,12 +117,17 @@ pub struct Connection {
     pub inode: u64,
     /// The lowest descriptor of it.
     pub fd: i32,
+    /// How many descriptors lead to it.
     pub descriptors: u32,
     /// As what its descriptors are counted.
     pub kind: Kind,
+    /// Where it leads, as `ss` shows it.
     pub peer: String,
+    /// When it was opened.
     pub opened: SystemTime,
+    /// How long ago that was.
     pub age: Duration,
+    /// What has become of it.
     pub state: State,
     /// Since the peer's end was first seen; none while it has not ended.
     pub ended: Option<Duration>,
@@ -105,17 +138,24 @@ pub struct Connection {
 /// `opened − closed` is what is live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerTotals {
+    /// Where they lead, as `ss` shows it; `other` for all peers for which there was no room.
     pub peer: String,
+    /// How many connections were opened.
     pub opened: u64,
+    /// How many of those were closed.
     pub closed: u64,
     /// The part of `closed` where the peer had ended first.
     pub closed_after_peer: u64,
 }
 
+/// How full a map of the kernel part is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapUsage {
+    /// Its name, as the label `map` has it.
     pub map: &'static str,
+    /// How many entries it has.
     pub entries: u64,
+    /// How many entries it has room for.
     pub capacity: u64,
     /// Entries refused: the map was full.
     pub failures: u64,

@@ -7,7 +7,8 @@ use aya::{Ebpf, programs::TracePoint};
 
 use super::{
     layout,
-    loader::{Link, Links, Settings, attach_tcp_state, create, make_ready},
+    links::{Link, Links},
+    object::{Settings, attach_tcp_state, create, make_ready},
     refusal::Refusal,
 };
 

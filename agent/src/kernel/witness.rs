@@ -1,10 +1,12 @@
 //! What `/proc` says that this process has open, by kind: no BPF takes part in it.
 
+#![expect(unsafe_code, reason = "descriptors are looked at that others own")]
+
 use std::{io, os::fd::BorrowedFd};
 
 use abi::{KINDS, Kind};
 use rustix::{
-    fs::{FileType, fstat},
+    fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{AddressFamily, SocketType, sockopt},
 };
 
@@ -26,6 +28,10 @@ pub fn count() -> io::Result<Counts> {
 }
 
 fn kind(fd: BorrowedFd<'_>, target: &str) -> Option<Kind> {
+    // Whatever it is a path to; a call that asks for more than that fails.
+    if fcntl_getfl(fd).ok()?.contains(OFlags::PATH) {
+        return Some(Kind::File);
+    }
     if target.starts_with("socket:[") {
         return of_socket(fd).ok();
     }

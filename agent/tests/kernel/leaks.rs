@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -26,11 +26,14 @@ use super::{Fixture, fixture, inode};
 
 const SCAN: Duration = Duration::from_millis(250);
 const SCANS: usize = 4;
-/// As many scans: longer than the scheduler keeps a thread from closing what it has read to the end.
+/// As many scans: longer than the scheduler keeps a thread from closing what it has read to the end, but on a machine that is
+/// very busy with other work. There [`ATTEMPTS`] are made.
 const PATIENCE: Patience = Patience {
     orphan: Duration::from_secs(1),
     half_closed: Duration::from_secs(1),
 };
+
+const ATTEMPTS: usize = 5;
 
 /// Each site has a container of its own.
 fn opening(site: Site) -> Opening {
@@ -51,21 +54,37 @@ fn open(fixture: &Fixture, register: &Register, site: Site) -> (UnixStream, Entr
 
 #[test]
 fn a_leak_of_each_kind_is_named_with_its_opener_and_nothing_else_is() {
-    let Some(fixture) = fixture() else { return };
+    for _ in 0..ATTEMPTS {
+        let Some(fixture) = fixture() else { return };
+        let (ended, longest) = among_others(&fixture);
+        match ended {
+            Ok(()) => return,
+            // Then it was right to name a connection that was not planted.
+            Err(_) if longest >= PATIENCE.half_closed => println!("a thread had one open for {longest:?}: once more"),
+            Err(failed) => resume_unwind(failed),
+        }
+    }
+    panic!("the machine is too busy: in {ATTEMPTS} attempts some thread did not run for {PATIENCE:?}");
+}
+
+/// What came of it, and for how long one of the connections that come and go was open at the most.
+fn among_others(fixture: &Fixture) -> (thread::Result<()>, Duration) {
     let register = Register::new(Some(fixture.kernel.clone() as Arc<dyn OnConnect>));
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let (fixture, register, over) = (&fixture, &register, &over);
+    let (over, longest) = (AtomicBool::new(false), AtomicU64::new(0));
+    let ended = thread::scope(|scope| {
+        let (register, over, longest) = (&register, &over, &longest);
         // A peer that ends at once.
         scope.spawn(|| while fixture.server.accept().is_ok() {});
         let workers = [Site::Pool, Site::Events, Site::Follow].map(|site| {
             scope.spawn(move || {
                 while !over.load(Ordering::SeqCst) {
+                    let opened = Instant::now();
                     let (mut stream, entry) = open(fixture, register, site);
                     assert_eq!(stream.read(&mut [0; 8]).expect("its end"), 0);
                     entry.eof_read();
                     drop(stream);
                     drop(entry);
+                    longest.fetch_max(opened.elapsed().as_nanos() as u64, Ordering::SeqCst);
                 }
             })
         });
@@ -74,11 +93,10 @@ fn a_leak_of_each_kind_is_named_with_its_opener_and_nothing_else_is() {
         let worked = workers.map(|worker| worker.join());
         // Ends the `accept`.
         shutdown(&fixture.server, Shutdown::Both).unwrap();
-        if let Err(failed) = ended {
-            resume_unwind(failed);
-        }
         assert!(worked.iter().all(Result::is_ok));
+        ended
     });
+    (ended, Duration::from_nanos(longest.into_inner()))
 }
 
 fn planted(fixture: &Fixture, register: &Register) {

@@ -43,9 +43,7 @@ fn many_threads_open_duplicate_and_close() {
             }
         });
     });
-    let totals = fixture.totals(&fixture.checked());
-    let opened = (THREADS * ROUNDS) as u64;
-    assert_eq!((totals.opened, totals.closed), (opened, opened));
+    fixture.assert_all_closed((THREADS * ROUNDS) as u64);
     for map in fixture.kernel.snapshot().unwrap().maps {
         assert_eq!(map.failures, 0, "{map:?}");
     }
@@ -72,8 +70,7 @@ fn duplicated_by_one_thread_while_closed_by_another() {
             alive += u64::from(duplicate.is_ok());
         }
     });
-    let totals = fixture.totals(&fixture.checked());
-    assert_eq!((totals.opened, totals.closed), (ROUNDS as u64, ROUNDS as u64));
+    fixture.assert_all_closed(ROUNDS as u64);
     println!("{alive} of {ROUNDS} were duplicated in time");
 }
 

@@ -3,14 +3,22 @@
 //! Needs the kernel part and the rights to load it; says so where they are missing. The ledger is of the whole process: the
 //! tests take turns.
 
+#![expect(
+    unsafe_code,
+    reason = "the tests treat descriptors as a program does that has lost track of them"
+)]
+
 mod descriptors;
 mod ends;
 mod fds;
+mod kinds;
 mod leaks;
 mod limits;
 mod marks;
 mod messages;
+mod missed;
 mod namespace;
+mod quiet;
 mod random;
 mod repair;
 mod rights;
@@ -33,7 +41,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 use log_capturer::kernel::{Connection, Kernel, Options, PeerTotals, RefusalKind, Snapshot, State, Tier};
@@ -69,6 +77,12 @@ fn options() -> Options {
         tier,
         ..Options::default()
     }
+}
+
+/// Set where the kernel preempts tasks inside itself, and so may skip a program: what is must be right all the same, while
+/// totals may lack what was missed, and repairs are to be expected.
+fn preempts() -> bool {
+    env::var_os("LEDGER_PREEMPTS").is_some()
 }
 
 fn fixture_with(options: &Options) -> Option<Fixture> {
@@ -148,9 +162,48 @@ impl Fixture {
         totals_of(snapshot, self.path.to_str().expect("UTF-8"))
     }
 
+    /// Whether it is a connection to the ledger.
+    fn accounts_for(&self, stream: impl AsFd) -> bool {
+        let inode = inode(stream);
+        self.checked().connections.iter().any(|c| c.inode == inode)
+    }
+
+    /// So many connections were opened and closed. Where events can be missed, it may be fewer, by what the kernel says it did
+    /// not tell.
+    fn assert_all_closed(&self, opened: u64) {
+        let snapshot = self.checked();
+        let totals = self.totals(&snapshot);
+        assert_eq!(totals.opened, totals.closed);
+        if preempts() {
+            let missed: u64 = snapshot.missed.iter().map(|missed| missed.events).sum();
+            let lacking = opened - totals.opened;
+            writeln!(
+                io::stderr(),
+                "{} of {opened} counted; {missed} runs skipped; repairs {:?}",
+                totals.opened,
+                snapshot.repairs
+            )
+            .expect("stderr");
+            assert!(
+                lacking <= missed || !counts_skipped_tracepoints(),
+                "{lacking} > {missed}"
+            );
+        } else {
+            assert_eq!(totals.opened, opened);
+        }
+    }
+
     fn state(&self, stream: impl AsFd) -> State {
         entry(&self.checked(), stream).state
     }
+}
+
+/// Since 6.7 a kernel counts the runs that it skipped at tracepoints of system calls, too.
+fn counts_skipped_tracepoints() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    number >= (6, 7)
 }
 
 fn totals_of(snapshot: &Snapshot, name: &str) -> PeerTotals {
@@ -187,18 +240,17 @@ fn a_connection_from_connect_to_close() {
     let Some(fixture) = fixture() else { return };
     assert!(fixture.checked().connections.is_empty());
 
+    let begin = Instant::now();
     let (client, server) = fixture.pair();
     let snapshot = fixture.checked();
     let seen = entry(&snapshot, &client);
     assert_eq!(seen.fd, client.as_raw_fd());
     assert_eq!(seen.peer, fixture.path.to_str().unwrap());
     assert_eq!(seen.state, State::Established);
-    assert!(seen.age < Duration::from_secs(10), "{:?}", seen.age);
+    assert!(seen.age <= begin.elapsed(), "{:?}", seen.age);
     assert!(fixture.kernel.holds(inode(&client)).unwrap());
-    assert!(
-        !fixture.kernel.holds(inode(&server)).unwrap(),
-        "accepted, not opened by us"
-    );
+    assert!(!fixture.accounts_for(&server), "accepted, not opened by us");
+    assert!(fixture.kernel.holds(inode(&server)).unwrap(), "open all the same");
 
     let inode = inode(&client);
     drop(client);

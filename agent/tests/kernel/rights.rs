@@ -1,4 +1,4 @@
-//! What each capability is needed for: the table in `docs/rights.md`, line by line.
+//! What each capability is needed for: the table in `docs/how-to/run-with-least-rights.md`, line by line.
 
 use std::{
     env,

@@ -22,7 +22,9 @@ const COLORS: [RGBColor; 4] = [
     RGBColor(130, 90, 180),
 ];
 
+/// Points that one line joins.
 pub struct Series {
+    /// What the legend calls it.
     pub label: String,
     /// What it is over, and the value.
     pub points: Vec<(f64, f64)>,

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+/// The name that the image is imported by.
 pub const IMAGE: &str = "busybox:test";
 
 /// Packs busybox, with a link for each of its applets, into a tar that `docker import` takes.

@@ -30,6 +30,7 @@ pub struct PrivateEngine {
 }
 
 impl PrivateEngine {
+    /// Starts one, and returns when it answers. It takes root.
     pub fn start() -> Result<Self> {
         Self::start_with(&[])
     }
@@ -55,6 +56,7 @@ impl PrivateEngine {
         Ok(engine)
     }
 
+    /// The unix socket that it listens on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -69,6 +71,7 @@ impl PrivateEngine {
         &self.dir
     }
 
+    /// The process id of `dockerd`; another after [`restart`](Self::restart).
     pub fn pid(&self) -> u32 {
         self.daemon().pid()
     }
@@ -138,6 +141,7 @@ impl PrivateEngine {
         self.daemon().pause()
     }
 
+    /// SIGCONT, after [`stop_signal`](Self::stop_signal).
     pub fn cont(&self) -> Result<()> {
         self.daemon().signal(rustix::process::Signal::CONT)
     }

@@ -10,6 +10,7 @@ use fastrand::Rng;
 
 use super::tally::{Gone, Tally};
 use crate::engine::Engine;
+use crate::wait::PATIENCE;
 use crate::writers::{Kind, Writer};
 
 pub const ALIVE: usize = 8;
@@ -18,8 +19,6 @@ const REMOVED: u8 = 4;
 const BURST: usize = 10;
 const PAUSE: f32 = 0.5;
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the agent may take for the last lines. The engine may stand still meanwhile, or be started again.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a container is still there that was read.
 const LINGERS: Duration = Duration::from_secs(2);
@@ -98,6 +97,7 @@ impl<'a> Churn<'a> {
         let began = Instant::now();
         let writing = Duration::from_secs_f32(writer.lines as f32 / BURST as f32 * PAUSE);
         sleep(writing);
+        // The engine may stand still meanwhile, or be started again.
         while !self.is_read(writer, kills) && began.elapsed() < writing + PATIENCE {
             sleep(LOOK);
         }

@@ -1,5 +1,5 @@
 //! The agent under constant churn of containers and faults, looked at once a second, for as long as wanted: whether anything
-//! grows. See docs/soak.md.
+//! grows. See docs/evidence/soak.md.
 //!
 //! - [`churn`]: the containers
 //! - [`hurt`]: what is done to the engine; the [proxy](crate::proxy) hurts the connections
@@ -26,13 +26,12 @@ use crate::agent::Agent;
 use crate::engine::Engine;
 use crate::ledger;
 use crate::proxy::Proxy;
-use crate::{wait, witness};
+use crate::wait::{self, PATIENCE};
+use crate::witness;
 use churn::{ALIVE, Churn};
 use report::Report;
 use samples::Samples;
 use tally::Tally;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What shall be done, and how long.
 pub struct Plan<'a> {

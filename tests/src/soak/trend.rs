@@ -4,7 +4,7 @@
 //! through all of them an hour would be 3,600 witnesses, each of which repeats the one before, and almost any series would
 //! "grow". So samples are averaged over blocks that are longer than what makes them alike (a stream's life, a fault and the
 //! recovery from it), and the line goes through the blocks. What is still alike from block to block is measured, and there
-//! count so many fewer of them: Santer et al., J. Geophys. Res. 105 (2000), 7337, "AdjSE + AdjDF". Docs: docs/soak.md.
+//! count so many fewer of them: Santer et al., J. Geophys. Res. 105 (2000), 7337, "AdjSE + AdjDF". Docs: docs/evidence/soak.md.
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 

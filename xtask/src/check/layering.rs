@@ -1,20 +1,23 @@
 //! Imports go one way: main → cli and app → {capture, audit, admin} → {source, delivery, kernel} → engine → {decode,
-//! encode} → {register, record, config}. `kernel` knows nothing of Docker and `engine` nothing of eBPF: they meet in
-//! `audit`, by a socket's inode.
+//! encode} → {register, record, escape, config}. `kernel` knows nothing of Docker and `engine` nothing of
+//! eBPF: they meet in `audit`, by a socket's inode.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use proc_macro2::{Delimiter, TokenTree};
 
-use super::source::{self, Source, is_punct, line_of};
+use crate::source::{self, Source, is_punct, line_of};
 
-/// Each module, and what it may import besides itself.
-const MODULES: [(&str, &[&str]); 20] = [
-    ("main", &["app", "cli", "config"]),
+/// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
+/// it turns that into its options.
+const MODULES: [(&str, &[&str]); 21] = [
+    ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
         &[
-            "app", "admin", "kernel", "engine", "register", "record", "config", "metrics",
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
         ],
     ),
     (
@@ -40,15 +43,7 @@ const MODULES: [(&str, &[&str]); 20] = [
     // Its pages show what the kernel side holds, and what the pool believes.
     (
         "admin",
-        &[
-            "audit",
-            "kernel",
-            "engine",
-            "register",
-            "config",
-            "metrics",
-            "readiness",
-        ],
+        &["audit", "kernel", "engine", "register", "metrics", "readiness"],
     ),
     // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
     // was written, and reads on from there.
@@ -69,75 +64,138 @@ const MODULES: [(&str, &[&str]); 20] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
-    ("delivery", &["encode", "record", "metrics", "readiness"]),
-    ("encode", &["record", "config"]),
-    ("decode", &["record"]),
+    ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
+    ("encode", &["escape", "record", "config"]),
+    ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
-    ("audit", &["kernel", "register", "record", "metrics"]),
-    ("kernel", &["metrics"]),
+    ("audit", &["kernel", "register", "record", "config", "metrics"]),
+    ("kernel", &["config", "metrics"]),
     ("engine", &["decode", "register", "record", "config", "metrics"]),
     ("readiness", &[]),
     ("state", &[]),
     ("pace", &[]),
     ("register", &["record"]),
     ("record", &[]),
-    ("config", &["record"]),
+    ("escape", &[]),
+    ("config", &[]),
     ("metrics", &[]),
     // The map of the modules: it imports none.
     ("lib", &[]),
 ];
 
-/// A family of crates whose types stay in one place: the start of their names, the place, and is this it.
-type Foreign = (&'static str, &'static str, fn(&Source) -> bool);
+/// A family of crates whose types stay in one place.
+struct Foreign {
+    /// The start of their names.
+    krate: &'static str,
+    modules: &'static [&'static str],
+    /// Files of this name may use them too, in any module.
+    file: Option<&'static str>,
+}
 
 const FOREIGN: [Foreign; 4] = [
-    ("hyper", "engine and admin", |source| {
-        in_module(source, &["engine", "admin"])
-    }),
-    ("tokio_rustls", "engine", |source| in_module(source, &["engine"])),
-    ("aya", "kernel", |source| in_module(source, &["kernel"])),
-    ("prometheus", "metrics.rs files and admin", |source| {
-        source.path.ends_with("metrics.rs") || in_module(source, &["admin"])
-    }),
+    Foreign {
+        krate: "hyper",
+        modules: &["engine", "admin"],
+        file: None,
+    },
+    Foreign {
+        krate: "tokio_rustls",
+        modules: &["engine"],
+        file: None,
+    },
+    Foreign {
+        krate: "aya",
+        modules: &["kernel"],
+        file: None,
+    },
+    Foreign {
+        krate: "prometheus",
+        modules: &["admin"],
+        file: Some("metrics.rs"),
+    },
 ];
 
+impl Foreign {
+    fn place(&self) -> String {
+        let files = self.file.map(|file| format!("files named {file}"));
+        let modules = self.modules.iter().map(ToString::to_string);
+        modules.chain(files).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 pub fn check() -> Result<()> {
-    let offences: Vec<String> = source::agent()?.iter().flat_map(offences).collect();
+    let found = Found::in_sources(&source::agent()?);
+    let offences = [found.offences.clone(), found.unused()].concat();
     let advice = "turn the dependency round, or change the table in xtask/src/check/layering.rs with a reason";
     ensure!(offences.is_empty(), "{advice}:\n{}", offences.join("\n"));
     Ok(())
 }
 
-fn offences(source: &Source) -> Vec<String> {
-    let module = top_module(source);
-    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
-        return vec![format!(
-            "  agent/src/{}: `{module}` is not in the table",
-            source.path.display()
-        )];
-    };
-    let mut offences = Vec::new();
-    let mut report = |tree: &TokenTree, what: String| {
-        offences.push(format!(
-            "  agent/src/{}:{}: {what}",
-            source.path.display(),
-            line_of(tree)
-        ));
-    };
-    source::each_level(source.tokens(), &mut |level| {
-        for (at, tree) in level.iter().enumerate() {
-            for import in imports(source, level, at) {
-                let known = MODULES.iter().any(|(name, _)| *name == import);
-                if known && import != module && !allowed.contains(&import.as_str()) {
-                    report(tree, format!("`{module}` imports `{import}`"));
+#[derive(Default)]
+struct Found {
+    offences: Vec<String>,
+    /// Each module, and what it imports: a module, or the start of a crate's name.
+    used: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    fn in_sources(sources: &[Source]) -> Self {
+        let mut found = Self::default();
+        for source in sources {
+            found.look_at(source);
+        }
+        found
+    }
+
+    fn look_at(&mut self, source: &Source) {
+        let module = top_module(source);
+        let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
+            let path = source.path.display();
+            self.offences
+                .push(format!("  agent/src/{path}: `{module}` is not in the table"));
+            return;
+        };
+        source::each_level(source.tokens(), &mut |level| {
+            for (at, tree) in level.iter().enumerate() {
+                for import in imports(source, level, at) {
+                    let is_known = MODULES.iter().any(|(name, _)| *name == import);
+                    if is_known && import != module && !allowed.contains(&import.as_str()) {
+                        self.report(source, tree, &format!("`{module}` imports `{import}`"));
+                    }
+                    self.used.insert((module.clone(), import));
+                }
+                let Some(foreign) = foreign(level, at) else { continue };
+                let may_file = foreign.file.is_some_and(|file| source.path.ends_with(file));
+                if foreign.modules.contains(&module.as_str()) {
+                    self.used.insert((module.clone(), foreign.krate.to_owned()));
+                } else if !may_file {
+                    let offence = format!("`{}` belongs in {}", foreign.krate, foreign.place());
+                    self.report(source, tree, &offence);
                 }
             }
-            if let Some((krate, place)) = foreign(source, level, at) {
-                report(tree, format!("`{krate}` belongs in {place}"));
-            }
-        }
-    });
-    offences
+        });
+    }
+
+    fn report(&mut self, source: &Source, tree: &TokenTree, what: &str) {
+        let path = source.path.display();
+        self.offences
+            .push(format!("  agent/src/{path}:{}: {what}", line_of(tree)));
+    }
+
+    /// A permission that nothing needs would let the next one in without a question.
+    fn unused(&self) -> Vec<String> {
+        let modules = MODULES
+            .iter()
+            .flat_map(|(module, allowed)| allowed.iter().map(move |import| (*module, *import)));
+        let foreign = FOREIGN
+            .iter()
+            .flat_map(|foreign| foreign.modules.iter().map(|module| (*module, foreign.krate)));
+        modules
+            .chain(foreign)
+            .filter(|(module, import)| !self.used.contains(&((*module).to_owned(), (*import).to_owned())))
+            .map(|(module, import)| format!("  `{module}` may import `{import}`, and does not: strike it out"))
+            .collect()
+    }
 }
 
 /// `engine/pool.rs` is of `engine`, `app.rs` of `app`.
@@ -147,10 +205,6 @@ fn top_module(source: &Source) -> String {
         .with_extension("")
         .to_string_lossy()
         .into_owned()
-}
-
-fn in_module(source: &Source, modules: &[&str]) -> bool {
-    modules.contains(&top_module(source).as_str())
 }
 
 /// The top modules that a path starting at `at` goes to: `crate::a`, `crate::{a, b::c}`, and as many
@@ -199,15 +253,15 @@ fn first_names(group: &proc_macro2::Group) -> Vec<String> {
     starts.map(|at| trees[at].to_string()).collect()
 }
 
-/// A path that starts at `at` with one of the foreign crates, out of its place.
-fn foreign(source: &Source, level: &[TokenTree], at: usize) -> Option<(&'static str, &'static str)> {
+/// A path that starts at `at` with one of the foreign crates.
+fn foreign(level: &[TokenTree], at: usize) -> Option<&'static Foreign> {
     let TokenTree::Ident(name) = &level[at] else {
         return None;
     };
     let starts_path = is_punct(level.get(at + 1), ':') && is_punct(level.get(at + 2), ':') && !is_inner(level, at);
     let name = name.to_string();
-    let (krate, place, is_its_place) = FOREIGN.iter().find(|(krate, _, _)| name.starts_with(krate))?;
-    (starts_path && !is_its_place(source)).then_some((*krate, *place))
+    let foreign = FOREIGN.iter().find(|foreign| name.starts_with(foreign.krate))?;
+    starts_path.then_some(foreign)
 }
 
 /// Not the first name of its path.
@@ -220,8 +274,9 @@ mod tests {
     use super::*;
 
     fn verdict(path: &str, text: &str) -> Vec<String> {
-        let lines = offences(&Source::parse(path, text).unwrap());
-        lines
+        let found = Found::in_sources(&[Source::parse(path, text).unwrap()]);
+        found
+            .offences
             .iter()
             .map(|line| line.split(':').nth(2).unwrap_or(line).trim().to_owned())
             .collect()
@@ -243,7 +298,7 @@ mod tests {
             )
             .is_empty()
         );
-        assert!(verdict("main.rs", "use log_capturer::{app, cli};").is_empty());
+        assert!(verdict("main.rs", "use log_capturer::{cli};").is_empty());
     }
 
     #[test]
@@ -301,8 +356,22 @@ mod tests {
         );
         assert_eq!(
             verdict("engine/pool.rs", "use prometheus::IntGauge;"),
-            ["`prometheus` belongs in metrics.rs files and admin"]
+            ["`prometheus` belongs in admin and files named metrics.rs"]
         );
         assert!(verdict("engine/metrics.rs", "use prometheus::IntGauge;").is_empty());
+    }
+
+    #[test]
+    fn a_permission_that_nothing_uses_is_found() {
+        let kernel = |text| Found::in_sources(&[Source::parse("kernel/ledger.rs", text).unwrap()]).unused();
+        let unused = "  `kernel` may import `aya`, and does not: strike it out".to_owned();
+        assert!(kernel("use crate::config::Kernel;").contains(&unused));
+        assert!(!kernel("use aya::Ebpf;").contains(&unused));
+        // What only tests import does not need it.
+        assert!(kernel("#[cfg(test)] mod tests { use aya::Ebpf; }").contains(&unused));
+        let unused = "  `engine` may import `register`, and does not: strike it out".to_owned();
+        let engine = |text| Found::in_sources(&[Source::parse("engine/link.rs", text).unwrap()]).unused();
+        assert!(engine("").contains(&unused));
+        assert!(!engine("use crate::{record::Id, register::Entry};").contains(&unused));
     }
 }

@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit::Visit;
 
-use super::source::{self, Source, is_punct};
+use crate::source::{self, Source, is_punct};
 
 const TYPES: [&str; 14] = [
     "Counter",
@@ -224,6 +224,7 @@ mod tests {
             tokio::select! { _ = closed() => metrics.age[0].observe(1.0), }
             metrics.errors.with_label_values(&[reason]).inc();
         }
+        impl Pool { #[cfg(test)] fn set(metrics: &Metrics) { metrics.never.set(1.0); } }
         #[cfg(test)] mod tests { fn set(metrics: &Metrics) { metrics.never.set(1.0); } }";
 
     fn verdict(files: &[(&str, &str)]) -> Vec<String> {

@@ -1,11 +1,10 @@
 //! Words that no file of the repository holds.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::cargo;
+use crate::files;
 
 /// Put together here, or this file would be the first to hold them.
 const WORDS: [(&str, &str); 5] = [
@@ -17,22 +16,8 @@ const WORDS: [(&str, &str); 5] = [
 ];
 
 pub fn check() -> Result<()> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(cargo::root())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let mut found = Vec::new();
-    for file in String::from_utf8_lossy(&output.stdout).split_terminator('\0') {
-        // Deleted but not yet committed, or not text.
-        if let Ok(text) = std::fs::read_to_string(cargo::root().join(file)) {
-            found.extend(offences(Path::new(file), &text));
-        }
-    }
+    let texts = files::texts()?;
+    let found: Vec<_> = texts.iter().flat_map(|text| offences(&text.path, &text.text)).collect();
     ensure!(found.is_empty(), "\n{}", found.join("\n"));
     Ok(())
 }

@@ -136,6 +136,11 @@ pub fn not_installed(package: &str) -> Result<Vec<String>> {
 
 /// Unpacks packages into a directory of their own. It is there when it is whole: half of it would be taken for all.
 pub fn unpack(packages: &[String], directory: &Path) -> Result<()> {
+    unpack_by(apt_get, packages, directory)
+}
+
+/// The same, by an apt with other settings.
+pub fn unpack_by(apt_get: impl Fn() -> Command, packages: &[String], directory: &Path) -> Result<()> {
     let parent = directory.parent().context("has a parent")?;
     fs::create_dir_all(parent)?;
     let download = tempfile::tempdir_in(parent)?;

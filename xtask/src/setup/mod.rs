@@ -1,13 +1,16 @@
 //! What the other verbs need of the machine. Each step looks first whether it is done.
 
-pub mod debian;
+mod debian;
+pub mod emulator;
+pub mod guest_kernel;
+mod source;
 mod tools;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
-use crate::{say, vm};
+use crate::say;
 use debian::Package;
 use tools::CargoTool;
 
@@ -84,8 +87,8 @@ impl Part {
         self.tools().iter().try_for_each(|tool| tool.install(self.why()))?;
         match self {
             Self::Emulator => {
-                vm::emulator::ensure()?;
-                vm::kernel::ensure_unpacked()
+                emulator::ensure()?;
+                guest_kernel::ensure()
             }
             _ => Ok(()),
         }

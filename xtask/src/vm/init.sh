@@ -23,10 +23,11 @@ done
 echo "vm: Linux $(uname -r)"
 
 set -- --test-threads=1
-[ -s /filter ] && set -- "$@" "$(cat /filter)"
+# shellcheck disable=SC2046 # One word a filter.
+[ -s /filters ] && set -- "$@" $(cat /filters)
 # Here there are all rights, and a kernel that has everything: what cannot run is a failure.
 export LOG_CAPTURER_REQUIRE_ALL=1 RUST_BACKTRACE=1
-# LEDGER_TIER is among the kernel's parameters, of which it hands on those that it does not know.
+# LEDGER_TIER and LEDGER_PREEMPTS are among the kernel's parameters, of which it hands on those that it does not know.
 /kernel-tests "$@"
 echo "vm: ended with $?"
 

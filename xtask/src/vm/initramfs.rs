@@ -17,7 +17,7 @@ const INIT: &str = include_str!("init.sh");
 const TOOLS: [&str; 4] = ["ss", "strace", "unshare", "setpriv"];
 
 /// Packs it into `<directory>/initramfs`.
-pub fn pack(directory: &Path, tests: &Path, modules: &[PathBuf], filter: Option<&str>) -> Result<PathBuf> {
+pub fn pack(directory: &Path, tests: &Path, modules: &[PathBuf], filters: &[&str]) -> Result<PathBuf> {
     let busybox = tool("busybox")?;
     let root = directory.join("root");
     let _ = fs::remove_dir_all(&root);
@@ -34,9 +34,9 @@ pub fn pack(directory: &Path, tests: &Path, modules: &[PathBuf], filter: Option<
         place(&library, &root.join(library.strip_prefix("/")?))?;
     }
     for (number, module) in modules.iter().enumerate() {
-        place(module, &root.join(format!("modules/{number}.ko")))?;
+        place_module(&busybox, module, &root.join(format!("modules/{number}.ko")))?;
     }
-    fs::write(root.join("filter"), filter.unwrap_or_default())?;
+    fs::write(root.join("filters"), filters.join(" "))?;
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
 
@@ -53,6 +53,18 @@ fn tool(name: &str) -> Result<PathBuf> {
 fn place(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().context("has a parent")?)?;
     fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    Ok(())
+}
+
+/// Unpacked: busybox's `insmod` takes no other.
+fn place_module(busybox: &Path, from: &Path, to: &Path) -> Result<()> {
+    if from.extension().is_none_or(|extension| extension != "xz") {
+        return place(from, to);
+    }
+    fs::create_dir_all(to.parent().context("has a parent")?)?;
+    let mut xzcat = Command::new(busybox);
+    let status = xzcat.arg("xzcat").arg(from).stdout(File::create(to)?).status()?;
+    ensure!(status.success(), "busybox xzcat {}: {status}", from.display());
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::emulator::{self, Emulator};
 use crate::account::{Account, Said};
+use crate::setup::emulator::{self, Emulator};
 
 /// Some minutes are what it takes here; a machine that hangs must not hold up those who wait for it.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
@@ -16,8 +16,16 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// As `init.sh` prints it.
 const ENDED: &str = "vm: ended with ";
 
-/// Runs the tests on that tier until the machine has powered off, and passes on what it says. The tests' exit code.
-pub fn run(emulator: &Emulator, image: &Path, initramfs: &Path, tier: &str, account: &mut Account) -> Result<i32> {
+/// Runs the tests until the machine has powered off, and passes on what it says. `parameters` are the kernel's, beside those that
+/// every run has. The tests' exit code.
+pub fn run(
+    emulator: &Emulator,
+    image: &Path,
+    initramfs: &Path,
+    name: &str,
+    parameters: &str,
+    account: &mut Account,
+) -> Result<i32> {
     // Emulated throughout: it is the same everywhere, and a host that is a virtual machine itself may have a /dev/kvm
     // that hangs. Two processors, or threads would never meet; on one thread of the host, which takes no longer: on two,
     // both processors have been seen to wait for each other forever (a soft lockup), once in some thirty runs.
@@ -34,14 +42,14 @@ pub fn run(emulator: &Emulator, image: &Path, initramfs: &Path, tier: &str, acco
         // that the emulation takes.
         .arg("-append")
         .arg(format!(
-            "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check LEDGER_TIER={tier}"
+            "console=ttyS0 quiet panic=-1 softlockup_panic=1 no_timer_check {parameters}"
         ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context(emulator::PROGRAM)?;
-    let said = Said::by(&mut emulator)?.named(tier);
+    let said = Said::by(&mut emulator)?.named(name);
     let (code, ended) = std::thread::scope(|scope| {
         let following = scope.spawn(|| {
             let code = Cell::new(None);

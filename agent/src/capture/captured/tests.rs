@@ -1,16 +1,17 @@
 //! The agent is killed and stopped at random moments, streams end anywhere, and the file still has every line once.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
 use super::super::{
-    ContainerState, Intervals, Metrics, Options, Policies, Positions, Probes, RotationIntervals, Selection, Slots,
+    ContainerState, Intervals, Metrics, Options, Policies, Positions, Probes, Rotation, Selection, SlotLimits, Slots,
 };
 use super::*;
-use crate::delivery::{Batch, Bounds, Outbox};
+use crate::config;
+use crate::delivery::{Batch, Bounds, Intake, Order, Outbox};
 use crate::encode::{Decoded, Fields};
 use crate::engine::{self, Endpoint, Engine, Limits, Opener};
 use crate::pace::Pace;
@@ -21,7 +22,7 @@ use crate::source::Source;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
-fn services(positions: Positions) -> (Arc<Services>, Receiver<Arc<Batch>>) {
+fn services(positions: Positions) -> (Arc<Services>, Intake) {
     let registry = crate::metrics::registry().unwrap();
     let delivery = crate::delivery::Metrics::new(&registry).unwrap();
     let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
@@ -36,38 +37,39 @@ fn services(positions: Positions) -> (Arc<Services>, Receiver<Arc<Batch>>) {
         },
         metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
     };
-    let asked = engine::Options::from(&crate::config::Docker::default());
+    let asked = engine::Options::from(&config::Docker::default());
     let engine = Engine::new(opener, asked);
     let bounds = Bounds {
         batch_bytes: 1,
         max_batches: 100_000,
         flush_interval: SECOND,
     };
-    let (sender, receiver) = sync_channel(bounds.max_batches);
+    let (outbox, mut intakes) = Outbox::new(bounds, ["file".to_owned()]);
     let services = Services {
-        source: Source::new(engine.clone(), 1 << 20),
+        source: Source::new(engine.clone(), None, true, 1 << 20),
         engine,
         register,
-        outbox: Outbox::new(bounds, vec![sender], Vec::new()),
+        outbox,
         positions,
         unseen_since: Time(0),
-        slots: Slots::new(1, 1, Arc::clone(&metrics)),
-        probes: Probes::default(),
+        slots: Slots::new(SlotLimits { streams: 1, spare: 1 }, Arc::clone(&metrics)),
         pace: Arc::new(Pace::new(Duration::ZERO)),
         metrics,
         is_released: Box::new(|_| None),
+        probes: Probes::default(),
         retry: asked.retry,
     };
-    (Arc::new(services), receiver)
+    (Arc::new(services), intakes.remove(0))
 }
 
 fn policy(options: &str) -> Policy {
     Policy {
         selection: Selection::default(),
-        options: Options::new(&serde_saphyr::from_str(options).unwrap()).unwrap(),
+        start: None,
+        options: Options::try_from(&serde_saphyr::from_str::<config::Capture>(options).unwrap()).unwrap(),
         host: "host".into(),
         fields: Fields::new(&[], &[]).unwrap(),
-        rotation: RotationIntervals {
+        rotation: Rotation {
             interval: SECOND,
             idle_interval: SECOND,
         },
@@ -90,13 +92,13 @@ impl Random {
     }
 }
 
-fn container() -> Container {
-    Container {
+fn container() -> Arc<Container> {
+    Arc::new(Container {
         id: ContainerId::new("abc"),
         name: "name".into(),
         image: "image".into(),
         labels: Default::default(),
-    }
+    })
 }
 
 type Entry = (i64, Stream, String);
@@ -131,6 +133,15 @@ fn sent(log: &[Entry], since: Since) -> Vec<Entry> {
     }
 }
 
+/// The next batch, if there is one.
+fn waiting(intake: &mut Intake) -> Option<Arc<Batch>> {
+    let mut next = pin!(intake.next());
+    match next.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Order::Batch(batch))) => Some(batch),
+        _ => None,
+    }
+}
+
 /// What outlives the process.
 #[derive(Default)]
 struct Disk {
@@ -141,12 +152,15 @@ struct Disk {
 }
 
 impl Disk {
-    fn take(&mut self, records: &Receiver<Arc<Batch>>) {
-        self.file.extend(records.try_iter().map(|batch| batch.bytes().to_vec()));
+    fn take(&mut self, intake: &mut Intake) {
+        while let Some(batch) = waiting(intake) {
+            self.file.push(batch.records().text().to_vec());
+            intake.acknowledge(batch);
+        }
     }
 
-    fn checkpoint(&mut self, records: &Receiver<Arc<Batch>>, positions: &Positions) {
-        self.take(records);
+    fn checkpoint(&mut self, intake: &mut Intake, positions: &Positions) {
+        self.take(intake);
         self.positions = positions.take();
         self.length = self.file.len();
     }
@@ -177,8 +191,8 @@ impl Disk {
 /// A process from its start to its end; tells whether it was at the end of the log, once all of it was written.
 fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
     let positions = disk.recover();
-    let (services, records) = services(positions.clone());
-    disk.checkpoint(&records, &positions);
+    let (services, mut intake) = services(positions.clone());
+    disk.checkpoint(&mut intake, &positions);
     let mut captured = Captured::new(&services, &policies[random.below(policies.len())], &container());
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
@@ -202,14 +216,14 @@ fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mu
             }
             captured.publish();
             match random.below(10) {
-                0 => disk.checkpoint(&records, &positions),
+                0 => disk.checkpoint(&mut intake, &positions),
                 1 => {
                     captured.flush();
                     captured.publish();
                 }
                 // Another policy is put in force, and perhaps the same one.
                 2 => captured.obey(&policies[random.below(policies.len())], &container()),
-                _ => disk.take(&records),
+                _ => disk.take(&mut intake),
             }
         }
         at_end = *written == log.len() && taken == sent.len() && !captured.falls_short();
@@ -217,11 +231,11 @@ fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mu
     assert!(!captured.series().has_gap(), "a gap where there is none");
     if at_end || random.below(2) == 0 {
         drop(captured);
-        disk.checkpoint(&records, &positions);
+        disk.checkpoint(&mut intake, &positions);
     } else {
         // Killed: what it held in memory is gone.
         std::mem::forget(captured);
-        disk.take(&records);
+        disk.take(&mut intake);
     }
     at_end
 }
@@ -279,9 +293,9 @@ fn policies_that_are_replaced_while_lines_come() {
 /// There may be ten thousand of them, of which fifty are read.
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
-    let (services, _records) = services(Positions::default());
+    let (services, _intake) = services(Positions::default());
     let life = ContainerState {
-        container: Arc::new(container()),
+        container: container(),
         starts: 1,
         running: true,
         removed: false,

@@ -9,7 +9,7 @@ use tracing::info;
 use super::{End, Follower};
 use crate::record::{Line, Until};
 use crate::register::Site;
-use crate::source::{Cause, Fault, Progress, Stream};
+use crate::source::{Cause, Fault, Log, Progress, Stream};
 
 /// How long the end of a dead container's log may stay away.
 const REST: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl Follower {
             Err(Fault::Gone(_)) => {
                 info!(
                     container = self.container.name,
-                    "removed before its end could be read again: a last line without a line feed may be missing"
+                    "the container was removed before the end of its log could be read again: a last line without a line feed may be missing"
                 );
                 stream.finish(&mut take)
             }
@@ -71,10 +71,11 @@ impl Follower {
             loop {
                 self.renew_policy();
                 let captured = &mut self.captured;
+                let growth = captured.growth();
                 let mut take = |line: Line<'_>| {
                     captured.take(&line);
                 };
-                let read = rest.read(|cx| services.outbox.poll_room(cx), &mut take);
+                let read = rest.read(|cx| services.outbox.poll_room_for(cx, growth), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
                     Err(_) => Err(Fault::Broken(Cause::new(

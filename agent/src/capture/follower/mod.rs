@@ -18,6 +18,7 @@
 
 mod connections;
 mod ending;
+mod files;
 mod reading;
 mod rotation;
 mod taking;
@@ -53,6 +54,8 @@ pub struct Follower {
     backoff: Delays,
     /// What was last said of a failure, so that it is said once.
     complained: Option<String>,
+    /// Why the log is not read from its files, as it was last told.
+    not_by_files: Option<String>,
     /// The start up to which the log was read to its end.
     whole: Option<u64>,
 }
@@ -79,7 +82,7 @@ pub(super) enum End {
 impl Follower {
     pub fn new(services: Arc<Services>, policy: InForce, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
-        let captured = Captured::new(&services, policy.get(), &container);
+        let captured = Captured::new(&services, &policy.get(), &container);
         Self {
             backoff: services.backoff(),
             services,
@@ -88,6 +91,7 @@ impl Follower {
             container,
             captured,
             complained: None,
+            not_by_files: None,
             whole: None,
         }
     }
@@ -105,14 +109,21 @@ impl Follower {
                 }
                 return;
             };
-            let slot = self.slot().await;
-            let end = if self.life.borrow().destroyed {
-                End::Gone
-            } else {
-                // On the heap: a container that rests or waits for its turn holds none of it, and there may be thousands.
-                Box::pin(self.read()).await
+            let end = match self.files() {
+                // No connection is held, so no slot is taken.
+                Ok(Some(files)) => Box::pin(self.read_files(files)).await,
+                Err(fault) => End::Failed(fault),
+                Ok(None) => {
+                    let _slot = self.slot().await;
+                    if self.life.borrow().destroyed {
+                        End::Gone
+                    } else {
+                        // On the heap: a container that rests or waits for its turn holds none of it, and there may be
+                        // thousands.
+                        Box::pin(self.read()).await
+                    }
+                }
             };
-            drop(slot);
             self.captured.rest();
             match end {
                 End::Died => {
@@ -124,7 +135,7 @@ impl Follower {
                     if self.whole != Some(started) {
                         warn!(
                             container = self.container.name,
-                            "removed before its log was read: lines may be missing"
+                            "the container was removed before its log was read: lines may be missing"
                         );
                         self.captured.series().gap();
                     }
@@ -240,11 +251,11 @@ impl Follower {
 
     /// Takes over another policy, before the next line. Tells whether there is one.
     fn renew_policy(&mut self) -> bool {
-        let is_another = self.policy.renew();
-        if is_another {
-            self.captured.obey(self.policy.get(), &self.container);
-        }
-        is_another
+        let Some(policy) = self.policy.renew() else {
+            return false;
+        };
+        self.captured.obey(&policy, &self.container);
+        true
     }
 
     /// Takes over a new name.
@@ -253,7 +264,7 @@ impl Follower {
         if Arc::ptr_eq(&now, &self.container) {
             return;
         }
-        self.captured.describe(self.policy.get(), &now);
+        self.captured.describe(&self.policy.get(), &now);
         self.container = now;
     }
 }

@@ -39,6 +39,7 @@ impl Follower {
             Err(fault) => return self.not_opened(fault),
         };
         self.captured.begin(since);
+        let _reading = self.services.metrics.reads_from("api");
         let services = Arc::clone(&self.services);
         let mut rotation = Rotation::default();
         let mut opening: Option<Opening> = None;

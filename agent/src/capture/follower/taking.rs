@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::captured::Taken;
 use super::Follower;
 use crate::record::Line;
-use crate::source::{Fault, Progress, Stream};
+use crate::source::{Fault, Log, Progress};
 
 /// Bytes that a stream may take before others have their turn. What a busy container writes during one rest of the thread
 /// is less (`pace`): giving way costs another look at all sockets.
@@ -19,7 +19,7 @@ pub(super) struct SoFar {
     pub reads: u64,
     /// The present stream has brought something new.
     pub any_new: bool,
-    /// Another policy is in force, and has not been looked at but for the lines.
+    /// Another policy is in force. So far, only the lines go by it.
     pub other_policy: bool,
 }
 
@@ -44,7 +44,7 @@ impl Follower {
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut Stream,
+        stream: &mut impl Log,
         so_far: &mut SoFar,
         deadline: Option<Instant>,
         alone: bool,
@@ -53,9 +53,10 @@ impl Follower {
         loop {
             so_far.other_policy |= self.renew_policy();
             let (captured, outbox) = (&mut self.captured, &self.services.outbox);
+            let growth = captured.growth();
             let mut brought = Brought::default();
             let mut take = |line: Line<'_>| brought.count(captured.take(&line));
-            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room(cx), &mut take));
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
             self.note(stream, progress.as_ref().ok(), &brought, so_far);
             match progress {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short() => left -= bytes,
@@ -68,16 +69,23 @@ impl Follower {
     }
 
     /// What a read brought is published, before anything is awaited.
-    fn note(&mut self, stream: &Stream, progress: Option<&Progress>, brought: &Brought, so_far: &mut SoFar) {
+    fn note<L: Log>(&mut self, stream: &L, progress: Option<&Progress>, brought: &Brought, so_far: &mut SoFar) {
         if self.captured.falls_short() {
             return;
+        }
+        if let Some(mark) = stream.mark() {
+            self.captured.passed(mark);
         }
         self.captured.settle(brought.new, stream.pending_since());
         let Some(&Progress::Read(bytes)) = progress else {
             return;
         };
         so_far.reads += 1;
-        self.services.pace.read(brought.lines, bytes);
+        if L::HOLDS_UP {
+            self.services.pace.read(brought.lines, bytes);
+        } else {
+            self.services.pace.read(brought.lines.min(1), 0);
+        }
         if brought.new > 0 {
             self.captured.show_lag();
             if !std::mem::replace(&mut so_far.any_new, true) {

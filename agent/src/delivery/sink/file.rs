@@ -10,123 +10,117 @@ use std::time::{Duration, Instant};
 use rustix::fs::fdatasync;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use serde_json::Value;
+use tracing::{info, warn};
 
-use super::Sink;
+use super::{Durable, Mark, Sink};
 
 /// How often the path is compared with what is open.
 const LOOK: Duration = Duration::from_secs(1);
-/// What every record begins with.
-const RECORD: &[u8] = b"{\"ts\":\"";
+/// Bytes of a begun record that tell whose it is.
+const BEGUN: u64 = 16;
 
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
+    /// Whether bytes can be the start of a record that was only begun.
+    is_begun: fn(&[u8]) -> bool,
     /// When the path was last compared with what is open.
     looked: Instant,
-    file: Arc<std::fs::File>,
-    end: FileEnd,
+    file: Arc<Open>,
+    length: u64,
+}
+
+/// An open file: what must be synchronised.
+#[derive(Debug)]
+struct Open {
+    file: std::fs::File,
+    device: u64,
+    inode: u64,
 }
 
 /// How far a file was written, and which file it was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FileEnd {
+#[derive(Debug, Serialize, Deserialize)]
+struct End {
     device: u64,
     inode: u64,
     length: u64,
-    /// For the process that wrote it.
-    #[serde(skip)]
-    file: Option<Arc<std::fs::File>>,
 }
 
-impl FileEnd {
-    /// Waits until a power loss would not take away what was written up to here. By another thread than the sink's.
-    pub fn sync(&self) -> io::Result<()> {
-        match self.file.as_ref().map(fdatasync) {
+impl Durable for Open {
+    fn sync(&self) -> io::Result<()> {
+        match fdatasync(&self.file) {
             // Not a file after all: a pipe, or /dev/null.
-            None | Some(Ok(()) | Err(Errno::INVAL)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-impl File {
-    /// Opens it for appending. Logs can hold secrets: a new file is its owner's alone.
-    pub fn open(path: &Path) -> io::Result<Self> {
+impl Open {
+    /// For appending. Logs can hold secrets: a new file is its owner's alone.
+    fn at(path: &Path) -> io::Result<(Arc<Self>, u64)> {
         let mut options = OpenOptions::new();
         let file = options.create(true).read(true).append(true).mode(0o600).open(path)?;
-        let file = Arc::new(file);
         let metadata = file.metadata()?;
-        let end = FileEnd {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            file: Some(Arc::clone(&file)),
-        };
         if metadata.len() == 0
             && let Some(folder) = path.parent()
         {
             // A new file's name can be lost, too. Where a folder cannot be synchronised, nobody can help it.
             let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         }
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Ok((Arc::new(Self { file, device, inode }), metadata.len()))
+    }
+}
+
+impl File {
+    /// `is_begun` is asked about what is behind the last whole record: whether it can be the start of another.
+    pub fn open(path: &Path, is_begun: fn(&[u8]) -> bool) -> io::Result<Self> {
+        let (file, length) = Open::at(path)?;
         Ok(Self {
             path: path.to_owned(),
+            is_begun,
             looked: Instant::now(),
             file,
-            end,
+            length,
         })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether `end` is of this file, and not of one that was at its place before.
-    pub fn is(&self, end: &FileEnd) -> bool {
-        (end.device, end.inode) == (self.end.device, self.end.inode)
-    }
-
-    /// Lends every whole record behind `from`, and takes away one that was only begun: the process was killed in the
-    /// middle of a write. Without `from` only the latter.
-    pub fn recover(&mut self, from: Option<&FileEnd>, mut record: impl FnMut(&[u8])) -> io::Result<()> {
-        if !self.file.metadata()?.is_file() {
-            return Ok(());
-        }
-        let length = self.end.length;
-        let start = match from {
-            Some(end) if end.length <= length => end.length,
-            Some(_) => {
-                warn!(file = %self.path.display(), "shorter than at the last checkpoint: lines can be doubled");
-                self.last_record()?
-            }
-            None => self.last_record()?,
-        };
-        let mut reader = BufReader::new(&*self.file);
-        reader.seek(SeekFrom::Start(start))?;
-        let mut whole = start;
+    /// Lends the records from `from` to the end.
+    fn read_on(&self, from: u64, record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let mut reader = BufReader::new(&self.file.file);
+        reader.seek(SeekFrom::Start(from))?;
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            if line.last() == Some(&b'\n') {
-                whole += line.len() as u64;
-                if from.is_some_and(|end| end.length <= length) {
-                    record(&line);
-                }
-            }
+        let mut records = 0_u64;
+        while reader.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
+            record(&line);
+            records += 1;
             line.clear();
         }
-        if whole == length {
+        if records > 0 {
+            let file = self.path.display();
+            info!(%file, records, "continued from what the file has beyond the last checkpoint");
+        }
+        Ok(())
+    }
+
+    /// Takes away a record that was only begun: the process was killed in the middle of a write.
+    fn end_whole(&mut self) -> io::Result<()> {
+        let whole = self.last_record()?;
+        if whole == self.length {
             return Ok(());
         }
-        let mut begun = [0; RECORD.len()];
-        let known = (length - whole).min(RECORD.len() as u64) as usize;
-        FileExt::read_exact_at(&*self.file, &mut begun[..known], whole)?;
-        if begun[..known] == RECORD[..known] {
-            self.file.set_len(whole)?;
-            self.end.length = whole;
+        let mut begun = [0; BEGUN as usize];
+        let begun = &mut begun[..(self.length - whole).min(BEGUN) as usize];
+        FileExt::read_exact_at(&self.file.file, begun, whole)?;
+        if (self.is_begun)(begun) {
+            self.file.file.set_len(whole)?;
+            self.length = whole;
         } else {
             // Not ours: it is kept, and our first record does not go on in its line.
-            (&*self.file).write_all(b"\n")?;
-            self.end.length += 1;
+            (&self.file.file).write_all(b"\n")?;
+            self.length += 1;
         }
         Ok(())
     }
@@ -134,12 +128,12 @@ impl File {
     /// Opens the file at the path anew where it is another by now: logrotate has renamed the old one.
     fn follow_path(&mut self) -> io::Result<()> {
         self.looked = Instant::now();
-        let same =
-            std::fs::metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == (self.end.device, self.end.inode));
+        let open = (self.file.device, self.file.inode);
+        let same = std::fs::metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == open);
         if !same {
-            // No later end tells of the old one.
-            self.end.sync()?;
-            *self = Self::open(&self.path)?;
+            // No later mark tells of the old one.
+            self.file.sync()?;
+            (self.file, self.length) = Open::at(&self.path)?;
         }
         Ok(())
     }
@@ -147,12 +141,12 @@ impl File {
     /// Where the last record begins, or ends where it is whole: behind the last line feed.
     fn last_record(&self) -> io::Result<u64> {
         const BLOCK: u64 = 64 * 1024;
-        let mut end = self.end.length;
+        let mut end = self.length;
         let mut block = Vec::new();
         while end > 0 {
             let start = end.saturating_sub(BLOCK);
             block.resize((end - start) as usize, 0);
-            FileExt::read_exact_at(&*self.file, &mut block, start)?;
+            FileExt::read_exact_at(&self.file.file, &mut block, start)?;
             if let Some(at) = memchr::memrchr(b'\n', &block) {
                 return Ok(start + at as u64 + 1);
             }
@@ -163,10 +157,6 @@ impl File {
 }
 
 impl Sink for File {
-    fn name(&self) -> &str {
-        "file"
-    }
-
     fn begin(&mut self) -> io::Result<()> {
         if self.looked.elapsed() < LOOK {
             Ok(())
@@ -176,9 +166,13 @@ impl Sink for File {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = (&*self.file).write(bytes)?;
-        self.end.length += written as u64;
+        let written = (&self.file.file).write(bytes)?;
+        self.length += written as u64;
         Ok(written)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.follow_path()
     }
 
     /// A full disk can get room again.
@@ -186,30 +180,57 @@ impl Sink for File {
         false
     }
 
-    fn end(&self) -> Option<FileEnd> {
-        Some(self.end.clone())
+    fn mark(&mut self) -> io::Result<Option<Mark>> {
+        let end = End {
+            device: self.file.device,
+            inode: self.file.inode,
+            length: self.length,
+        };
+        let written: Arc<Open> = Arc::clone(&self.file);
+        Ok(Some(Mark {
+            saved: serde_json::to_value(end)?,
+            written: Some(written),
+        }))
+    }
+
+    fn recover(&mut self, from: Option<&Value>, record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        if !self.file.file.metadata()?.is_file() {
+            return Ok(());
+        }
+        let end = from.and_then(|from| End::deserialize(from).ok());
+        // Not of one that was at its place before.
+        let end = end.filter(|end| (end.device, end.inode) == (self.file.device, self.file.inode));
+        match end {
+            Some(end) if end.length <= self.length => self.read_on(end.length, record)?,
+            Some(_) => {
+                warn!(file = %self.path.display(), "the file is shorter than at the last checkpoint: lines can be doubled")
+            }
+            None => {}
+        }
+        self.end_whole()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::is_begun;
 
     fn recovered(text: &[u8], from: Option<u64>) -> (Vec<Vec<u8>>, Vec<u8>) {
         let name = format!("lc-file-{}-{:?}", std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
-        let mut file = File::open(&path).unwrap();
-        let from = from.map(|length| FileEnd {
-            length,
-            ..file.end.clone()
+        let mut file = File::open(&path, is_begun).unwrap();
+        let mut mark = file.mark().unwrap().unwrap().saved;
+        let from = from.map(|length| {
+            mark["length"] = length.into();
+            &mark
         });
         let mut records = Vec::new();
-        file.recover(from.as_ref(), |record| records.push(record.to_vec()))
-            .unwrap();
+        file.recover(from, &mut |record| records.push(record.to_vec())).unwrap();
         assert_eq!(file.write(b"new\n").unwrap(), 4);
         let left = std::fs::read(&path).unwrap();
-        assert_eq!(file.end.length, left.len() as u64);
+        assert_eq!(file.length, left.len() as u64);
         std::fs::remove_file(path).unwrap();
         (records, left)
     }
@@ -236,7 +257,7 @@ mod tests {
     fn a_renamed_file_is_left_for_a_new_one() {
         let path = std::env::temp_dir().join(format!("lc-rename-{}", std::process::id()));
         let old = path.with_extension("1");
-        let mut file = File::open(&path).unwrap();
+        let mut file = File::open(&path, is_begun).unwrap();
         file.write(b"one\n").unwrap();
         std::fs::rename(&path, &old).unwrap();
         file.follow_path().unwrap();

@@ -3,16 +3,17 @@
 mod file;
 mod stdout;
 
+use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 
-pub use file::{File, FileEnd};
+use serde_json::Value;
+
+pub use file::File;
 pub use stdout::Stdout;
 
 /// A place to write to.
 pub trait Sink: Send {
-    /// The `sink` label of its metrics.
-    fn name(&self) -> &str;
-
     /// A batch of whole records begins. May be called again for the same one.
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
@@ -24,8 +25,40 @@ pub trait Sink: Send {
     /// Whether an error means that no later attempt can succeed.
     fn is_fatal(&self, error: &io::Error) -> bool;
 
-    /// For a file: how far it is written.
-    fn end(&self) -> Option<FileEnd> {
-        None
+    /// Opens anew what it writes to, if that is another by now.
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
     }
+
+    /// How far it is written, for a sink that can tell after a crash what it got behind that.
+    fn mark(&mut self) -> io::Result<Option<Mark>> {
+        Ok(None)
+    }
+
+    /// Before the first batch: lends every whole record that was written behind the mark `from`, and takes away a record that
+    /// was only begun. Without `from` only the latter.
+    fn recover(&mut self, _from: Option<&Value>, _record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A sink, and what it is called: in its metrics, in `/readyz` and in messages.
+pub struct Named {
+    pub name: String,
+    pub sink: Box<dyn Sink>,
+}
+
+/// How far a sink has got.
+#[derive(Debug, Default)]
+pub struct Mark {
+    /// What the sink is to be told by [`Sink::recover`].
+    pub saved: Value,
+    /// What must be on the disk before the mark is.
+    pub written: Option<Arc<dyn Durable>>,
+}
+
+/// What a power loss could take away.
+pub trait Durable: Debug + Send + Sync {
+    /// Waits until it could not any more. By another thread than the sink's.
+    fn sync(&self) -> io::Result<()>;
 }

@@ -14,10 +14,6 @@ use super::Sink;
 pub struct Stdout;
 
 impl Sink for Stdout {
-    fn name(&self) -> &str {
-        "stdout"
-    }
-
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stdout = io::stdout();
         loop {

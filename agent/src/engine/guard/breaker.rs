@@ -27,12 +27,18 @@ use tracing::{debug, info, warn};
 use super::super::error::EngineError;
 use super::super::metrics::Metrics;
 
+/// When the circuit breaker opens and closes: `docker.circuit_breaker`.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
+    /// How many failures in a row, all within the window, open it.
     pub failure_threshold: usize,
+    /// A failure that is older no longer counts.
     pub failure_window: Duration,
+    /// How long nobody is let through. Then it is half open.
     pub open_time: Duration,
+    /// How many calls at a time are let through while it is half open.
     pub half_open_calls: usize,
+    /// How many of them must succeed before it closes.
     pub success_threshold: usize,
 }
 

@@ -7,10 +7,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+/// How the engine's health is judged: `docker.health`. Weights count relative to their sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Signs {
+    /// The weight of pings over idle connections.
     pub ping_weight: f64,
+    /// The weight of how long the last list of containers took.
     pub list_weight: f64,
+    /// The weight of the event stream being open.
     pub events_weight: f64,
     /// Pings that fail one after the other until nothing is left of that sign.
     pub unhealthy_after: u32,
@@ -20,9 +24,12 @@ pub struct Signs {
     pub ready_at: f64,
 }
 
+/// How well the engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// Whether the engine counts as healthy.
     pub ready: bool,
+    /// Why, in words.
     pub detail: String,
 }
 

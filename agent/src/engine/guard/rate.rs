@@ -15,10 +15,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::error::EngineError;
 
+/// How many requests the engine gets: `docker.rate_limit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
+    /// How many requests pass each second, on average.
     pub requests_per_second: NonZeroU32,
+    /// How many requests may pass at once after a pause.
     pub burst: NonZeroU32,
+    /// How long a request may wait for its turn before it fails.
     pub max_wait: Duration,
 }
 

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use backon::BackoffBuilder;
 
+/// When to try again: `docker.retry`.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
+    /// The longest first delay. The longest delay doubles with each attempt.
     pub initial_delay: Duration,
+    /// What it does not grow beyond.
     pub max_delay: Duration,
     /// Of a short request, the first included.
     pub max_attempts: usize,
 }
 
 impl Retry {
+    /// The delays of a series of attempts, from the first on.
     pub fn delays(&self) -> Delays {
         let growing = backon::ExponentialBuilder::default()
             .with_min_delay(self.initial_delay)
@@ -35,6 +39,7 @@ pub struct Delays {
 }
 
 impl Delays {
+    /// The delay before the next attempt.
     pub fn grown(&mut self) -> Duration {
         let most = self.growing.next().unwrap_or(self.longest);
         most.mul_f64(fastrand::f64())

@@ -20,28 +20,6 @@ use crate::engine::error::EngineError;
 /// A ping's answer is "OK".
 const ANSWER: usize = 64 * 1024;
 
-#[derive(Clone, Copy, Debug)]
-pub struct Checks {
-    pub interval: Duration,
-    pub timeout: Duration,
-    pub unhealthy_after: u32,
-}
-
-impl Checks {
-    pub fn is_healthy(&self, pooled: &Pooled) -> bool {
-        pooled.failures < self.unhealthy_after
-    }
-
-    fn is_due(&self, pooled: &Pooled, now: Instant) -> bool {
-        let after = if pooled.failures == 0 {
-            self.interval
-        } else {
-            self.timeout
-        };
-        pooled.checked.is_none_or(|at| now - at >= after)
-    }
-}
-
 /// A connection taken out of the pool for a ping.
 pub struct Check(Lease);
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `pooled` | a connection with what the pool knows of it; counted while it lives |
 //! | `scale` | how many there shall be; pure |
+//! | `checks` | when one is pinged, and when it is taken for healthy; pure |
 //! | `health` | pings over idle connections |
 //!
 //! A place (a permit of a fair semaphore) is held by whoever uses a connection: a request, a ping, or the opening of one
@@ -13,6 +14,7 @@
 //! Log streams and the event stream are not here. They hold a connection for as long as they live and have budgets of
 //! their own, so short requests cannot starve behind them.
 
+mod checks;
 mod health;
 mod pooled;
 mod scale;
@@ -21,7 +23,6 @@ mod tests;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -32,22 +33,9 @@ use super::error::EngineError;
 use super::transport::{Connection, Opener};
 use crate::register::{Opening, Site};
 
-pub use health::{Check, Checks};
-
-/// Bounds of the pool.
-#[derive(Clone, Copy, Debug)]
-pub struct Size {
-    /// Connections that are there also when nobody asks anything.
-    pub min_size: usize,
-    pub max_size: usize,
-    pub max_idle: usize,
-    pub idle_timeout: Duration,
-    pub max_age: Duration,
-    pub wait_timeout: Duration,
-    /// In use, of those that are there; above it some are opened ahead of need.
-    pub target_utilization: f64,
-    pub growth_factor: f64,
-}
+pub use checks::Checks;
+pub use health::Check;
+pub use scale::Size;
 
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);

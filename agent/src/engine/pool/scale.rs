@@ -4,7 +4,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Size;
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections that are there also when nobody asks anything.
+    pub min_size: usize,
+    /// The most connections that there may be.
+    pub max_size: usize,
+    /// The most connections that are kept while nobody uses them.
+    pub max_idle: usize,
+    /// How long a connection that is not needed stays idle before it is closed.
+    pub idle_timeout: Duration,
+    /// The age from which a connection is no longer used.
+    pub max_age: Duration,
+    /// How long a request waits for a connection before it fails.
+    pub wait_timeout: Duration,
+    /// In use, of those that are there; above it some are opened ahead of need.
+    pub target_utilization: f64,
+    /// By what factor the pool grows when the utilization is above its target.
+    pub growth_factor: f64,
+}
 
 /// How many are in use, on average since the last look: one request a minute is no load, although it uses all of the
 /// one connection that there is.

@@ -41,17 +41,24 @@ type Driver = http1::Connection<Socket, Empty<Bytes>>;
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// To connect, the name lookup and TLS included.
     pub connect: Duration,
+    /// From the request to the end of the answer's head.
     pub head: Duration,
+    /// For the whole body of a short answer.
     pub body: Duration,
 }
 
 /// What every connection is opened with.
 #[derive(Clone, Debug)]
 pub struct Opener {
+    /// Where the engine is.
     pub endpoint: Arc<Endpoint>,
+    /// Where each connection is entered.
     pub register: Register,
+    /// How long each step may take.
     pub limits: Limits,
+    /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 

@@ -30,6 +30,7 @@ const PROBES: u32 = 4;
 /// The same for what was sent and never acknowledged; it bounds the probes, too (tcp(7)).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15 * (1 + PROBES as u64));
 
+/// Where the engine is, and how to connect to it.
 #[derive(Debug)]
 pub struct Endpoint {
     shown: String,
@@ -68,6 +69,7 @@ impl Endpoint {
         }
     }
 
+    /// An engine at a unix socket.
     pub fn unix(path: &Path) -> Self {
         Self {
             shown: format!("unix://{}", path.display()),
@@ -93,6 +95,7 @@ impl Endpoint {
         &self.authority
     }
 
+    /// The TLS settings; `None` for a connection without TLS.
     pub fn tls(&self) -> Option<&Tls> {
         match &self.transport {
             Transport::Tcp { tls, .. } => tls.as_deref(),

@@ -1,4 +1,4 @@
-//! What can go wrong with a connection.
+//! What can be wrong with where the engine is said to be.
 
 /// An address, or a file that it needs, that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -6,20 +6,13 @@
 pub struct EndpointError {
     /// Of the configuration, with dots.
     pub key: &'static str,
+    /// What is wrong with that key's value, in words.
     pub message: String,
 }
 
 impl EndpointError {
+    /// What is wrong with the value of a key.
     pub fn new(key: &'static str, message: String) -> Self {
         Self { key, message }
     }
-}
-
-/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct TlsError {
-    /// A label, see [`super::EngineError::reason`].
-    pub reason: &'static str,
-    pub message: String,
 }

@@ -18,6 +18,6 @@ mod tls;
 
 pub use connection::{Answer, Connection, Limits, Opener, RawBody, StreamBody, message};
 pub use endpoint::Endpoint;
-pub use error::{EndpointError, TlsError};
+pub use error::EndpointError;
 pub use socket::Socket;
 pub use tls::Tls;

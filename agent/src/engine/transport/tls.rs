@@ -17,7 +17,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
-use super::error::{EndpointError, TlsError};
+use super::super::error::TlsError;
+use super::error::EndpointError;
 use super::link::Link;
 use crate::config;
 
@@ -92,6 +93,7 @@ impl Tls {
         })
     }
 
+    /// Begins a session over a connected link. It fails if a certificate is refused.
     pub async fn handshake(self: &Arc<Self>, link: Link) -> io::Result<Session> {
         let stream = self.connector.connect(self.name.clone(), link).await?;
         Ok(Session {

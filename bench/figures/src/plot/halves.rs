@@ -21,13 +21,17 @@ const NAMES: u32 = 190;
 const FIGURES: u32 = 60;
 const MARGIN: u32 = 12;
 
+/// One of the two pictures.
 pub enum Half<'a> {
+    /// Figures that are compared with each other.
     Bars(Bars<'a>),
+    /// Figures that depend on a quantity.
     Curves(Curves<'a>),
 }
 
 /// Some bars a row, to be compared.
 pub struct Bars<'a> {
+    /// What stands above it.
     pub caption: &'a str,
     /// What the bars of each row stand for.
     pub labels: Vec<&'a str>,
@@ -37,11 +41,15 @@ pub struct Bars<'a> {
 
 /// Lines over some quantity.
 pub struct Curves<'a> {
+    /// What stands above it.
     pub caption: &'a str,
+    /// The quantity, with its unit: the name of the horizontal axis.
     pub over: &'a str,
+    /// At most four, as there are no more colours.
     pub series: Vec<Series>,
 }
 
+/// Draws the two into one SVG file, under a common title.
 pub fn halves(title: &str, both: &[Half<'_>; 2], path: &Path) -> Result<()> {
     let heights = both.iter().map(|half| match half {
         Half::Bars(bars) => bars.rows.len() as u32 * ROW,

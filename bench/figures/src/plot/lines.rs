@@ -10,12 +10,17 @@ use super::{COLORS, Drawn, Series, draw, patch};
 const SIZE: (u32, u32) = (900, 190);
 /// For the names, which would hide the series where they end.
 const BESIDE: i32 = 160;
+
+/// One plot of those that share their time.
 pub struct Panel<'a> {
+    /// What stands above it.
     pub caption: &'a str,
     /// Over minutes; no more than there are colours: four.
     pub series: Vec<Series>,
 }
 
+/// Draws the panels into one SVG file.
+///
 /// Minutes before `settled` are shaded: they were measured, and not judged.
 pub fn lines(panels: &[Panel<'_>], settled: f64, path: &Path) -> Result<()> {
     let height = SIZE.1 * u32::try_from(panels.len()).expect("a few panels");

@@ -1,0 +1,110 @@
+//! The command line as clap reads it. The reference in the documents is made from this file, so it imports nothing of the
+//! agent but the exit codes.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit::Exit;
+
+/// Streams every container's log, and lets the kernel prove that no connection leaks.
+#[derive(Parser)]
+#[command(name = "log-capturer", version, after_long_help = exit_codes())]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Captures the log of every container until SIGTERM or SIGINT.
+    ///
+    /// Records go to standard output, one JSON object a line, unless the configuration names other
+    /// sinks. Messages go to standard error.
+    Run {
+        #[command(flatten)]
+        sources: SourceArguments,
+    },
+    /// Validates a configuration, without starting anything.
+    ///
+    /// Exits with 0 if the configuration can be used. Otherwise exits with 2 and prints the file,
+    /// the line, the key and what is wrong.
+    Check {
+        #[command(flatten)]
+        sources: SourceArguments,
+    },
+    /// Shows the running agent's connections as the kernel sees them.
+    ///
+    /// Without the kernel half it shows what the agent itself believes, and says so.
+    Connections {
+        #[command(flatten)]
+        admin: AdminArguments,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what this host offers: engine, log drivers, kernel half, rights.
+    ///
+    /// It asks the engine for its version and for each container's log driver, and tries to attach
+    /// the kernel half both ways. What does not work is part of the report, and no failure.
+    Doctor {
+        #[command(flatten)]
+        sources: SourceArguments,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the running agent's descriptors by kind, and whether two witnesses count the same.
+    ///
+    /// Exits with 3 if they do not, or if the descriptors of a kind only ever grow in number.
+    Fds {
+        #[command(flatten)]
+        admin: AdminArguments,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows which of the running agent's connections are leaked, and why.
+    ///
+    /// Exits with 0 if none is. Exits with 3 if some are, or if the descriptors of a kind only ever
+    /// grow in number.
+    Leaks {
+        #[command(flatten)]
+        admin: AdminArguments,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct SourceArguments {
+    /// The configuration, in YAML; without it every key has its default
+    ///
+    /// configs/default.yaml shows every key with its default and its meaning.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Override one key, for example capture.rotation.interval=1m
+    ///
+    /// Can be given more than once. It wins over the configuration file and over the variable of that
+    /// key, which is LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL in this example.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct AdminArguments {
+    /// Where the running agent's admin server listens (admin.listen)
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001")]
+    pub(crate) admin: String,
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for exit in Exit::ALL {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {}  {}", exit.code(), exit.meaning());
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! From the streams to the sinks.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::place::Problems;
+use super::values::exactly;
+
+/// From the streams to the sinks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// A batch is handed over at once while the sinks are idle, and while they write when it is
+    /// this large, or this old.
+    #[serde(serialize_with = "exactly")]
+    pub batch_bytes: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub flush_interval: Duration,
+    /// Batches that may wait for the slowest sink; then nothing more is read.
+    pub max_batches: usize,
+}
+
+/// A place that records go to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Sink {
+    /// Standard output.
+    Stdout {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// A file.
+    File {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The file. Records are appended to it.
+        path: PathBuf,
+    },
+}
+
+impl Delivery {
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(
+            (4 << 10..=64 << 20).contains(&self.batch_bytes.as_u64()),
+            "batch_bytes",
+            "must be from 4KiB to 64MiB",
+        );
+        problems.duration(self.flush_interval, "flush_interval");
+        problems.range(self.max_batches, 2..=1024, "max_batches");
+    }
+}
+
+impl Sink {
+    /// What the sinks are called. A name that is not given is the type, and has a number from the second one on.
+    pub fn names(sinks: &[Self]) -> Vec<String> {
+        let (mut stdouts, mut files) = (0, 0);
+        let name = |sink: &Self| {
+            let (name, kind, count) = match sink {
+                Sink::Stdout { name } => (name, "stdout", &mut stdouts),
+                Sink::File { name, .. } => (name, "file", &mut files),
+            };
+            name.clone().unwrap_or_else(|| {
+                *count += 1;
+                match *count {
+                    1 => kind.to_owned(),
+                    number => format!("{kind}-{number}"),
+                }
+            })
+        };
+        sinks.iter().map(name).collect()
+    }
+
+    /// Two sinks must not write to one place, nor have one name.
+    pub fn check_all(sinks: &[Self], problems: &mut Problems) {
+        problems.require(!sinks.is_empty(), "sinks", "must name at least one sink");
+        let stdouts = sinks.iter().filter(|sink| matches!(sink, Sink::Stdout { .. })).count();
+        problems.require(stdouts <= 1, "sinks", "must not name stdout twice");
+        let paths = sinks.iter().filter_map(|sink| match sink {
+            Sink::File { path, .. } => Some(path),
+            Sink::Stdout { .. } => None,
+        });
+        let mut named = HashSet::new();
+        problems.require(
+            paths.into_iter().all(|path| named.insert(path)),
+            "sinks",
+            "must not name one file twice",
+        );
+        let names = Self::names(sinks);
+        problems.require(
+            names.iter().all(|name| is_name(name)),
+            "sinks",
+            "must have names of 1 to 64 letters, digits, dots, dashes and underscores",
+        );
+        let mut taken = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !taken.insert(*name)) {
+            problems.add("sinks", format!("must not call two sinks {twice}"));
+        }
+    }
+}
+
+/// Names are labels of metrics, and become parts of file names.
+fn is_name(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_known)
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            batch_bytes: ByteSize::kib(256),
+            flush_interval: Duration::from_millis(100),
+            max_batches: 8,
+        }
+    }
+}

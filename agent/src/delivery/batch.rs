@@ -1,0 +1,274 @@
+//! Records on their way to the sinks.
+//!
+//! Their text is what sinks of JSON lines write as it is. Beside the text stands what a sink of another encoding needs of
+//! each record, so that it need not parse the text: the container, the time, the stream, and where the line is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::encode::{Encoder, Span, Tail, Writing};
+use crate::record::{Container, Line, Stream, Time};
+
+/// Records in the order of their arrival.
+#[derive(Debug, Default)]
+pub struct Records {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+    runs: Vec<Run>,
+}
+
+/// What is kept of one record beside its text: 32 bytes.
+#[derive(Debug)]
+struct Entry {
+    time: Time,
+    /// Where its text ends. It begins where the one before ends.
+    end: usize,
+    line_start: u32,
+    line_length: u32,
+    /// 0 for a record of a single line.
+    lines: u32,
+    writing: Writing,
+    stream: Stream,
+    truncated: bool,
+}
+
+/// Records that follow each other and are of one container: what one read brings is such a run.
+#[derive(Debug)]
+struct Run {
+    container: Arc<Container>,
+    /// The number of the first record behind it.
+    end: usize,
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub container: &'a Arc<Container>,
+    pub time: Time,
+    pub stream: Stream,
+    pub truncated: bool,
+    /// Where it was put together from several lines, how many.
+    pub lines: Option<u32>,
+    /// The whole record as a line of JSON, with its line feed.
+    pub text: &'a [u8],
+    pub span: Span,
+}
+
+impl Records {
+    /// Adds a record; `lines` tells how many lines it was put together from, where that is done.
+    pub fn push(&mut self, encoder: &mut Encoder, line: &Line<'_>, lines: Option<u32>, tail: &Tail) {
+        let span = encoder.encode(line, lines, tail, &mut self.text);
+        self.entries.push(Entry {
+            time: line.time,
+            end: self.text.len(),
+            line_start: span.start,
+            line_length: span.length,
+            lines: lines.unwrap_or_default(),
+            writing: span.writing,
+            stream: line.stream,
+            truncated: line.truncated,
+        });
+        let end = self.entries.len();
+        match self.runs.last_mut() {
+            Some(run) if Arc::ptr_eq(&run.container, tail.container()) => run.end = end,
+            _ => self.runs.push(Run {
+                container: Arc::clone(tail.container()),
+                end,
+            }),
+        }
+    }
+
+    /// All records, a line of JSON each.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        let (mut runs, mut start) = (self.runs.iter().peekable(), 0);
+        self.entries.iter().enumerate().filter_map(move |(number, entry)| {
+            while runs.next_if(|run| run.end <= number).is_some() {}
+            let text = &self.text[start..entry.end];
+            start = entry.end;
+            Some(Record {
+                container: &runs.peek()?.container,
+                time: entry.time,
+                stream: entry.stream,
+                truncated: entry.truncated,
+                lines: (entry.lines > 0).then_some(entry.lines),
+                text,
+                span: Span {
+                    start: entry.line_start,
+                    length: entry.line_length,
+                    writing: entry.writing,
+                },
+            })
+        })
+    }
+
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+        self.runs.clear();
+    }
+}
+
+/// Records that were handed to the sinks together. Every sink has the same ones, and when the last of them lets go, their
+/// room is used again.
+#[derive(Debug)]
+pub struct Batch {
+    number: u64,
+    records: Records,
+    spares: Arc<Spares>,
+}
+
+impl Batch {
+    pub(super) fn new(number: u64, records: Records, spares: &Arc<Spares>) -> Self {
+        Self {
+            number,
+            records,
+            spares: Arc::clone(spares),
+        }
+    }
+
+    /// Batches are counted from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.spares.put(std::mem::take(&mut self.records));
+    }
+}
+
+/// What batches leave for later ones, so that none of these allocates.
+#[derive(Debug)]
+pub(super) struct Spares {
+    /// Room for more text is given back to the system: a few huge lines made it.
+    most: usize,
+    records: Mutex<Vec<Records>>,
+}
+
+impl Spares {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            records: Mutex::default(),
+        })
+    }
+
+    pub(super) fn take(&self) -> Records {
+        let mut spare = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut records: Records) {
+        if records.text.capacity() > self.most {
+            return;
+        }
+        records.clear();
+        let mut spare = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push(records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Decoded, Fields};
+    use crate::record::ContainerId;
+
+    fn tail(name: &str) -> Tail {
+        let container = Container {
+            id: ContainerId::new(name),
+            name: name.to_owned(),
+            image: "image".to_owned(),
+            labels: Default::default(),
+        };
+        Tail::new(&Arc::new(container), "host", &Fields::new(&[], &[]).unwrap())
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
+
+    /// Whatever a record says in JSON, it says beside it.
+    #[test]
+    fn what_stands_beside_the_text_is_what_the_text_says() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let texts: [&[u8]; 7] = [
+            b"",
+            b"plain",
+            "größe \u{2028}".as_bytes(),
+            b"\"quoted\\\"",
+            b"\x00\x1f\x7f\t\r\n\\n\\u0041",
+            b"\xff not UTF-8",
+            &bytes,
+        ];
+        let tails = [tail("north"), tail("south")];
+        let (mut records, mut encoder) = (Records::default(), Encoder::default());
+        let mut expected = Vec::new();
+        for (number, text) in texts.iter().cycle().take(50).enumerate() {
+            let line = Line {
+                time: Time(1_795_187_098_000_000_000 + number as i64 * 700_000_000),
+                stream: Stream::ALL[number % 2],
+                bytes: text,
+                truncated: number % 3 == 0,
+            };
+            let lines = (number % 5 == 0).then_some(1 + number as u32);
+            let tail = &tails[usize::from(number % 11 > 6)];
+            records.push(&mut encoder, &line, lines, tail);
+            expected.push((line, lines, tail.container().clone()));
+        }
+        assert_eq!((records.len(), records.iter().count()), (50, 50));
+        let mut text = Vec::new();
+        for (record, (line, lines, container)) in records.iter().zip(&expected) {
+            text.extend_from_slice(record.text);
+            let decoded = Decoded::from_json(record.text).unwrap();
+            assert_eq!((record.time, decoded.time), (line.time, line.time));
+            assert_eq!((record.stream, decoded.stream), (line.stream, line.stream));
+            assert_eq!((record.truncated, decoded.truncated), (line.truncated, line.truncated));
+            assert_eq!((record.lines, decoded.lines), (*lines, *lines));
+            assert!(Arc::ptr_eq(record.container, container));
+            assert_eq!(decoded.container, container.id);
+            let mut bytes = b"before ".to_vec();
+            record.span.append_line(record.text, &mut bytes);
+            assert_eq!(bytes, [b"before ", line.bytes].concat());
+        }
+        assert_eq!(text, records.text());
+        assert!(
+            records.runs.len() < 12,
+            "a run for each change of the container: {}",
+            records.runs.len()
+        );
+    }
+
+    #[test]
+    fn the_room_of_a_batch_is_used_again_unless_it_is_huge() {
+        let spares = Spares::new(1 << 10);
+        let fill = |size| {
+            let mut records = spares.take();
+            records.text.resize(size, b'x');
+            let capacity = records.text.capacity();
+            drop(Batch::new(1, records, &spares));
+            capacity
+        };
+        let kept = fill(1 << 9);
+        assert_eq!(spares.take().text.capacity(), kept);
+        fill(1 << 11);
+        assert_eq!(spares.take().text.capacity(), 0);
+    }
+}

@@ -1,0 +1,282 @@
+//! What one sink was given, and what it has done with it. Pure.
+//!
+//! ```text
+//!    acknowledged            taken           given
+//!  ───────┬────────────────────┬───────────────┬────────►  batches, by number
+//!    done │  the sink has them │ they wait     │ to come
+//!         └────────────────────┴───────────────┘
+//!                 at most `limit` of them
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::sink::Mark;
+
+/// Tells one question for a mark from the next.
+pub type Ticket = u64;
+
+/// What a sink is to do next.
+#[derive(Debug)]
+pub enum Order {
+    /// Deliver it, and acknowledge it.
+    Batch(Arc<Batch>),
+    /// Tell how far it has got. Everything that was given before is acknowledged, and nothing that was given later has been
+    /// taken.
+    Mark(Ticket),
+    /// Open anew what it writes to.
+    Reopen,
+}
+
+/// What there is for a sink.
+#[derive(Debug)]
+pub(super) enum Next {
+    Order(Order),
+    /// Nothing, for now.
+    Nothing,
+    /// Nothing more will come.
+    End,
+}
+
+#[derive(Debug)]
+pub(super) struct Window {
+    limit: usize,
+    given: u64,
+    acknowledged: u64,
+    waiting: VecDeque<Arc<Batch>>,
+    mark: Question,
+    reopen: bool,
+    /// The outbox is closed.
+    closed: bool,
+    /// The sink has gone, and acknowledges nothing any more.
+    left: bool,
+}
+
+/// Somebody wants to know how far the sink has got.
+#[derive(Debug, Default)]
+enum Question {
+    #[default]
+    None,
+    /// As of the batch of this number.
+    Asked {
+        ticket: Ticket,
+        at: u64,
+    },
+    /// The sink has been told, and has not answered yet.
+    Passed(Ticket),
+    Answered(Ticket, Option<Mark>),
+}
+
+impl Window {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            given: 0,
+            acknowledged: 0,
+            waiting: VecDeque::with_capacity(limit),
+            mark: Question::None,
+            reopen: false,
+            closed: false,
+            left: false,
+        }
+    }
+
+    /// How many more batches may be given. A sink that has gone holds up nobody.
+    pub(super) fn free(&self) -> usize {
+        let held = if self.left { 0 } else { self.given - self.acknowledged };
+        self.limit.saturating_sub(held as usize)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.free() > 0
+    }
+
+    /// Whether everything that was given is acknowledged.
+    pub(super) fn is_idle(&self) -> bool {
+        self.left || self.given == self.acknowledged
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.left
+    }
+
+    pub(super) fn give(&mut self, batch: &Arc<Batch>) {
+        if !self.left {
+            self.given = batch.number();
+            self.waiting.push_back(Arc::clone(batch));
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Next {
+        if std::mem::take(&mut self.reopen) {
+            return Next::Order(Order::Reopen);
+        }
+        if let Question::Asked { ticket, at } = self.mark
+            && self.waiting.front().is_none_or(|next| next.number() > at)
+        {
+            if self.acknowledged < at {
+                return Next::Nothing;
+            }
+            self.mark = Question::Passed(ticket);
+            return Next::Order(Order::Mark(ticket));
+        }
+        match self.waiting.pop_front() {
+            Some(batch) => Next::Order(Order::Batch(batch)),
+            None if self.closed => Next::End,
+            None => Next::Nothing,
+        }
+    }
+
+    /// The sink has delivered everything up to the batch of this number.
+    pub(super) fn acknowledge(&mut self, number: u64) {
+        self.acknowledged = self.acknowledged.max(number);
+    }
+
+    /// Asks how far the sink has got once all that was given is acknowledged. An earlier question is not answered any more.
+    pub(super) fn ask(&mut self, ticket: Ticket) {
+        self.mark = Question::Asked { ticket, at: self.given };
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, mark: Option<Mark>) {
+        if matches!(self.mark, Question::Passed(passed) if passed == ticket) {
+            self.mark = Question::Answered(ticket, mark);
+        }
+    }
+
+    /// Whether the question of this ticket is answered, or never will be.
+    pub(super) fn is_settled(&self, ticket: Ticket) -> bool {
+        self.left || matches!(self.mark, Question::Answered(answered, _) if answered == ticket)
+    }
+
+    pub(super) fn take_mark(&mut self) -> Option<Mark> {
+        match std::mem::take(&mut self.mark) {
+            Question::Answered(_, mark) => mark,
+            other => {
+                self.mark = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.reopen = true;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The sink has gone. Gives what it had not taken yet, to be dropped without a lock.
+    pub(super) fn leave(&mut self) -> VecDeque<Arc<Batch>> {
+        self.left = true;
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{Records, Spares};
+    use super::*;
+
+    fn batch(number: u64) -> Arc<Batch> {
+        Arc::new(Batch::new(number, Records::default(), &Spares::new(0)))
+    }
+
+    /// The number of the batch that comes next.
+    fn taken(window: &mut Window) -> Option<u64> {
+        match window.next() {
+            Next::Order(Order::Batch(batch)) => Some(batch.number()),
+            Next::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn asked(window: &mut Window) -> Ticket {
+        match window.next() {
+            Next::Order(Order::Mark(ticket)) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_takes_room_whether_it_was_taken_or_not() {
+        let mut window = Window::new(2);
+        assert!(window.has_room() && window.is_idle());
+        window.give(&batch(1));
+        assert!(window.has_room() && !window.is_idle());
+        window.give(&batch(2));
+        assert!(!window.has_room());
+        assert_eq!(taken(&mut window), Some(1));
+        assert_eq!(taken(&mut window), Some(2));
+        assert!(!window.has_room());
+        window.acknowledge(1);
+        assert!(window.has_room() && !window.is_idle());
+        window.acknowledge(2);
+        assert!(window.is_idle());
+        assert_eq!(taken(&mut window), None);
+    }
+
+    #[test]
+    fn a_mark_is_asked_for_between_what_was_given_before_and_after_the_question() {
+        let mut window = Window::new(8);
+        window.give(&batch(1));
+        window.give(&batch(2));
+        window.ask(7);
+        window.give(&batch(3));
+        assert_eq!(taken(&mut window), Some(1));
+        assert_eq!(taken(&mut window), Some(2));
+        // Taken and not acknowledged: neither the mark nor the next batch.
+        assert_eq!(taken(&mut window), None);
+        window.acknowledge(1);
+        assert_eq!(taken(&mut window), None);
+        window.acknowledge(2);
+        assert_eq!(asked(&mut window), 7);
+        assert_eq!(taken(&mut window), Some(3));
+        assert!(!window.is_settled(7));
+        window.answer(7, None);
+        assert!(window.is_settled(7) && !window.is_settled(8));
+    }
+
+    #[test]
+    fn the_answer_to_an_earlier_question_is_not_taken_for_the_later_ones() {
+        let mut window = Window::new(8);
+        window.ask(1);
+        assert_eq!(asked(&mut window), 1);
+        window.give(&batch(1));
+        window.ask(2);
+        window.answer(1, Some(Mark::default()));
+        assert!(!window.is_settled(1) && !window.is_settled(2));
+        assert_eq!(taken(&mut window), Some(1));
+        window.acknowledge(1);
+        assert_eq!(asked(&mut window), 2);
+        window.answer(2, Some(Mark::default()));
+        assert!(window.is_settled(2) && window.take_mark().is_some());
+    }
+
+    #[test]
+    fn reopening_comes_first_and_the_end_last() {
+        let mut window = Window::new(8);
+        window.give(&batch(1));
+        window.ask(1);
+        window.close();
+        window.reopen();
+        window.reopen();
+        assert!(matches!(window.next(), Next::Order(Order::Reopen)));
+        assert_eq!(taken(&mut window), Some(1));
+        window.acknowledge(1);
+        assert_eq!(asked(&mut window), 1);
+        assert!(matches!(window.next(), Next::End));
+    }
+
+    #[test]
+    fn a_sink_that_has_gone_holds_up_nobody() {
+        let mut window = Window::new(1);
+        window.give(&batch(1));
+        window.ask(1);
+        assert_eq!(window.leave().len(), 1);
+        assert!(window.has_room() && window.is_idle() && window.is_settled(1) && window.has_left());
+        window.give(&batch(2));
+        assert!(window.leave().is_empty());
+    }
+}
