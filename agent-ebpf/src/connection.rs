@@ -6,7 +6,7 @@
 //!
 //! Its entry in `CONNECTIONS` is only touched by who holds it ([`Held`]).
 
-use abi::{Call, Cause, Connection, Limited, Mark, Peer, Phase, State, tcp};
+use abi::{Call, Connection, Limited, Mark, Peer, Phase, State, tcp};
 use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     descriptor,
     held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{self, ANSWERS, CONNECTIONS, SOCKETS, refused, repaired, walk},
-    peer, table,
+    maps::{ANSWERS, CONNECTIONS, SOCKETS, refused, walk},
+    peer,
 };
 
 /// `connect` has returned on an AF_UNIX socket. Whether it failed.
@@ -268,20 +268,6 @@ fn again(inode: u64, name: Name, phase: Phase) {
 }
 
 const EEXIST: i32 = 17;
-
-/// A descriptor is about to be closed, by itself (`close_range` has no frame to spare for it): if its `connect` was missed, it
-/// is taken in before. What was refused for want of room is told as that.
-#[inline(always)]
-pub fn missed(fd: u32) {
-    if descriptor::connection(fd) == 0
-        && table::may_be_connected(fd)
-        && maps::has_refused_none(Limited::Connections)
-        && is_unknown(fd)
-        && found(fd, false)
-    {
-        repaired(Cause::Connect);
-    }
-}
 
 /// A descriptor is about to be closed: what its connection looks like now is what it looked like at its close.
 #[inline(always)]

@@ -146,7 +146,7 @@ pub fn fexit_shutdown(ctx: FExitContext) -> i32 {
 pub fn fentry_close(ctx: FEntryContext) -> i32 {
     if ours!("fentry_close").is_some() {
         let fd = registers(&ctx).argument(0) as u32;
-        connection::missed(fd);
+        table::missed(fd);
         connection::closing(fd);
         table::ending(fd);
     }

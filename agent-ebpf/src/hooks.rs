@@ -59,7 +59,7 @@ pub fn duplicating(thread: Thread, old: u32) {
 #[inline(always)]
 pub fn replacing(thread: Thread, old: u32, new: u32) {
     if old != new {
-        connection::missed(new);
+        table::missed(new);
         connection::closing(new);
         table::ending(new);
     }

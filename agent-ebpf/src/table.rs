@@ -20,7 +20,7 @@ use crate::{
     connection, descriptor,
     kernel::{self, Address, Table},
     kind,
-    maps::{EXACT, KIND_TOTALS, TABLE, WATCHING, refused, repaired, walk},
+    maps::{self, EXACT, KIND_TOTALS, TABLE, WATCHING, refused, repaired, walk},
 };
 
 /// In a cell, beside its kind: a call that ends this descriptor is under way.
@@ -110,6 +110,20 @@ pub fn may_be_connected(fd: u32) -> bool {
         let kind = cell.load() & KIND;
         kind == Kind::Unix as u64 || kind == Kind::Tcp as u64
     })
+}
+
+/// A descriptor is about to be closed, by itself (`close_range` has no frame to spare for it): if its `connect` was missed, it
+/// is taken in before. What was refused for want of room is told as that.
+#[inline(always)]
+pub fn missed(fd: u32) {
+    if descriptor::connection(fd) == 0
+        && may_be_connected(fd)
+        && maps::has_refused_none(Limited::Connections)
+        && connection::is_unknown(fd)
+        && connection::found(fd, false)
+    {
+        repaired(Cause::Connect);
+    }
 }
 
 /// A call that may end this descriptor begins.

@@ -132,7 +132,7 @@ pub fn exit_shutdown(ctx: TracePointContext) -> u32 {
 pub fn enter_close(ctx: TracePointContext) -> u32 {
     let Some(thread) = ours!("enter_close") else { return 0 };
     let fd = argument(&ctx, 0) as u32;
-    connection::missed(fd);
+    table::missed(fd);
     connection::closing(fd);
     let call = Call {
         fd,

@@ -3,6 +3,8 @@
 //! | `LOG_CAPTURER_…` | what there is more of |
 //! |---|---|
 //! | `ROTATION_SECONDS` | seconds under rotation |
+//! | `FLAT_OUT_LINES` | lines that are written as fast as the engine takes them |
+//! | `SWITCHES` | switches between files and API |
 //! | `FILE_ROTATION_SECONDS` | seconds under the engine's own rotation of log files |
 //! | `KILLS` | ends of the agent by SIGKILL |
 //! | `STOPPED_SECONDS` | seconds for which the engine stands still |

@@ -22,7 +22,7 @@ use self::wiring::{Shared, attach, checkpoints, context, delivery, open_sinks, t
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::delivery;
 use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
@@ -217,8 +217,8 @@ fn source(
     background: &mut JoinSet<()>,
 ) -> Result<Source> {
     let capture = &config.capture;
-    let max_line_bytes = usize::try_from(capture.max_line_bytes.as_u64())?;
-    let files = if capture.source == crate::config::Source::Api {
+    let max_line_bytes = config::bytes(capture.max_line_bytes);
+    let files = if capture.source == config::Source::Api {
         None
     } else {
         let watcher = Watcher::new().context("cannot look at files")?;

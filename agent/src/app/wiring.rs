@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Context, Positions, Probes, Slots};
-use crate::config::{self, Config, KernelMode, Sink as SinkConfig};
+use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::encode;
@@ -199,11 +199,7 @@ pub fn context(config: &Config, shared: Shared, unseen_since: Time, metrics: cap
     let capture = &config.capture;
     Ok(Context {
         source,
-        start: match capture.start {
-            config::Start::Beginning => None,
-            config::Start::End => Some(Time::now()),
-            config::Start::Age(age) => Some(Time::now().before(age)),
-        },
+        start: capture::first_time(capture.start),
         engine,
         register,
         outbox,

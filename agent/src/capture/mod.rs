@@ -86,12 +86,20 @@ impl From<&config::Rotation> for Rotation {
     }
 }
 
+/// The time of the first line that is taken of a container that was never read before; `None`: it is its first.
+pub fn first_time(start: config::Start) -> Option<Time> {
+    match start {
+        config::Start::Beginning => None,
+        config::Start::End => Some(Time::now()),
+        config::Start::Age(age) => Some(Time::now().before(age)),
+    }
+}
+
 /// What every container's follower works with.
 pub struct Context {
     /// Where events and the list of containers come from.
     pub engine: Engine,
     /// Where lines come from.
-    /// Opens logs.
     pub source: Source,
     /// Lines of containers that were never read before are taken from this time on; `None`: all of them.
     pub start: Option<Time>,

@@ -86,6 +86,7 @@ pub struct Silence {
 
 impl Capture {
     pub fn check(&self, problems: &mut Problems) {
+        self.start.check(problems);
         problems.section("files", |problems| self.files.check(problems));
         Selector::check_all(&self.include, "include", problems);
         Selector::check_all(&self.exclude, "exclude", problems);

@@ -73,13 +73,17 @@ fn parse(path: &Path, text: &str) -> Result<Config, Invalid> {
     // A file of comments only is no document, and changes nothing.
     let document: Option<Config> = serde_saphyr::from_str(text).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let message = first_line(&error.without_snippet().to_string());
         Invalid::Malformed {
             place: Place::File {
                 path: path.to_owned(),
                 line,
                 column,
             },
-            message: first_line(&error.without_snippet().to_string()),
+            message: match locate::key_at(text, line, column) {
+                Some(key) => format!("{key}: {message}"),
+                None => message,
+            },
         }
     })?;
     Ok(document.unwrap_or_default())

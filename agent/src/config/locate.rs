@@ -46,9 +46,52 @@ pub fn key(text: &str, path: &str) -> Option<(u64, u64)> {
     None
 }
 
+/// The key, with dots, that stands at this line and column, or has its value there.
+pub fn key_at(text: &str, line: u64, column: u64) -> Option<String> {
+    // The present key of each open mapping, and whether its value is still to come; `None` for a list.
+    let mut open: Vec<Option<(String, bool)>> = Vec::new();
+    let mut found = None;
+    for event in Parser::new_from_str(text) {
+        let Ok((event, span)) = event else {
+            break;
+        };
+        if (span.start.line() as u64, span.start.col() as u64 + 1) > (line, column) {
+            break;
+        }
+        let innermost = open.last_mut().and_then(Option::as_mut);
+        match event {
+            Event::Scalar(name, ..) => match innermost {
+                Some((key, awaits_value)) if !*awaits_value => {
+                    (*key, *awaits_value) = (name.into_owned(), true);
+                    let path: Vec<&str> = open.iter().flatten().map(|(key, _)| key.as_str()).collect();
+                    found = Some(path.join("."));
+                }
+                Some((_, awaits_value)) => *awaits_value = false,
+                None => {}
+            },
+            Event::MappingStart(..) | Event::SequenceStart(..) => {
+                if let Some((_, awaits_value)) = innermost {
+                    *awaits_value = false;
+                }
+                open.push(matches!(event, Event::MappingStart(..)).then(Default::default));
+            }
+            Event::MappingEnd | Event::SequenceEnd => {
+                open.pop();
+            }
+            Event::Alias(..) => {
+                if let Some((_, awaits_value)) = innermost {
+                    *awaits_value = false;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use super::key;
+    use super::{key, key_at};
 
     #[test]
     fn finds_nested_keys() {
@@ -60,5 +103,26 @@ mod tests {
         assert_eq!(key(text, "c.d.e"), Some((8, 5)));
         assert_eq!(key(text, "c.a"), None);
         assert_eq!(key("[unclosed", "a"), None);
+    }
+
+    #[test]
+    fn finds_the_key_of_a_place() {
+        let text = "a: 1\nb:\n  a: &x y\n  c: [u, {w: 2}]\n  d: {e: *x, g: 4}\nh: {}\n";
+        for (line, column, expected) in [
+            (1, 1, "a"),
+            (1, 4, "a"),
+            (2, 1, "b"),
+            (3, 3, "b.a"),
+            (3, 6, "b.a"),
+            (4, 7, "b.c"),
+            (4, 14, "b.c.w"),
+            (5, 10, "b.d.e"),
+            (5, 14, "b.d.g"),
+            (6, 4, "h"),
+        ] {
+            assert_eq!(key_at(text, line, column).as_deref(), Some(expected), "{line}:{column}");
+        }
+        assert_eq!(key_at("# nothing", 1, 1), None);
+        assert_eq!(key_at("a: [", 1, 4).as_deref(), Some("a"));
     }
 }

@@ -53,6 +53,13 @@ pub enum Start {
     Age(Duration),
 }
 
+impl Start {
+    /// Reports an age of nothing: `end` says the same, and is what is meant.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(*self != Self::Age(Duration::ZERO), "start", "must be longer than 0s");
+    }
+}
+
 impl TryFrom<String> for Start {
     type Error = String;
 

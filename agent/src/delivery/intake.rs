@@ -4,43 +4,14 @@
 //! waits with [`Intake::next`].
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use tokio::sync::Notify;
-
 use super::batch::Batch;
-use super::outbox::Shared;
+use super::shared::{Desk, Shared};
 use super::sink::Mark;
-use super::window::{Next, Order, Ticket, Window};
-
-/// What the outbox and one sink share.
-pub(super) struct Desk {
-    /// The sink's.
-    pub(super) name: String,
-    window: Mutex<Window>,
-    /// Rings when there may be something for the sink.
-    bell: Notify,
-}
-
-impl Desk {
-    pub(super) fn new(name: String, limit: usize) -> Self {
-        Self {
-            name,
-            window: Mutex::new(Window::new(limit)),
-            bell: Notify::new(),
-        }
-    }
-
-    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn ring(&self) {
-        self.bell.notify_one();
-    }
-}
+use super::window::{Next, Order, Ticket};
 
 /// Owned by whoever drives a sink. When it is dropped, the sink has gone.
 pub struct Intake {

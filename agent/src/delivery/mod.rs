@@ -6,6 +6,7 @@
 //! | `batch` | records on their way: their text, and where in it each line is |
 //! | `window` | what one sink was given, and what it has acknowledged |
 //! | `intake` | a sink's end of that |
+//! | `shared` | what the outbox and the intakes share |
 //! | `writer` | the thread of a sink that writes bytes |
 //! | `sink` | where records go |
 
@@ -13,6 +14,7 @@ mod batch;
 mod intake;
 mod metrics;
 mod outbox;
+mod shared;
 mod window;
 mod writer;
 
@@ -22,6 +24,7 @@ pub mod sink;
 pub use batch::{Batch, Record, Records};
 pub use intake::Intake;
 pub use metrics::Metrics;
-pub use outbox::{Bounds, Outbox};
+pub use outbox::Outbox;
+pub use shared::Bounds;
 pub use window::{Order, Ticket};
 pub use writer::{Fatal, Writers};

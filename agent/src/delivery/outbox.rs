@@ -4,106 +4,27 @@
 //! writes from. Each sink has a window of batches that it has not acknowledged yet. When the window of the slowest sink is
 //! full there is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 
-use super::batch::{Batch, Records, Spares};
-use super::intake::{Desk, Intake};
+use super::batch::{Batch, Spares};
+use super::intake::Intake;
+use super::shared::{Bounds, Desk, Shared, State, task};
 use super::sink::Mark;
 use super::window::Window;
-use crate::config;
-use crate::encode::{Encoder, Tail};
+use crate::encode::Tail;
 use crate::record::Line;
 
 /// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
 const LEAST: usize = 256;
 
-/// Bounds of what waits for the sinks.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// The size in bytes at which a batch is handed over even while the sinks are writing.
-    pub batch_bytes: usize,
-    /// How many batches a sink may have that it has not acknowledged. Then [`Outbox`] has no room.
-    pub max_batches: usize,
-    /// The age at which a batch is handed over even while the sinks are writing.
-    pub flush_interval: Duration,
-}
-
-impl From<&config::Delivery> for Bounds {
-    fn from(delivery: &config::Delivery) -> Self {
-        Self {
-            batch_bytes: config::bytes(delivery.batch_bytes),
-            max_batches: delivery.max_batches,
-            flush_interval: delivery.flush_interval,
-        }
-    }
-}
-
 /// The one queue from the streams to all sinks. Its clones share it.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
-}
-
-pub(super) struct Shared {
-    bounds: Bounds,
-    /// For each sink one.
-    desks: Vec<Desk>,
-    spares: Arc<Spares>,
-    state: Mutex<State>,
-    /// A record has come into an empty batch.
-    begun: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    encoder: Encoder,
-    /// The next batch.
-    records: Records,
-    /// Batches that were handed over.
-    sealed: u64,
-    /// Questions for marks that were asked.
-    asked: u64,
-    /// By task: there can be one for each stream.
-    waiting: HashMap<Task, Waker>,
-}
-
-/// What a waker wakes, as `Waker::will_wake` compares it.
-type Task = (usize, usize);
-
-fn task(waker: &Waker) -> Task {
-    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn desk(&self, sink: usize) -> &Desk {
-        &self.desks[sink]
-    }
-
-    fn all(&self, holds: impl Fn(&Window) -> bool) -> bool {
-        self.desks.iter().all(|desk| holds(&desk.window()))
-    }
-
-    /// How many batches may be handed over before the first window is full.
-    fn free(&self) -> usize {
-        let free = self.desks.iter().map(|desk| desk.window().free());
-        free.min().unwrap_or(self.bounds.max_batches)
-    }
-
-    /// A sink has got on.
-    pub(super) fn wake(&self) {
-        // Under the lock, so that the map keeps its room: a waker only puts its task into a queue.
-        self.lock().waiting.drain().for_each(|(_, waker)| waker.wake());
-    }
 }
 
 impl Outbox {

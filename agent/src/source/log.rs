@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::fault::Fault;
-use super::files::Mark;
+use super::mark::Mark;
 use crate::record::{Line, Time};
 
 /// What a read brought.

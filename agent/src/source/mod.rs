@@ -5,18 +5,22 @@
 //! |---|---|
 //! | `api` | the engine's API: a connection for each log that is read |
 //! | `log` | an open log, whichever it is |
+//! | `mark` | a place in a log's files, from which reading can go on |
 //! | `files` | the files that the engine's log drivers write |
+//! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |
 
 mod api;
 mod fault;
 mod files;
 mod log;
+mod mark;
 
 pub use api::Stream;
 pub use fault::{Cause, Fault};
-pub use files::{EVIDENCE, FileStream, Files, Found, Mark, NotHere, Watcher};
+pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher, path_of};
 pub use log::{Log, Progress, Trouble};
+pub use mark::Mark;
 
 use crate::engine::Engine;
 use crate::record::{ContainerId, Since, Time, Until};

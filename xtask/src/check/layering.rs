@@ -16,7 +16,9 @@ const MODULES: [(&str, &[&str]); 22] = [
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
-        &["app", "admin", "kernel", "engine", "register", "config", "metrics"],
+        &[
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
+        ],
     ),
     (
         "app",

@@ -29,10 +29,11 @@ fn nothing_said_is_the_default() {
 fn a_bad_file_is_told_with_its_line() {
     let error = load("capture:\n  rotation:\n    intervall: 5m\n", &[]).unwrap_err();
     assert!(error.starts_with("/c.yaml:3:"), "{error}");
-    assert!(error.contains("intervall"), "{error}");
+    assert!(error.contains("capture.rotation.intervall: "), "{error}");
 
     let error = load("capture:\n  rotation:\n    interval: soon\n", &[]).unwrap_err();
     assert!(error.starts_with("/c.yaml:3:"), "{error}");
+    assert!(error.contains("capture.rotation.interval: "), "{error}");
 
     let error = load("sinks:\n- type: stdout\n- type: kafka\n", &[]).unwrap_err();
     assert!(error.contains("kafka"), "{error}");
@@ -153,6 +154,11 @@ fn overrides_win_and_are_checked() {
         ("host.name=x", "below a value"),
         ("host", "expected key=value"),
         (
+            "capture.start=yesterday",
+            "`yesterday` is not beginning, end, or an age",
+        ),
+        ("capture.source=disk", "unknown variant `disk`"),
+        (
             "capture.streams.max_concurrent=0",
             "--set capture.streams.max_concurrent=0",
         ),
@@ -218,6 +224,8 @@ fn every_section_finds_what_is_wrong_with_its_own_keys() {
             "must be at most 1000000",
         ),
         ("docker.rate_limit.max_wait=0s", "must be longer"),
+        ("capture.start=0s", "must be longer than 0s"),
+        ("capture.files.root=docker", "must be an absolute path"),
         ("capture.include=[{}]", "must give each entry"),
         ("capture.exclude=[{name: 'regex:('}]", "is not a pattern"),
         ("capture.labels=['regex:(']", "is not a pattern"),

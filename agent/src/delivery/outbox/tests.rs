@@ -3,6 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
 use super::super::window::Order;
+use std::task::Waker;
+use std::time::Duration;
+
 use super::*;
 use crate::encode::Fields;
 use crate::record::{Container, ContainerId, Stream, Time};

@@ -12,26 +12,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use serde::{Deserialize, Serialize};
 
+use super::super::mark::Identity;
 use super::place::Place;
 use crate::record::Time;
-
-/// A file, whatever its name is by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    pub fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
-    }
-}
 
 /// A file of a log that is there now.
 #[derive(Debug)]

@@ -4,28 +4,27 @@
 //! |---|---|
 //! | `place` | where an engine keeps a container's log, and in which format |
 //! | `chain` | a log's files, as the driver rotates them |
-//! | `mark` | a place in them, from which reading can go on |
+//! | `shared` | what all open logs have in common |
 //! | `watcher` | when they are looked at |
 //! | `stream` | an open log |
 
 mod chain;
-mod mark;
 mod place;
+mod shared;
 mod stream;
 mod watcher;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-pub use mark::Mark;
 pub use place::NotHere;
 pub use stream::{EVIDENCE, FileStream};
 pub use watcher::Watcher;
 
 use self::place::Place;
+use self::shared::Shared;
 use super::fault::Fault;
-use crate::decode::FileDecoder;
+use super::mark::Mark;
 use crate::record::{ContainerId, Time};
 
 /// Most bytes that may be on the disk only because the agent has not read them yet. What is more is given up, and counted.
@@ -35,53 +34,13 @@ const MOST_HELD: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Files(Arc<Shared>);
 
-struct Shared {
-    /// `capture.files.root`, or what the engine calls its data root.
-    root: Mutex<Option<PathBuf>>,
-    configured: bool,
-    watcher: Watcher,
-    max_line_bytes: usize,
-    /// The thread rests between two looks.
-    rests: bool,
-    held: AtomicU64,
-    most_held: u64,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn decoder(&self, place: &Place) -> FileDecoder {
-        FileDecoder::new(place.format, self.max_line_bytes, place.tty)
-    }
-
-    /// One stream holds `now` bytes in place of `before`. Gives what all hold.
-    fn hold(&self, before: u64, now: u64) -> u64 {
-        self.held.fetch_add(now, Ordering::Relaxed);
-        let all = self.held.fetch_sub(before, Ordering::Relaxed);
-        all - before
-    }
-}
-
 impl Files {
     /// `root`: where the engine's data root is mounted; empty where it is at its own path. `rests`: the thread rests between
     /// two looks, and calls [`Watcher::rested`] then.
     pub fn new(root: &Path, watcher: Watcher, max_line_bytes: usize, rests: bool) -> Self {
         let configured = !root.as_os_str().is_empty();
-        Self(Arc::new(Shared {
-            root: Mutex::new(configured.then(|| root.to_owned())),
-            configured,
-            watcher,
-            max_line_bytes,
-            rests,
-            held: AtomicU64::new(0),
-            most_held: MOST_HELD,
-        }))
+        let root = configured.then(|| root.to_owned());
+        Self(Arc::new(Shared::new(root, watcher, max_line_bytes, rests, MOST_HELD)))
     }
 
     /// Whether the engine is to be asked for its data root.
@@ -96,24 +55,34 @@ impl Files {
 
     /// Bytes on the disk that are there only because a log is open.
     pub fn held(&self) -> u64 {
-        self.0.held.load(Ordering::Relaxed)
+        self.0.held()
     }
 
     /// Whether a container's log can be read from its files.
     pub fn find(&self, container: &ContainerId) -> Result<Found, NotHere> {
         let root = self.0.root.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let place = Place::find(&root.ok_or(NotHere::NoRoot)?, container)?;
-        // What cannot be opened is found out now. A log that was never written to is not there yet.
-        match std::fs::File::open(place.path()) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(NotHere::Io {
-                path: place.path(),
-                source,
-            }),
-            _ => Ok(Found {
-                place,
-                shared: Arc::clone(&self.0),
-            }),
-        }
+        let place = readable(&root.ok_or(NotHere::NoRoot)?, container)?;
+        Ok(Found {
+            place,
+            shared: Arc::clone(&self.0),
+        })
+    }
+}
+
+/// The file that a container's log is written to, below the engine's data root, if this process can read it.
+pub fn path_of(root: &Path, container: &ContainerId) -> Result<PathBuf, NotHere> {
+    Ok(readable(root, container)?.path())
+}
+
+fn readable(root: &Path, container: &ContainerId) -> Result<Place, NotHere> {
+    let place = Place::find(root, container)?;
+    // What cannot be opened is found out now. A log that was never written to is not there yet.
+    match std::fs::File::open(place.path()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(NotHere::Io {
+            path: place.path(),
+            source,
+        }),
+        _ => Ok(place),
     }
 }
 

@@ -14,10 +14,10 @@ use rustix::fs::{SeekFrom, seek};
 
 use super::super::fault::{Cause, Fault};
 use super::super::log::{Log, Progress, Trouble};
-use super::Shared;
-use super::chain::{self, Identity, Listed};
-use super::mark::{BEFORE, Mark};
+use super::super::mark::{BEFORE, Identity, Mark};
+use super::chain::{self, Listed};
 use super::place::Place;
+use super::shared::Shared;
 use super::watcher::{Names, Watch};
 use crate::decode::{FileDecoder, Found, LONGEST};
 use crate::record::{Line, Time};

@@ -3,12 +3,27 @@
 //! A mark is a hint and no evidence: which lines were taken before is recognised by the lines themselves, in files as over
 //! the API. So a mark may lie before the last line that was taken, and never behind it.
 
-use std::os::unix::fs::FileExt as _;
+use std::fs::Metadata;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use super::chain::Identity;
+/// A file, whatever its name is by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
 
 /// Bytes before the mark that tell whether a file is still the one that it was.
 pub const BEFORE: usize = 64;
