@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a begun record that tell whose it is.
 const BEGUN: u64 = 16;
 
+/// Appends to a file, and opens a new one at its path if that was moved away.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
