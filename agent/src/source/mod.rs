@@ -7,6 +7,7 @@
 //! | `log` | an open log, whichever it is |
 //! | `mark` | a place in a log's files, from which reading can go on |
 //! | `files` | the files that the engine's log drivers write |
+//! | `mark` | a place in files, from which reading can go on |
 //! | `fault` | why a log cannot be opened, or not be read on |
 
 mod api;
@@ -17,7 +18,7 @@ mod mark;
 
 pub use api::Stream;
 pub use fault::{Cause, Fault};
-pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher};
+pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher, path_of};
 pub use log::{Log, Progress, Trouble};
 pub use mark::Mark;
 
