@@ -29,7 +29,8 @@ impl Driver {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("containers").join(ID);
         fs::create_dir_all(&folder).unwrap();
-        let host = format!(r#"{{"LogConfig":{{"Type":"json-file","Config":{{"max-size":"1m","max-file":"{keeps}"}}}}}}"#);
+        let host =
+            format!(r#"{{"LogConfig":{{"Type":"json-file","Config":{{"max-size":"1m","max-file":"{keeps}"}}}}}}"#);
         fs::write(folder.join("hostconfig.json"), host).unwrap();
         fs::write(folder.join("config.v2.json"), r#"{"Config":{"Tty":false}}"#).unwrap();
         let file = File::create(folder.join(format!("{ID}-json.log"))).unwrap();
@@ -84,7 +85,11 @@ impl Driver {
         for number in (1..self.keeps.max(2) - 1).rev() {
             let from = name(self, number);
             let packed = from.extension().is_some_and(|extension| extension == "gz");
-            let to = if packed { self.packed(number + 1) } else { self.path(number + 1) };
+            let to = if packed {
+                self.packed(number + 1)
+            } else {
+                self.path(number + 1)
+            };
             let _ = fs::rename(from, to);
         }
         if self.keeps > 1 {
@@ -95,7 +100,11 @@ impl Driver {
         self.file = File::create(self.path(0)).unwrap();
         if self.compresses {
             let plain = fs::read(self.path(1)).unwrap();
-            let last = format!("2026-11-20T15:{:02}:{:02}.5Z", self.written / 60 % 60, self.written % 60);
+            let last = format!(
+                "2026-11-20T15:{:02}:{:02}.5Z",
+                self.written / 60 % 60,
+                self.written % 60
+            );
             let packed = File::create(self.packed(1)).unwrap();
             let mut packer = GzBuilder::new()
                 .extra(format!(r#"{{"lastTime":"{last}"}}"#))
@@ -312,7 +321,11 @@ async fn a_truncated_file_is_told_and_read_on_however_it_grows_again() {
         }
         driver.lines(if regrows { 900 } else { 3 });
         reader.read().await;
-        assert_eq!(reader.troubles.iter().max(), Some(&Trouble::Truncated), "{regrows} {hole}");
+        assert_eq!(
+            reader.troubles.iter().max(),
+            Some(&Trouble::Truncated),
+            "{regrows} {hole}"
+        );
         let expected: Vec<String> = (1..=driver.written).map(|number| format!("o {number}")).collect();
         assert_eq!(reader.lines, expected, "{regrows} {hole}");
     }
@@ -357,7 +370,10 @@ async fn parts_of_a_line_are_put_together_across_a_rotation_and_between_two_stre
     driver.record("END\n", "stdout", 1);
     driver.lines(1);
     reader.read().await;
-    assert_eq!(reader.lines, [format!("{part}end"), format!("{part}END"), "o 1".to_owned()]);
+    assert_eq!(
+        reader.lines,
+        [format!("{part}end"), format!("{part}END"), "o 1".to_owned()]
+    );
     assert_eq!((&reader.troubles[..], reader.gaps), (&[][..], 0));
 }
 
