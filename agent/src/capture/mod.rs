@@ -50,7 +50,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
-pub use metrics::Metrics;
+pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
 pub use policy::{Policies, Policy, Rotation, first_time};
 pub use positions::Positions;

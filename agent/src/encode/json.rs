@@ -150,7 +150,8 @@ impl Encoder {
         self.time(line.time.0, out);
         out.extend_from_slice(b"\",\"stream\":\"");
         out.extend_from_slice(line.stream.as_str().as_bytes());
-        let is_text = std::str::from_utf8(line.bytes).is_ok();
+        // Most lines are ASCII, which is told in a quarter of the time.
+        let is_text = line.bytes.is_ascii() || std::str::from_utf8(line.bytes).is_ok();
         let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
             let start = out.len();
