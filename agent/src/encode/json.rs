@@ -155,7 +155,10 @@ impl Encoder {
         let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
             let start = out.len();
-            escape(line.bytes, out);
+            match line.escaped {
+                Some(escaped) => out.extend_from_slice(escaped),
+                None => escape(line.bytes, out),
+            }
             start
         } else {
             out.extend_from_slice(b"\",\"line_base64\":\"");
@@ -232,6 +235,7 @@ impl Decoded {
             stream: self.stream,
             bytes: &self.bytes,
             truncated: self.truncated,
+            escaped: None,
         }
     }
 
@@ -419,6 +423,7 @@ mod tests {
                     stream: Stream::Stderr,
                     bytes,
                     truncated: true,
+                    escaped: None,
                 };
                 let mut out = Vec::new();
                 Encoder::default().encode(&line, Some(u32::MAX), &tail, &mut out);
@@ -434,6 +439,7 @@ mod tests {
             stream: Stream::Stderr,
             bytes,
             truncated,
+            escaped: None,
         };
         let mut out = Vec::new();
         Encoder::default().encode(&line, None, &tail(), &mut out);
@@ -492,6 +498,7 @@ mod tests {
                 stream: Stream::Stdout,
                 bytes,
                 truncated: true,
+                escaped: None,
             };
             let mut out = Vec::new();
             Encoder::default().encode(&line, Some(2), &tail, &mut out);
@@ -530,6 +537,7 @@ mod tests {
             stream: Stream::Stdout,
             bytes: b"a\n b",
             truncated: false,
+            escaped: None,
         };
         let mut out = Vec::new();
         Encoder::default().encode(&line, Some(2), &tail(), &mut out);
