@@ -14,6 +14,7 @@ struct Decoded {
     left: usize,
 }
 
+/// Decodes a body, cut anywhere, and compares what comes out with what was put in.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

@@ -11,6 +11,7 @@ type Decoded = Vec<(Kind, Vec<u8>, bool)>;
 /// What is behind the last of them: `None` what is no frame, else whether nothing has begun.
 type Rest = Option<bool>;
 
+/// Decodes frames, cut anywhere, and compares them with a plain model.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

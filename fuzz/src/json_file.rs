@@ -12,6 +12,7 @@ use crate::{Cuts, below, coin};
 
 const HEAD: &[u8] = b"{\"log\":\"";
 
+/// Decodes a file, harmed and cut anywhere, and compares the records with a plain model.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

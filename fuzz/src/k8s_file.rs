@@ -10,6 +10,7 @@ use crate::files::{File, Piece, harm, message, parse};
 use crate::parts::{End, Id, Message};
 use crate::{Cuts, below, coin};
 
+/// Decodes a file, harmed and cut anywhere, and compares the records with a plain model.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

@@ -16,6 +16,7 @@ use crate::{Cuts, assert_same, below, coin, within};
 /// More than any input here has.
 const ENDLESS: usize = 1 << 20;
 
+/// Decodes a body, cut anywhere, and compares the lines with a plain model.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

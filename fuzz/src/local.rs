@@ -11,6 +11,7 @@ use crate::{Cuts, below, coin};
 /// No line has a line feed, so this is at the start of a message and nowhere else.
 const START: &[u8] = b"\x0a\x06std";
 
+/// Decodes a file, harmed and cut anywhere, and compares the records with a plain model.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let cuts = Cuts::choose(&mut source);

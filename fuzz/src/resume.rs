@@ -51,6 +51,7 @@ struct Agent {
     asks_by_time: bool,
 }
 
+/// Plays a log, its streams and its agents, and compares what was taken with what was written.
 pub fn check(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let mut log = Log {

@@ -11,78 +11,107 @@ use serde::Deserialize;
 
 use crate::metrics::Metrics;
 
+/// A client of the admin server of one agent.
 pub struct Admin {
     port: u16,
     _reserved: OwnedFd,
     http: ureq::Agent,
 }
 
+/// An answer of the admin server.
 pub struct Answer {
+    /// Its HTTP status.
     pub status: u16,
+    /// Its body.
     pub body: String,
 }
 
 /// `/connections`, and what the command of that name prints.
 #[derive(Debug, Deserialize)]
 pub struct Connections {
+    /// A row for each connection.
     pub connections: Vec<Connection>,
 }
 
 /// A row of `/connections`, as far as the tests look at it.
 #[derive(Debug, Deserialize)]
 pub struct Connection {
+    /// The inode of its socket.
     pub inode: u64,
     /// Absent where the kernel knows nothing of it.
     pub peer: Option<String>,
     /// Absent where the agent's register knows nothing of it.
     pub purpose: Option<String>,
+    /// The call that opened it.
     pub opened_by: Option<String>,
+    /// The id of the container that it is for.
     pub container: Option<String>,
+    /// How long ago it was opened.
     pub age_seconds: f64,
+    /// `established`, `half_closed`, `peer_gone` or `unknown`.
     pub state: String,
 }
 
 /// `/leaks`, and what the command of that name prints.
 #[derive(Debug, Deserialize)]
 pub struct Leaks {
+    /// How long ago the scan was; absent before the first.
     pub scanned_seconds_ago: Option<f64>,
+    /// A row for each leak.
     pub leaks: Vec<Leak>,
+    /// Kinds that only ever grow.
     pub growing: Vec<Growing>,
 }
 
 /// A kind of descriptors that only ever grows.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 pub struct Growing {
+    /// The name of the kind.
     pub kind: String,
+    /// By how many it has grown.
     pub by: u64,
+    /// How fast it grows.
     pub per_hour: f64,
 }
 
 /// A row of `/leaks`, as far as the tests look at it.
 #[derive(Debug, Deserialize)]
 pub struct Leak {
+    /// The inode of its socket.
     pub inode: u64,
+    /// Why it is a leak.
     pub reason: String,
+    /// `established`, `half_closed` or `peer_gone`.
     pub state: String,
+    /// The call that opened it.
     pub opened_by: Option<String>,
+    /// The id of the container that it was for.
     pub container: Option<String>,
 }
 
 /// `/fds`, and what the command of that name prints.
 #[derive(Debug, Deserialize, PartialEq)]
 pub struct Fds {
+    /// Whether all witnesses agree; absent if they could not be asked.
     pub conserved: Option<bool>,
+    /// A row for each kind.
     pub kinds: Vec<FdKind>,
+    /// Kinds that only ever grow.
     pub growing: Vec<Growing>,
 }
 
 /// A row of `/fds`, as far as the tests look at it.
 #[derive(Debug, Deserialize, PartialEq)]
 pub struct FdKind {
+    /// The name of the kind.
     pub kind: String,
+    /// How many are open.
     pub open: u64,
+    /// How many were open at the attach.
     pub preexisting: u64,
+    /// How many were opened since.
     pub opened: u64,
+    /// How many were closed since.
     pub closed: u64,
 }
 
@@ -123,10 +152,12 @@ impl Admin {
         }
     }
 
+    /// What `admin.listen` must be.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Asks for a page. It is an error if nobody answers.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
         let mut answer = self.http.get(format!("http://{}{path}", self.address())).call()?;
         Ok(Answer {
@@ -135,21 +166,25 @@ impl Admin {
         })
     }
 
+    /// `/metrics`, parsed.
     pub fn metrics(&self) -> anyhow::Result<Metrics> {
         Ok(Metrics::parse(&self.get("/metrics")?.body))
     }
 
+    /// The rows of `/connections`.
     pub fn connections(&self) -> anyhow::Result<Vec<Connection>> {
         let body = self.get("/connections")?.body;
         let page: Connections = serde_json::from_str(&body).with_context(|| format!("rows in {body}"))?;
         Ok(page.connections)
     }
 
+    /// `/fds`, parsed.
     pub fn fds(&self) -> anyhow::Result<Fds> {
         let body = self.get("/fds")?.body;
         serde_json::from_str(&body).with_context(|| format!("rows in {body}"))
     }
 
+    /// `/leaks`, parsed.
     pub fn leaks(&self) -> anyhow::Result<Leaks> {
         let body = self.get("/leaks")?.body;
         serde_json::from_str(&body).with_context(|| format!("rows in {body}"))

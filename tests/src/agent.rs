@@ -57,6 +57,7 @@ impl Launch {
         }
     }
 
+    /// `capture.rotation.interval`.
     pub fn rotation(mut self, interval: &'static str) -> Self {
         self.rotation = interval;
         self
@@ -86,6 +87,7 @@ impl Launch {
         self
     }
 
+    /// The user id to run as.
     pub fn as_user(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
@@ -97,15 +99,18 @@ impl Launch {
         self
     }
 
+    /// One more environment variable.
     pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
 
+    /// The directory that the agent will have for itself.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
+    /// The client of its admin server, which knows the address beforehand.
     pub fn admin(&self) -> &Admin {
         &self.admin
     }
@@ -148,6 +153,7 @@ admin:
         config
     }
 
+    /// Writes the configuration and starts the agent.
     pub fn start(self) -> Agent {
         let config = self.configure();
         let home = self.home();
@@ -229,6 +235,7 @@ pub struct Agent {
     process: Child,
     program: Program,
     pid: u32,
+    /// The client of its admin server.
     pub admin: Admin,
     /// Where the sink is standard output: the reading end.
     pub stdout: Option<ChildStdout>,
@@ -251,11 +258,13 @@ impl Agent {
         output(self.home.path())
     }
 
+    /// What it has written to standard error up to now.
     pub fn stderr(&self) -> String {
         let bytes = fs::read(self.home.path().join("stderr")).expect("read standard error");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Until it says that it is ready.
     pub fn wait_ready(&self) {
         wait::until("/readyz to answer 200", PATIENCE, || {
             (self.admin.get("/readyz").ok()?.status == 200).then_some(())
@@ -286,11 +295,13 @@ impl Agent {
         sleep(Duration::from_secs(2));
     }
 
+    /// How many records the file sink holds.
     pub fn records(&self) -> usize {
         let bytes = fs::read(self.output()).unwrap_or_default();
         bytes.iter().filter(|&&byte| byte == b'\n').count()
     }
 
+    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid)
             .ok()
@@ -299,10 +310,12 @@ impl Agent {
         kill_process(pid, signal).expect("signal the agent");
     }
 
+    /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("wait for the agent").is_none()
     }
 
+    /// Until it has ended.
     pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         let process = &mut self.process;
         wait::until("the agent's end", deadline, || {
@@ -342,6 +355,7 @@ impl Agent {
             .expect("run the command")
     }
 
+    /// The last line on standard error.
     pub fn last_words(&self) -> String {
         let stderr = self.stderr();
         stderr

@@ -77,6 +77,7 @@ impl Shared {
 pub struct Control(Arc<Shared>);
 
 impl Control {
+    /// Begins to work.
     pub fn start() -> Self {
         let shared = Arc::new(Shared::default());
         thread::spawn({
@@ -168,6 +169,7 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Begins to count.
     pub fn from_now(pid: u32) -> Self {
         Self {
             pid,
@@ -177,6 +179,7 @@ impl Watched {
         }
     }
 
+    /// What the process has done since.
     pub fn effort(&self) -> Effort {
         let took = witness::cpu_time(self.pid) - self.before;
         let share = took.as_secs_f64() / self.began.elapsed().as_secs_f64();
@@ -186,6 +189,7 @@ impl Watched {
         }
     }
 
+    /// What the control has found work to cost since.
     pub fn prices(&self) -> Prices {
         self.control.prices()
     }

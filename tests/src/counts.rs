@@ -9,6 +9,7 @@ use crate::preload;
 
 const SOURCE: &str = include_str!("counts.c");
 
+/// The counts of an agent up to now.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Calls of `malloc`, `calloc`, `realloc` and the like.
@@ -17,6 +18,7 @@ pub struct Now {
     pub copied: u64,
 }
 
+/// The library, compiled, and what it counts.
 pub struct Counts {
     directory: TempDir,
 }
@@ -29,6 +31,7 @@ impl Counts {
         Self { directory }
     }
 
+    /// The agent with the library.
     pub fn preload(&self, launch: Launch) -> Launch {
         launch
             .environment("LD_PRELOAD", self.directory.path().join("counts.so"))

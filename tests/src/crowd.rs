@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::faults::{CHUNKED_HEAD, Peer, call, chunk, frame, request, respond, until_closed};
 
+/// An engine that has many containers, of which none writes anything.
 pub struct Crowd {
     peer: Peer,
     state: Arc<State>,
@@ -28,6 +29,7 @@ struct State {
 }
 
 impl Crowd {
+    /// With so many containers.
     pub fn start(containers: usize) -> Self {
         let state = Arc::new(State {
             containers,
@@ -47,18 +49,22 @@ impl Crowd {
         Self { peer, state }
     }
 
+    /// Its socket.
     pub fn path(&self) -> &Path {
         self.peer.path()
     }
 
+    /// How many requests have come.
     pub fn requests(&self) -> usize {
         self.state.requests.load(Ordering::SeqCst)
     }
 
+    /// The most connections that were open at a time.
     pub fn most_open(&self) -> usize {
         self.state.most_open.load(Ordering::SeqCst)
     }
 
+    /// From now on it has no container.
     pub fn remove_all(&self) {
         self.state.removed.store(true, Ordering::SeqCst);
     }

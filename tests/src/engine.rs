@@ -43,6 +43,7 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// A private engine with an image of busybox.
     pub fn start() -> Self {
         Self::start_with(&[])
     }

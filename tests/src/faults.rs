@@ -21,6 +21,7 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A listener that hands each connection to `treat`.
     pub fn start(treat: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().expect("a directory for a socket");
         let path = directory.path().join("docker.sock");
@@ -50,10 +51,12 @@ impl Peer {
         }
     }
 
+    /// Accepts, and closes.
     pub fn closes_at_once() -> Self {
         Self::start(|_| Ok(()))
     }
 
+    /// Greets with what no HTTP server sends.
     pub fn talks_nonsense() -> Self {
         Self::start(|mut stream| {
             stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\0\x01\x02\x03")?;
@@ -61,14 +64,17 @@ impl Peer {
         })
     }
 
+    /// Accepts, and neither reads nor writes.
     pub fn says_nothing() -> Self {
         Self::start(|stream| until_closed(&stream))
     }
 
+    /// Its socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// How many connections have come.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -104,13 +110,16 @@ pub enum Logs {
 
 /// An engine with one running container whose log is bad, and with everything else in order.
 pub struct BadEngine {
+    /// Where it listens.
     pub peer: Peer,
     logs_asked: Arc<AtomicUsize>,
 }
 
+/// Its container's name.
 pub const BAD_CONTAINER: &str = "bad";
 
 impl BadEngine {
+    /// An engine that answers for logs in this way.
     pub fn start(logs: Logs) -> Self {
         let logs_asked = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&logs_asked);
@@ -118,6 +127,7 @@ impl BadEngine {
         Self { peer, logs_asked }
     }
 
+    /// How often the log was asked for.
     pub fn logs_asked(&self) -> usize {
         self.logs_asked.load(Ordering::SeqCst)
     }

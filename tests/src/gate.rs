@@ -18,6 +18,7 @@ pub enum Manner {
     LetsThrough,
     /// Accepts, reads, and says nothing.
     SaysNothing,
+    /// Accepts, and closes.
     ClosesAtOnce,
     /// Answers everything with the status 500.
     Fails,
@@ -38,12 +39,14 @@ struct Shared {
     open: Mutex<Vec<UnixStream>>,
 }
 
+/// A socket before an engine's.
 pub struct Gate {
     peer: Peer,
     shared: Arc<Shared>,
 }
 
 impl Gate {
+    /// Lets everything through to that engine, until it is [`Self::set`].
     pub fn before(engine: &Path) -> Self {
         let shared = Arc::new(Shared {
             manner: Mutex::new(Manner::LetsThrough),
@@ -65,10 +68,12 @@ impl Gate {
         Self { peer, shared }
     }
 
+    /// The socket for the agent.
     pub fn path(&self) -> &Path {
         self.peer.path()
     }
 
+    /// How many connections and further requests have come.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }

@@ -28,15 +28,18 @@ pub fn conserved(metrics: &Metrics) -> Result<usize, String> {
 pub enum Comparison {
     /// Both looks saw the same, and so did the page.
     Agrees {
+        /// How many connections all three saw.
         connections: usize,
     },
     /// Something changed meanwhile. The page has every connection that both looks saw, and none that neither saw.
     Between,
+    /// They contradict each other. The text says how.
     Differs(String),
     /// Something changed meanwhile, and more than the two looks can tell; or a socket could not be told by its peer.
     Restless,
 }
 
+/// Holds `/connections` against the witness's view of the same process.
 pub fn compare(agent: &Agent, engine: &(impl Listener + ?Sized)) -> Comparison {
     let before = engine.connections(agent.pid());
     let page = agent.admin.connections();

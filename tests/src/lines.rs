@@ -9,23 +9,34 @@ use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
 use serde::Deserialize;
 
+/// A record as `docs/reference` has it.
 #[derive(Debug, Deserialize)]
 pub struct Record {
+    /// The engine's time, with nine digits of UTC.
     pub ts: String,
+    /// `stdout` or `stderr`.
     pub stream: String,
     line: Option<String>,
     line_base64: Option<String>,
+    /// The container that wrote it.
     pub container: Container,
+    /// The host that it was captured on.
     pub host: String,
+    /// Whether its line was longer than is allowed.
     #[serde(default)]
     pub truncated: bool,
 }
 
+/// What a record says of its container.
 #[derive(Debug, Deserialize)]
 pub struct Container {
+    /// The whole id.
     pub id: String,
+    /// The name, without a slash.
     pub name: String,
+    /// The image that it was created from.
     pub image: String,
+    /// The labels that were chosen.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -57,6 +68,7 @@ impl Record {
         Ok(record)
     }
 
+    /// The line as the container wrote it. It is an error if the record has none, or two.
     pub fn bytes(&self) -> anyhow::Result<Vec<u8>> {
         match (&self.line, &self.line_base64) {
             (Some(text), None) => Ok(text.clone().into_bytes()),
@@ -82,6 +94,7 @@ fn is_engine_time(ts: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct Captured {
     streams: HashMap<(String, String), Vec<Vec<u8>>>,
+    /// How many records there are in all.
     pub records: usize,
 }
 
@@ -92,6 +105,7 @@ impl Captured {
         Self::parse(&bytes)
     }
 
+    /// The records of a piece of a sink that ends with a whole line.
     pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
         let mut captured = Self::default();
         captured.add(bytes)?;
@@ -126,11 +140,13 @@ impl Captured {
         Ok(())
     }
 
+    /// What one stream of a container has brought.
     pub fn lines(&self, container: &str, stream: &str) -> &[Vec<u8>] {
         let key = (container.to_owned(), stream.to_owned());
         self.streams.get(&key).map_or(&[], Vec::as_slice)
     }
 
+    /// The names of all containers, sorted.
     pub fn containers(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.streams.keys().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -149,6 +165,7 @@ impl Captured {
         assert!(complaints.is_empty(), "not exactly once:\n{}", complaints.join("\n"));
     }
 
+    /// What one stream of a container has brought, against what was written.
     pub fn account(&self, container: &str, stream: &str, expected: &[Vec<u8>]) -> Account {
         Account::new(expected, self.lines(container, stream))
     }
@@ -157,10 +174,15 @@ impl Captured {
 /// How far what was captured is from *every line exactly once, in order*.
 #[derive(Debug, Default, PartialEq)]
 pub struct Account {
+    /// How many lines were written.
     pub expected: usize,
+    /// Lines that did not come.
     pub missing: Vec<String>,
+    /// Lines that came more than once.
     pub doubled: Vec<String>,
+    /// Lines that came and were not written.
     pub unexpected: Vec<String>,
+    /// How many lines came behind one that was written after them.
     pub out_of_order: usize,
 }
 
@@ -201,6 +223,7 @@ impl Account {
         account
     }
 
+    /// Whether every line came exactly once, in order.
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.doubled.is_empty() && self.unexpected.is_empty() && self.out_of_order == 0
     }

@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 
+/// One series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
+    /// Its name, with the prefix.
     pub name: String,
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its value.
     pub value: f64,
 }
 
+/// All series of a page.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Every series, in the order of the page.
     pub samples: Vec<Sample>,
     /// Of each family: `counter`, `gauge`, `histogram`.
     pub types: BTreeMap<String, String>,
 }
 
 impl Metrics {
+    /// Panics at what is malformed.
     pub fn parse(text: &str) -> Self {
         let mut metrics = Self::default();
         for line in text.lines() {

@@ -10,12 +10,14 @@ use crate::wait::{self, PATIENCE};
 /// Under this name nobody is asked for it.
 const IMAGE: &str = "localhost/busybox:test";
 
+/// A running service of Podman. Dropping it ends the service and its containers.
 pub struct Podman {
     directory: TempDir,
     service: Child,
 }
 
 impl Podman {
+    /// Starts one, with an image of busybox.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory for Podman");
         let socket = directory.path().join("podman.sock");
@@ -39,6 +41,7 @@ impl Podman {
         podman
     }
 
+    /// The socket that it listens on.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("podman.sock")
     }

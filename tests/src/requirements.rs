@@ -27,6 +27,7 @@ pub fn not_run(marker: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "not run: {test}: {reason}");
 }
 
+/// The test needs root.
 pub fn root() -> Result<(), String> {
     if rustix::process::geteuid().is_root() {
         Ok(())
@@ -35,6 +36,7 @@ pub fn root() -> Result<(), String> {
     }
 }
 
+/// The test needs a program of this name.
 pub fn program(name: &str) -> Result<(), String> {
     Command::new(name)
         .arg("--version")

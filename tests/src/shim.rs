@@ -14,6 +14,7 @@ use crate::{preload, witness};
 const SOURCE: &str = include_str!("shim.c");
 const STEP: Duration = Duration::from_millis(10);
 
+/// The library, compiled, and the files by which faults are planted.
 pub struct Shim {
     directory: TempDir,
 }
@@ -26,6 +27,7 @@ impl Shim {
         Self { directory }
     }
 
+    /// The agent with the library.
     pub fn preload(&self, launch: Launch) -> Launch {
         launch
             .environment("LD_PRELOAD", library(self.directory.path()))
@@ -71,6 +73,7 @@ impl Shim {
         self.write("crowd", socket.to_str().expect("UTF-8"));
     }
 
+    /// Ends the connections of [`Self::crowd`].
     pub fn disperse(&self) {
         fs::remove_file(self.directory.path().join("crowd")).expect("take the fault away");
     }

@@ -1,3 +1,5 @@
+//! Waiting for a condition, up to a deadline.
+
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 

@@ -12,8 +12,11 @@ use std::time::Duration;
 /// A line of `ss -x`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnixSocket {
+    /// Its state, as `ESTAB` or `LISTEN`.
     pub state: String,
+    /// The path that it is bound to, or `*`.
     pub path: String,
+    /// Its inode.
     pub inode: u64,
     /// 0 where there is none: not accepted yet, or the peer is gone.
     pub peer: u64,
@@ -46,6 +49,7 @@ fn unix_socket(line: &str) -> Option<UnixSocket> {
 pub trait Listener {
     /// As the agent shows it.
     fn name(&self) -> String;
+    /// The connections of a process to it.
     fn connections(&self, pid: u32) -> Connections;
 }
 
@@ -78,8 +82,11 @@ impl Listener for SocketAddr {
 /// A line of `ss -t`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TcpSocket {
+    /// Its state, as `ESTAB`.
     pub state: String,
+    /// The address of the other end.
     pub peer: SocketAddr,
+    /// Its inode.
     pub inode: u64,
 }
 
@@ -106,11 +113,13 @@ fn tcp_socket(line: &str) -> Option<TcpSocket> {
 /// The process's connections to the listener at `path`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connections {
+    /// The inodes of the process's own ends.
     pub inodes: BTreeSet<u64>,
     /// The process's connected sockets without a peer: they cannot be told by their path.
     pub peerless: BTreeSet<u64>,
 }
 
+/// The connections of a process to the listener at a path.
 pub fn connections(pid: u32, path: &Path) -> Connections {
     let ours = socket_inodes(pid);
     let all = unix_sockets();
@@ -240,6 +249,7 @@ fn memory(pid: u32, field: &str) -> u64 {
     kib * 1024
 }
 
+/// How many threads a process has; 0 once it has ended.
 pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }

@@ -12,9 +12,12 @@ use crate::engine::Engine;
 const LONG: usize = 40_000;
 const SHORT: usize = 80;
 
+/// What the lines are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// 80 bytes each, on standard output.
     Short,
+    /// 40,000 bytes each, on standard output.
     Long,
     /// Raw bytes on one stream, without frames.
     Tty,
@@ -24,10 +27,14 @@ pub enum Kind {
     Unterminated,
 }
 
+/// A container, and what it writes.
 #[derive(Debug, Clone)]
 pub struct Writer {
+    /// The name of the container.
     pub name: String,
+    /// What its lines are like.
     pub kind: Kind,
+    /// How many lines it writes on both streams together.
     pub lines: usize,
     /// Lines written at once, between two pauses.
     pub burst: usize,
@@ -36,6 +43,7 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Writes ten lines at once, ten times a second, unless it is told a [`Self::pace`].
     pub fn new(name: impl Into<String>, kind: Kind, lines: usize) -> Self {
         Self {
             name: name.into(),
@@ -107,6 +115,7 @@ impl Writer {
         ["stdout", "stderr"].map(|stream| (self.name.clone(), stream, self.expected(stream)))
     }
 
+    /// Starts the container, and returns while it writes.
     pub fn start(&self, engine: &Engine) {
         self.start_with(engine, &[]);
     }

@@ -45,11 +45,14 @@ impl From<&config::Kernel> for WatchOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Leaks(Arc<Mutex<Found>>);
 
+/// What a scan has found.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// When that was.
     pub at: Option<Instant>,
+    /// Every leaked connection.
     pub leaks: Vec<Leak>,
+    /// Every kind of descriptor that only grows.
     pub growing: Vec<Growing>,
     /// How far the totals of the time before that scan can be trusted.
     pub doubt: Interval,
@@ -62,6 +65,7 @@ pub struct Account {
     pub lacks_room: Option<String>,
     /// Hooks that do not fire any more, in words.
     pub quiet: Option<String>,
+    /// How far the totals can be trusted.
     pub doubt: Interval,
 }
 

@@ -111,6 +111,7 @@ impl Position {
         self.mark = Some(mark);
     }
 
+    /// The last place that [`Self::set_mark`] was told.
     pub fn mark(&self) -> Option<Mark> {
         self.mark
     }

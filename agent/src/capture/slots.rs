@@ -19,6 +19,7 @@ const TURN: Duration = Duration::from_secs(2);
 /// How many streams may be open.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotLimits {
+    /// For containers whose log is read.
     pub streams: usize,
     /// Beyond these, for rotations.
     pub spare: usize,

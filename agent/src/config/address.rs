@@ -11,13 +11,18 @@ const LONGEST_PATH: usize = 107;
 const PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
 
+/// Where an engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
+    /// At the absolute path of a unix socket.
     Unix(PathBuf),
+    /// At a host, over TCP, with TLS or without.
     Tcp {
+        /// What the address itself says of TLS.
         scheme: Scheme,
         /// A name, or the literal of an address, an IPv6 one without its brackets.
         host: String,
+        /// The port, if one is given; otherwise [`Address::default_port`] counts.
         port: Option<u16>,
     },
 }
@@ -27,19 +32,24 @@ pub enum Address {
 pub enum Scheme {
     /// Nothing: that is told elsewhere.
     Tcp,
+    /// There is none.
     Http,
+    /// There must be.
     Https,
 }
 
 /// Why a text is no address, to be read after "docker.host: ".
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
+    /// It has none of the known schemes.
     #[error("must be unix:// and an absolute path, or tcp://host:port, http://host:port or https://host:port")]
     Unknown,
     #[error(
         "names ssh://, which is not supported: forward the engine's socket, as in ssh -L /run/engine.sock:{SOCKET} HOST"
     )]
+    /// It begins with `ssh://`, as an address of the docker client may.
     Ssh,
+    /// The path does not fit into a socket address.
     #[error("is longer than the {LONGEST_PATH} bytes that a unix socket's path can have")]
     TooLong,
     /// The address itself is not repeated: it may hold a password.
@@ -48,9 +58,12 @@ pub enum AddressError {
     #[error(
         "has no port from 1 to 65535 after its colon; an IPv6 address stands in brackets, as in tcp://[::1]:{PORT}"
     )]
+    /// What stands behind the colon is not a port.
     Port,
+    /// What stands in brackets is not an IPv6 address.
     #[error("has brackets around something that is not an IPv6 address")]
     Brackets,
+    /// The host has characters that no host name has.
     #[error("has a host name with other characters than letters, digits, dots, hyphens and underscores")]
     Name,
 }

@@ -30,11 +30,17 @@ pub struct Capture {
     pub labels: Vec<String>,
     /// What else records tell of their container.
     pub fields: Vec<Field>,
+    /// How many logs are read at a time.
     pub streams: Streams,
+    /// When a stream gets a new connection.
     pub rotation: Rotation,
+    /// How silent streams are looked after.
     pub silence: Silence,
+    /// How lines become records of several lines.
     pub multiline: Multiline,
+    /// How much one container may write.
     pub rate_limit: LineRate,
+    /// What the labels of a container may set.
     pub container_labels: ContainerLabels,
     /// A longer line is cut there.
     #[serde(serialize_with = "exactly")]
@@ -54,15 +60,19 @@ pub enum Field {
     Swarm,
 }
 
+/// How many logs are read at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Streams {
+    /// Containers whose log is read at the same time. The others wait for their turn.
     pub max_concurrent: usize,
 }
 
+/// When a stream gets a new connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rotation {
+    /// For a stream that has brought lines.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// For a stream that has brought no line since it was opened.
@@ -80,11 +90,13 @@ pub struct Silence {
     /// The silence before the first question; each pause until the next is twice as long.
     #[serde(with = "humantime_serde")]
     pub probe_after: Duration,
+    /// The longest pause between two questions.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 }
 
 impl Capture {
+    /// Tells what is wrong with its own keys and those of its sections.
     pub fn check(&self, problems: &mut Problems) {
         self.start.check(problems);
         problems.section("files", |problems| self.files.check(problems));

@@ -18,6 +18,7 @@ pub struct Delivery {
     /// this large, or this old.
     #[serde(serialize_with = "exactly")]
     pub batch_bytes: ByteSize,
+    /// See `batch_bytes`.
     #[serde(with = "humantime_serde")]
     pub flush_interval: Duration,
     /// Batches that may wait for the slowest sink; then nothing more is read.
@@ -47,6 +48,7 @@ pub enum Sink {
 }
 
 impl Delivery {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.require(
             (4 << 10..=64 << 20).contains(&self.batch_bytes.as_u64()),

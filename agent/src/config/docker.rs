@@ -20,12 +20,19 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 pub struct Docker {
     /// `unix:///path/of/the/socket`, `tcp://host:port`, `https://host:port`; `DOCKER_HOST` when empty.
     pub host: String,
+    /// TLS with the engine.
     pub tls: Tls,
+    /// How long one request may take.
     pub api: Api,
+    /// Keep-alive connections for short requests.
     pub pool: Pool,
+    /// Delays between attempts.
     pub retry: Retry,
+    /// Pings over idle connections, and what `/readyz` makes of the engine.
     pub health: Health,
+    /// When the engine is left alone.
     pub circuit_breaker: CircuitBreaker,
+    /// How many requests the engine gets.
     pub rate_limit: RateLimit,
 }
 
@@ -33,17 +40,20 @@ pub struct Docker {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
+    /// Whether the connection is with TLS.
     #[serde(deserialize_with = "word")]
     pub mode: TlsMode,
     /// Of the CA that has signed the engine's certificate.
     pub ca: PathBuf,
     /// The agent's own certificate and its key; none where both are empty.
     pub cert: PathBuf,
+    /// See `cert`.
     pub key: PathBuf,
     /// What the engine's certificate is for; the host of the address when empty.
     pub server_name: String,
 }
 
+/// Whether a connection to the engine is with TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
@@ -51,13 +61,17 @@ pub enum TlsMode {
     /// loaded.
     #[default]
     Auto,
+    /// With TLS.
     On,
+    /// Without TLS.
     Off,
 }
 
+/// How long one request may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
+    /// To look up the name, connect, and shake hands for TLS, all together.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     /// From the request to the end of the response's head.
@@ -69,6 +83,7 @@ pub struct Api {
 }
 
 impl Docker {
+    /// Tells what is wrong with its own keys and those of its sections.
     pub fn check(&self, problems: &mut Problems) {
         self.check_address(problems);
         problems.section("tls", |problems| self.tls.check(problems));

@@ -11,8 +11,10 @@ use super::place::Problems;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
+    /// The limit of the first delay. It doubles from attempt to attempt.
     #[serde(with = "humantime_serde")]
     pub initial_delay: Duration,
+    /// The largest limit.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     /// Of a short request, the first included.
@@ -25,8 +27,10 @@ pub struct Retry {
 pub struct CircuitBreaker {
     /// So many failures within the window, and no success between them, open it.
     pub failure_threshold: usize,
+    /// How long a failure counts.
     #[serde(with = "humantime_serde")]
     pub failure_window: Duration,
+    /// How long the engine is then left alone.
     #[serde(with = "humantime_serde")]
     pub open_time: Duration,
     /// After that time, at once.
@@ -39,13 +43,17 @@ pub struct CircuitBreaker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimit {
+    /// How many requests pass each second, on average.
     pub requests_per_second: NonZeroU32,
+    /// How many requests may pass at once after a pause.
     pub burst: NonZeroU32,
+    /// How long a request may wait for its turn before it fails.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
 }
 
 impl Retry {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.duration(self.initial_delay, "initial_delay");
         problems.duration(self.max_delay, "max_delay");
@@ -59,6 +67,7 @@ impl Retry {
 }
 
 impl CircuitBreaker {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.range(self.failure_threshold, 1..=1000, "failure_threshold");
         problems.duration(self.failure_window, "failure_window");
@@ -69,6 +78,7 @@ impl CircuitBreaker {
 }
 
 impl RateLimit {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.require(
             self.requests_per_second.get() <= 1_000_000,

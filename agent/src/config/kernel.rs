@@ -11,20 +11,24 @@ use super::values::{switch, word};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kernel {
+    /// What to do if the kernel refuses it.
     #[serde(deserialize_with = "word")]
     pub mode: KernelMode,
+    /// How it is attached.
     pub tier: KernelTier,
     /// Connections that the kernel's map has room for.
     pub max_connections: u32,
     /// Carry the kernel side's debug messages into the log.
     #[serde(deserialize_with = "switch")]
     pub debug: bool,
+    /// When a connection is called leaked.
     pub leaks: Leaks,
     /// End a leaked connection by `shutdown(2)`.
     #[serde(deserialize_with = "switch")]
     pub heal: bool,
 }
 
+/// Whether there is a kernel half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelMode {
@@ -32,6 +36,7 @@ pub enum KernelMode {
     Auto,
     /// Exit with the reason where it is refused.
     Required,
+    /// Do not try.
     Off,
 }
 
@@ -41,7 +46,9 @@ pub enum KernelMode {
 pub enum KernelTier {
     /// The best that the kernel takes.
     Auto,
+    /// To kernel functions.
     Fentry,
+    /// To the tracepoints of system calls.
     Tracepoint,
 }
 
@@ -49,6 +56,7 @@ pub enum KernelTier {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Leaks {
+    /// From one look for leaks to the next.
     #[serde(with = "humantime_serde")]
     pub scan_interval: Duration,
     /// For one that no part of the agent owns.
@@ -60,6 +68,7 @@ pub struct Leaks {
 }
 
 impl Kernel {
+    /// Tells what is wrong with its own keys and those of its sections.
     pub fn check(&self, problems: &mut Problems) {
         problems.range(self.max_connections, 64..=1 << 20, "max_connections");
         problems.section("leaks", |problems| self.leaks.check(problems));

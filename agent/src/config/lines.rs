@@ -22,6 +22,7 @@ pub struct Multiline {
     /// What would be longer goes on in another record.
     #[serde(serialize_with = "exactly")]
     pub max_bytes: ByteSize,
+    /// A record of more lines goes on in another one.
     pub max_lines: usize,
 }
 
@@ -48,6 +49,7 @@ pub struct LineRate {
 }
 
 impl Multiline {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         for rule in &self.rules {
             check_patterns(rule.containers.patterns(), "rules", problems);
@@ -70,6 +72,7 @@ impl Multiline {
 }
 
 impl LineRate {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.require(self.burst <= Duration::from_secs(3600), "burst", "must be at most 1h");
     }

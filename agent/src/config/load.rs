@@ -10,6 +10,7 @@ use super::{Config, environment, locate};
 /// Everything that has a say in the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
+    /// The file that `--config` names.
     pub file: Option<PathBuf>,
     /// `key=value`, the key with dots, the value in YAML.
     pub overrides: Vec<String>,

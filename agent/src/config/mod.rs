@@ -54,45 +54,65 @@ pub use selector::Selector;
 pub use source::{LogFiles, Source, Start};
 pub use values::bytes;
 
+/// All of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The `host` of every record; the machine's name when empty.
     pub host: String,
+    /// The engine and the connections to it.
     pub docker: Docker,
+    /// What is read of which containers.
     pub capture: Capture,
+    /// The kernel half.
     pub kernel: Kernel,
     /// Where positions are kept for the next start; nowhere when empty.
     pub state_dir: PathBuf,
+    /// From the streams to the sinks.
     pub delivery: Delivery,
+    /// Where records go: every sink gets all of them.
     pub sinks: Vec<Sink>,
+    /// The admin server.
     pub admin: Admin,
+    /// The agent's own messages.
     pub log: Log,
+    /// How the agent ends.
     pub shutdown: Shutdown,
 }
 
+/// The admin server. It has no authentication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
+    /// Where it listens.
     pub listen: SocketAddr,
 }
 
+/// The messages of the agent itself, on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
+    /// The least urgent messages that are shown.
     pub level: Level,
 }
 
+/// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// Something does not work.
     Error,
+    /// Something may not work, or will not for long.
     Warn,
+    /// Something happened that a user may want to know.
     Info,
+    /// What the agent does, step by step.
     Debug,
+    /// All there is, with what the libraries say.
     Trace,
 }
 
+/// How the agent ends after SIGTERM or SIGINT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {

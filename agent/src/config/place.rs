@@ -12,13 +12,18 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// Where a value was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// In a file.
     File {
+        /// The file, as it was named.
         path: PathBuf,
+        /// The line, counted from 1.
         line: u64,
+        /// The column, counted from 1.
         column: u64,
     },
     /// A variable or a `--set`, as the user wrote it.
     Override(String),
+    /// Nowhere: it is the default.
     Default,
 }
 
@@ -48,9 +53,11 @@ fn without_password(text: &str) -> Cow<'_, str> {
 /// A key whose value cannot be used, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Where the value was said.
     pub place: Place,
     /// The key with dots.
     pub key: String,
+    /// Why it cannot be used, to be read after the key.
     pub message: String,
 }
 
@@ -63,11 +70,22 @@ impl Display for Problem {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
+    /// The file cannot be read.
     #[error("cannot read the configuration {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What the system has said.
+        source: std::io::Error,
+    },
     /// `path:line:column: what is wrong`, as compilers say it.
     #[error("{place}: {message}")]
-    Malformed { place: Place, message: String },
+    Malformed {
+        /// Where it is wrong.
+        place: Place,
+        /// What is wrong there.
+        message: String,
+    },
     /// Each value is well-formed, but some of them cannot be meant.
     #[error("{}", lines(.0))]
     Unusable(Vec<Problem>),
@@ -105,12 +123,14 @@ impl Problems {
         self.found.push((format!("{}{key}", self.prefix), message.into()));
     }
 
+    /// Adds the message unless the condition holds.
     pub fn require(&mut self, holds: bool, key: &str, message: &str) {
         if !holds {
             self.add(key, message);
         }
     }
 
+    /// A number must be in a range, its ends included.
     pub fn range<T: PartialOrd + Display>(&mut self, value: T, range: RangeInclusive<T>, key: &str) {
         if !range.contains(&value) {
             self.add(key, format!("must be from {} to {}", range.start(), range.end()));

@@ -11,17 +11,24 @@ use super::place::Problems;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
+    /// Connections that stay open even when nothing is asked.
     pub min_size: usize,
+    /// The most connections that are open.
     pub max_size: usize,
+    /// The most idle connections that are kept.
     pub max_idle: usize,
+    /// How long a connection that is not needed stays open.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// The age from which a connection is no longer used.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
+    /// How long a request waits for a connection before it fails.
     #[serde(with = "humantime_serde")]
     pub wait_timeout: Duration,
     /// In use, of those that are there; above it some are opened ahead of need.
     pub target_utilization: f64,
+    /// By what factor the pool then grows.
     pub growth_factor: f64,
 }
 
@@ -29,14 +36,18 @@ pub struct Pool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
+    /// How long an idle connection may be silent before it is pinged.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
+    /// How long a ping may take before it counts as failed.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Failures one after the other.
     pub unhealthy_after: u32,
+    /// A list of containers that takes longer counts as half a success.
     #[serde(with = "humantime_serde")]
     pub slow_list: Duration,
+    /// How much each sign counts in the engine's score.
     pub weights: Weights,
     /// The score, of 1, from which on the engine counts as well.
     pub ready_at: f64,
@@ -46,12 +57,16 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weights {
+    /// The last ping.
     pub ping: f64,
+    /// The last list of containers.
     pub list: f64,
+    /// Whether the event stream is open.
     pub events: f64,
 }
 
 impl Pool {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.require(self.max_size >= 1, "max_size", "must be at least 1");
         problems.require(
@@ -77,6 +92,7 @@ impl Pool {
 }
 
 impl Health {
+    /// Tells what is wrong with its own keys.
     pub fn check(&self, problems: &mut Problems) {
         problems.duration(self.interval, "interval");
         problems.duration(self.timeout, "timeout");

@@ -21,6 +21,7 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// Tells what is wrong with the selectors at a key.
     pub fn check_all(selectors: &[Self], key: &str, problems: &mut Problems) {
         problems.require(
             selectors.iter().all(|selector| *selector != Self::default()),

@@ -10,14 +10,18 @@ pub const LONGEST: usize = 1 << 20;
 /// What a file has.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
+    /// A whole line.
     Line(Line<'a>),
+    /// Damage. The records behind it are sound again.
     Damaged(Damaged),
 }
 
 /// A stretch of a file without a sound record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged {
+    /// Where it begins in the file, in bytes.
     pub offset: u64,
+    /// How long it is.
     pub bytes: u64,
 }
 

@@ -42,14 +42,19 @@ struct Run {
 /// One record of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// The container that wrote it.
     pub container: &'a Arc<Container>,
+    /// The time of its first line.
     pub time: Time,
+    /// The output that it was written to.
     pub stream: Stream,
+    /// Whether a part of it was cut off.
     pub truncated: bool,
     /// Where it was put together from several lines, how many.
     pub lines: Option<u32>,
     /// The whole record as a line of JSON, with its line feed.
     pub text: &'a [u8],
+    /// Where in the text the line itself is.
     pub span: Span,
 }
 
@@ -82,14 +87,17 @@ impl Records {
         &self.text
     }
 
+    /// How many records there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
+    /// Each record, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         let (mut runs, mut start) = (self.runs.iter().peekable(), 0);
         self.entries.iter().enumerate().filter_map(move |(number, entry)| {
@@ -112,6 +120,7 @@ impl Records {
         })
     }
 
+    /// Removes all records, and keeps the room.
     pub fn clear(&mut self) {
         self.text.clear();
         self.entries.clear();
@@ -142,6 +151,7 @@ impl Batch {
         self.number
     }
 
+    /// What the sinks are to write.
     pub fn records(&self) -> &Records {
         &self.records
     }

@@ -19,8 +19,13 @@ pub enum Progress {
 /// Something is wrong with a log that can be read on all the same. The worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// So many bytes at an offset are no records.
-    Damaged { offset: u64, bytes: u64 },
+    /// Some bytes are not records.
+    Damaged {
+        /// Where they begin in the file.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
     /// The file was truncated, or written anew, by somebody else than the engine.
     Truncated,
     /// Files may have been removed before they were read.

@@ -47,10 +47,12 @@ impl Mark {
         }
     }
 
+    /// The file that it is in.
     pub fn file(&self) -> Identity {
         self.file
     }
 
+    /// Where in the file it is, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }

@@ -60,6 +60,7 @@ impl Fault {
 /// A fault, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// What is done.
     pub fault: Fault,
     /// Bytes of the answer before it.
     pub after: usize,
@@ -86,6 +87,7 @@ impl State {
     }
 }
 
+/// A socket before an engine's, at which faults are made.
 pub struct Proxy {
     peer: Peer,
     state: Arc<State>,
@@ -140,6 +142,7 @@ impl Proxy {
         })
     }
 
+    /// The socket for the agent.
     pub fn path(&self) -> &Path {
         self.peer.path()
     }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::wait::PATIENCE;
 use crate::writers::{Kind, Writer};
 
+/// How many containers there are at a time.
 pub const ALIVE: usize = 8;
 /// Of so many one is removed while it writes.
 const REMOVED: u8 = 4;
@@ -23,17 +24,23 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long a container is still there that was read.
 const LINGERS: Duration = Duration::from_secs(2);
 
+/// The churn of one soak, which all its threads share.
 pub struct Churn<'a> {
+    /// Where the containers run.
     pub engine: &'a Engine,
+    /// What became of their lines.
     pub tally: Mutex<Tally>,
     /// How often the engine was killed. Held for reading by whoever asks it something, for writing while it is away.
     pub kills: RwLock<u32>,
+    /// How many containers there are now.
     pub alive: AtomicUsize,
+    /// Set when all threads must end.
     pub over: AtomicBool,
     met: AtomicUsize,
 }
 
 impl<'a> Churn<'a> {
+    /// Nothing has happened yet.
     pub fn new(engine: &'a Engine, tally: Tally) -> Self {
         Self {
             engine,
@@ -45,10 +52,12 @@ impl<'a> Churn<'a> {
         }
     }
 
+    /// What became of the lines, for one thread at a time.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether all threads must end.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }

@@ -35,9 +35,11 @@ use tally::Tally;
 
 /// What shall be done, and how long.
 pub struct Plan<'a> {
+    /// How long it takes.
     pub length: Duration,
     /// The time in which the engine is hurt in each way once. Samples are averaged over it.
     pub cycle: Duration,
+    /// Of all that is random.
     pub seed: u64,
     /// For the samples, as they come.
     pub csv: Option<&'a Path>,

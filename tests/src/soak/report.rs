@@ -22,8 +22,11 @@ const POINTS: usize = 400;
 /// What the agent says of a gap.
 const GAP: &str = "lines may be missing";
 
+/// What a soak has found.
 pub struct Report {
+    /// What was sampled.
     pub samples: Samples,
+    /// What became of the lines.
     pub lines: Verdict,
     /// Of containers that were kept, and of such that were removed while they wrote.
     pub gaps: [usize; 2],
@@ -56,6 +59,7 @@ impl Report {
         )
     }
 
+    /// The report as text, with a table of all quantities.
     pub fn text(&self) -> String {
         let mut rows = vec![
             ["", "mean", "min–max", "slope a minute", "95 % interval", "p", "verdict"]
@@ -140,6 +144,7 @@ impl Report {
         failures
     }
 
+    /// Draws the most telling quantities over time, as SVG.
     pub fn plot(&self, path: &Path) {
         const PANELS: [(&str, &[&str]); 5] = [
             ("descriptors", &["proc_fds", "kernel_fds"]),

@@ -19,11 +19,14 @@ const LASTS: usize = 5;
 
 /// A column of the table. Its unit is the end of its name, where it is not a number of something.
 pub struct Quantity {
+    /// The name of the column.
     pub name: &'static str,
+    /// How it is judged.
     pub kind: Kind,
     of: fn(&Look<'_>) -> f64,
 }
 
+/// How a quantity is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Grows for ever where something is leaked: its slope is to be 0.
@@ -53,6 +56,7 @@ const fn quantity(name: &'static str, kind: Kind, of: fn(&Look<'_>) -> f64) -> Q
     Quantity { name, kind, of }
 }
 
+/// Everything that is sampled.
 pub const QUANTITIES: [Quantity; 26] = [
     quantity("containers_alive", Kind::Load, |look| look.containers as f64),
     quantity("proc_fds", Kind::Held, |look| {
@@ -132,12 +136,16 @@ impl Look<'_> {
 
 /// The values of [`QUANTITIES`] at a moment.
 pub struct Sample {
+    /// The time since the beginning.
     pub at: Duration,
+    /// One for each of [`QUANTITIES`].
     pub values: [f64; QUANTITIES.len()],
 }
 
+/// All samples of a soak.
 #[derive(Default)]
 pub struct Samples {
+    /// In the order of time.
     pub all: Vec<Sample>,
     /// Looks at which the admin server did not answer.
     pub missed: usize,

@@ -17,11 +17,13 @@ const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
 /// A container that is gone.
 pub struct Gone {
+    /// What it was to write.
     pub writer: Writer,
     /// By stream, what the engine had at the removal: where it was killed meanwhile, it may itself have lost or torn a line.
     pub logged: Option<[Vec<Vec<u8>>; 2]>,
     /// It was removed while it wrote: where its log ends for the agent nobody knows.
     pub in_mid_writing: bool,
+    /// When it was removed.
     pub since: Instant,
 }
 
@@ -64,14 +66,19 @@ pub struct Verdict {
     pub kept: usize,
     /// Containers that were removed while they wrote.
     pub removed: usize,
+    /// How many lines were due.
     pub lines: usize,
+    /// How many of them did not come.
     pub missing: usize,
+    /// How many came more than once.
     pub doubled: usize,
     /// Missing in the engine's own log after it was killed.
     pub lost_by_engine: usize,
+    /// What was wrong, a text for each container.
     pub complaints: Vec<String>,
 }
 
+/// Holds what a file sink has against what containers wrote, while the soak goes on.
 pub struct Tally {
     sink: File,
     /// A line of which the end has not come.
@@ -83,6 +90,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Reads this file, from its beginning.
     pub fn of(sink: &Path) -> Self {
         Self {
             sink: File::open(sink).expect("open the sink's file"),
@@ -102,6 +110,7 @@ impl Tally {
             .sum()
     }
 
+    /// A container was removed: its lines are judged once they have settled.
     pub fn is_gone(&mut self, gone: Gone) {
         self.gone.push(gone);
     }

@@ -11,6 +11,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 /// Fewer blocks tell nothing: how alike they are could not even be estimated.
 const LEAST: usize = 15;
 
+/// The slope of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
     /// What is added in a unit of time.

@@ -50,7 +50,9 @@ pub trait Sink: Send {
 
 /// A sink, and what it is called: in its metrics, in `/readyz` and in messages.
 pub struct Named {
+    /// What it is called.
     pub name: String,
+    /// The sink.
     pub sink: Box<dyn Sink>,
 }
 

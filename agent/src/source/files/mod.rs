@@ -94,6 +94,7 @@ pub struct Found {
 }
 
 impl Found {
+    /// The file that is written to now.
     pub fn path(&self) -> PathBuf {
         self.place.path()
     }

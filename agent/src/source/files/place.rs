@@ -35,17 +35,27 @@ pub struct Place {
 /// Why a log is not read from its files.
 #[derive(Debug, thiserror::Error)]
 pub enum NotHere {
+    /// The configuration says to ask the API.
     #[error("capture.source is api")]
     NotWanted,
+    /// Nobody has said where the engine keeps its files.
     #[error("the engine has not named its data root")]
     NoRoot,
+    /// There is no folder of that container there.
     #[error("the engine's folder for it is not in {}", .0.display())]
     NoFolder(PathBuf),
     /// Its files cannot be read, or are a cache that the driver may lose lines before (Docker's dual logging).
     #[error("its log driver is {0}")]
     Driver(String),
+    /// A file of its own cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// What the system has said.
+        source: io::Error,
+    },
+    /// A file with settings is not of the expected shape.
     #[error("{} is not as the engine writes it", .0.display())]
     Malformed(PathBuf),
 }
