@@ -531,6 +531,33 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_comes_with_its_escapes_keeps_them() {
+        let line = Line {
+            time: Time(0),
+            stream: Stream::Stdout,
+            bytes: b"<\"\t\0/\\",
+            truncated: false,
+            escaped: Some(br#"\u003c\"\u0009\u0000\/\\"#),
+        };
+        let mut out = Vec::new();
+        let span = Encoder::default().encode(&line, None, &tail(), &mut out);
+        assert_eq!(span.of(&out), line.escaped.unwrap());
+        let mut text = Vec::new();
+        span.append_line(&out, &mut text);
+        assert_eq!(text, line.bytes);
+        assert_eq!(Decoded::from_json(&out).unwrap().bytes, line.bytes);
+        // Bytes that are not UTF-8 have no JSON string, whatever comes with them.
+        let line = Line {
+            bytes: b"\xff",
+            escaped: Some(b"\xff"),
+            ..line
+        };
+        out.clear();
+        Encoder::default().encode(&line, None, &tail(), &mut out);
+        assert_eq!(Decoded::from_json(&out).unwrap().bytes, line.bytes);
+    }
+
+    #[test]
     fn a_record_of_several_lines_tells_how_many() {
         let line = Line {
             time: Time(0),
