@@ -62,8 +62,10 @@ pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<Unescape
 
 /// So that behind `length` there is room for one step. What was there is never cleared: it is only written over.
 fn make_room(out: &mut Vec<u8>, length: usize) {
-    if out.len() < length + BLOCK {
-        out.resize(2 * length + BLOCK, 0);
+    // A character can come behind all bytes of a block but one.
+    const STEP: usize = BLOCK + char::MAX.len_utf8();
+    if out.len() < length + STEP {
+        out.resize(2 * length + STEP, 0);
     }
 }
 
@@ -97,4 +99,26 @@ fn unit(escape: &[u8]) -> Option<u32> {
     digits
         .iter()
         .try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_every_character_wherever_it_comes() {
+        for clean in 0..3 * BLOCK {
+            for (escape, character) in [(r"\n", "\n"), (r"\ufffd", "\u{fffd}"), (r"\ud83d\ude00", "😀")] {
+                for count in 0..3 * BLOCK {
+                    let x = "x".repeat(clean);
+                    let string = format!("{}\"and what is behind it", format!("{x}{escape}").repeat(count));
+                    let mut out = Vec::new();
+                    let found = unescape(string.as_bytes(), 0, &mut out).expect("a string");
+                    let text = std::str::from_utf8(&out[..found.length]);
+                    assert_eq!(text, Ok(&*format!("{x}{character}").repeat(count)), "{string}");
+                    assert!(string[found.quote..].starts_with("\"and"));
+                }
+            }
+        }
+    }
 }
