@@ -155,4 +155,7 @@ pub struct Line<'a> {
     pub bytes: &'a [u8],
     /// Set when the line was longer than `capture.max_line_bytes`.
     pub truncated: bool,
+    /// `bytes` as a JSON string may have them, where the source has them so and they are UTF-8: nobody needs to escape them
+    /// again. Only with the escapes `\"`, `\\`, `\/`, `\n`, `\r`, `\t` and `\u00XX` for ASCII.
+    pub escaped: Option<&'a [u8]>,
 }

@@ -1,8 +1,12 @@
 //! What the formats of log files have in common: a file that grows, parts that are merged, and harm.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
 use arbitrary::Unstructured;
 use log_capturer::decode::{FileDecoder, Format, Found};
-use log_capturer::record::{Stream, Time};
+use log_capturer::encode::{Decoded, Encoder, Fields, Tail};
+use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
 
 use crate::parts::{End, Got, Id, Message, PART, Parts};
 use crate::{Cuts, assert_same, below, coin, within};
@@ -54,9 +58,9 @@ impl File {
         });
     }
 
-    fn decode(&self, cuts: &Cuts) -> Decoded {
+    fn decode(&self, cuts: &Cuts) -> Outcome {
         let mut decoder = FileDecoder::new(self.format, self.max, self.tty);
-        let mut decoded = Decoded::default();
+        let mut decoded = Outcome::default();
         let (mut from, mut there, mut scratch) = (0, 0, b"of another file".to_vec());
         for piece in cuts.apply(&self.bytes) {
             there += piece.len();
@@ -74,8 +78,8 @@ impl File {
         decoded
     }
 
-    fn wanted(&self, pieces: &[Piece]) -> Decoded {
-        let mut wanted = Decoded::default();
+    fn wanted(&self, pieces: &[Piece]) -> Outcome {
+        let mut wanted = Outcome::default();
         let mut parts = Parts::new(self.max, self.tty);
         let (mut at, mut damaged_to) = (0, None);
         for (bytes, message) in pieces {
@@ -99,21 +103,40 @@ impl File {
 
 /// What a decoder found, and where.
 #[derive(Default)]
-struct Decoded {
+struct Outcome {
     lines: Vec<Got>,
     damaged: Vec<(u64, u64)>,
     records: u64,
 }
 
-impl Decoded {
+impl Outcome {
     fn take(&mut self, found: Found<'_>) {
         match found {
+            Found::Line(line) if !escapes_right(&line) => panic!("{line:?}"),
             Found::Line(line) => self
                 .lines
                 .push((line.time, line.stream, line.bytes.to_vec(), line.truncated)),
             Found::Damaged(damaged) => self.damaged.push((damaged.offset, damaged.bytes)),
         }
     }
+}
+
+/// Whether a record has the line's bytes, for those who parse it and for those who take the text from its place.
+fn escapes_right(line: &Line<'_>) -> bool {
+    static TAIL: LazyLock<Tail> = LazyLock::new(|| {
+        let container = Container {
+            id: ContainerId::new("0"),
+            name: String::new(),
+            image: String::new(),
+            labels: BTreeMap::new(),
+        };
+        Tail::new(&Arc::new(container), "", &Fields::new(&[], &[]).expect("no pattern"))
+    });
+    let (mut record, mut text) = (Vec::new(), Vec::new());
+    let span = Encoder::default().encode(line, None, &TAIL, &mut record);
+    span.append_line(&record, &mut text);
+    let decoded = Decoded::from_json(&record).expect("a record");
+    text == line.bytes && decoded.bytes == line.bytes
 }
 
 /// A message of some container. Few times and ids, so that some are equal.

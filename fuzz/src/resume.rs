@@ -174,6 +174,7 @@ impl Agent {
                 stream: Stream::Stdout,
                 bytes: text.as_bytes(),
                 truncated: false,
+                escaped: None,
             };
             let verdict = match &mut open.replay {
                 Some(replay) => replay.judge(&line),

@@ -86,6 +86,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
         stream: Stream::Stdout,
         bytes,
         truncated: false,
+        escaped: None,
     })
 }
 

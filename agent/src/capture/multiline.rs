@@ -178,6 +178,7 @@ impl UnderWay {
             stream,
             bytes: &self.bytes,
             truncated: std::mem::take(&mut self.truncated),
+            escaped: None,
         };
         out(&record, u32::try_from(self.lines.len()).unwrap_or(u32::MAX));
         self.came = None;
@@ -210,6 +211,7 @@ mod tests {
             stream,
             bytes: text.as_bytes(),
             truncated: text.contains('~'),
+            escaped: None,
         }
     }
 

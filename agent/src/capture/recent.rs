@@ -61,6 +61,7 @@ mod tests {
                 stream: Stream::Stdout,
                 bytes: entry.1.as_bytes(),
                 truncated: false,
+                escaped: None,
             })
         };
         let at = |i: i64| (1_000_000_000_001 + i * 2_000_001, format!("{i}"));

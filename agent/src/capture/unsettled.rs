@@ -93,6 +93,7 @@ mod tests {
             stream,
             bytes: text.as_bytes(),
             truncated: false,
+            escaped: None,
         }
     }
 

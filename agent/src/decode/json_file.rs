@@ -38,10 +38,13 @@ struct Shaped {
     length: usize,
 }
 
-/// How long the text is, and where.
+/// Where the text is, without its line feed.
 enum Text {
+    /// So long, in the record.
     InPlace(usize),
-    Scratch(usize),
+    /// So long, in `scratch`. In the record it has that many bytes, with its escapes, where they are no others than those of
+    /// [`Line::escaped`](crate::record::Line).
+    Scratch(usize, Option<usize>),
 }
 
 impl Format for JsonFile {
@@ -80,9 +83,14 @@ impl JsonFile {
             [b'"', ..] => (Text::InPlace(clean), End::Open, clean),
             [] => return None,
             _ => {
-                let (quote, length) = unescape(body, clean, scratch)?;
-                let end = end_of(&scratch[..length]);
-                (Text::Scratch(length - usize::from(end == End::Line)), end, quote)
+                let text = unescape(body, clean, scratch)?;
+                let end = end_of(&scratch[..text.length]);
+                let (length, escaped) = match end {
+                    End::Line => (text.length - 1, body[..text.quote].strip_suffix(b"\\n")),
+                    _ => (text.length, Some(&body[..text.quote])),
+                };
+                let escaped = escaped.filter(|_| text.is_usual).map(<[u8]>::len);
+                (Text::Scratch(length, escaped), end, text.quote)
             }
         };
         let (time, stream, length) = self.behind_text(&body[quote..])?;
@@ -151,11 +159,13 @@ impl JsonFile {
 
 impl Shaped {
     fn step<'a>(self, input: &'a [u8], scratch: &'a [u8]) -> Step<'a> {
-        let bytes = match self.text {
-            Text::InPlace(length) => &input[HEAD.len()..][..length],
-            Text::Scratch(length) => &scratch[..length],
+        let text = &input[HEAD.len()..];
+        let (bytes, escaped) = match self.text {
+            Text::InPlace(length) => (&text[..length], Some(length)),
+            Text::Scratch(length, escaped) => (&scratch[..length], escaped),
         };
-        let message = message(self.time, self.stream, bytes, self.end);
+        let escaped = escaped.map(|length| &text[..length]);
+        let message = message(self.time, self.stream, bytes, escaped, self.end);
         Step::Record {
             message,
             bytes: self.length,
@@ -192,17 +202,18 @@ fn record(time: Time, stream: Stream, text: &[u8], bytes: usize) -> Step<'_> {
     let end = end_of(text);
     let text = &text[..text.len() - usize::from(end == End::Line)];
     Step::Record {
-        message: message(time, stream, text, end),
+        message: message(time, stream, text, None, end),
         bytes,
         is_whole: true,
     }
 }
 
-fn message(time: Time, stream: Stream, bytes: &[u8], end: End) -> Message<'_> {
+fn message<'a>(time: Time, stream: Stream, bytes: &'a [u8], escaped: Option<&'a [u8]>, end: End) -> Message<'a> {
     Message {
         time,
         stream,
         bytes,
+        escaped,
         begins: false,
         end,
     }

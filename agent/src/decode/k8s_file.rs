@@ -34,6 +34,7 @@ impl Head {
             time: self.time,
             stream: self.stream,
             bytes,
+            escaped: None,
             begins: false,
             end: self.end,
         }

@@ -65,6 +65,7 @@ impl Lines {
             time,
             stream,
             bytes,
+            escaped: None,
             begins: false,
             end,
         };
@@ -211,6 +212,7 @@ fn whole(time: Time, stream: Stream, bytes: &[u8], max: usize) -> Line<'_> {
         stream,
         bytes: &bytes[..bytes.len().min(max)],
         truncated: bytes.len() > max,
+        escaped: None,
     }
 }
 

@@ -90,6 +90,7 @@ impl Local {
             time: entry.time,
             stream: entry.stream,
             bytes: entry.line,
+            escaped: None,
             begins,
             end,
         }

@@ -18,6 +18,8 @@ pub struct Message<'a> {
     pub stream: Stream,
     /// Without the line feed.
     pub bytes: &'a [u8],
+    /// What [`Line::escaped`] is.
+    pub escaped: Option<&'a [u8]>,
     /// The driver says that a line begins here. Where it does not say, the times tell.
     pub begins: bool,
     pub end: End,
@@ -111,6 +113,7 @@ impl Merge {
             time,
             stream,
             bytes,
+            escaped,
             begins,
             end,
         } = message;
@@ -118,7 +121,14 @@ impl Merge {
             self.flush(stream, out);
         }
         if end == End::Line && self.pending[stream as usize].time.is_none() {
-            return self.lend(time, stream, bytes, false, out);
+            let line = Line {
+                time,
+                stream,
+                bytes,
+                truncated: false,
+                escaped,
+            };
+            return self.lend(line, out);
         }
         self.begin(time, stream, out);
         self.push(stream, bytes);
@@ -160,7 +170,14 @@ impl Merge {
         // Taken out for the moment, as `lend` wants the rest.
         let mut pending = std::mem::take(&mut self.pending[stream as usize]);
         if let Some(time) = pending.time {
-            self.lend(time, stream, &pending.bytes, pending.cut, out);
+            let line = Line {
+                time,
+                stream,
+                bytes: &pending.bytes,
+                truncated: pending.cut,
+                escaped: None,
+            };
+            self.lend(line, out);
         }
         pending.clear();
         self.pending[stream as usize] = pending;
@@ -173,16 +190,18 @@ impl Merge {
         }
     }
 
-    fn lend(&self, time: Time, stream: Stream, bytes: &[u8], cut: bool, out: &mut impl FnMut(Line<'_>)) {
-        let bytes = match bytes {
-            [text @ .., b'\r'] if self.tty => text,
-            _ => bytes,
-        };
-        out(Line {
-            time,
-            stream,
-            bytes: &bytes[..bytes.len().min(self.max)],
-            truncated: cut || bytes.len() > self.max,
-        });
+    fn lend(&self, mut line: Line<'_>, out: &mut impl FnMut(Line<'_>)) {
+        if self.tty
+            && let [text @ .., b'\r'] = line.bytes
+        {
+            line.bytes = text;
+            line.escaped = line.escaped.and_then(|text| text.strip_suffix(b"\\r"));
+        }
+        if line.bytes.len() > self.max {
+            line.bytes = &line.bytes[..self.max];
+            line.truncated = true;
+            line.escaped = None;
+        }
+        out(line);
     }
 }

@@ -2,15 +2,24 @@
 
 use crate::escape::{BLOCK, clean_bytes};
 
-/// Decodes a string into the start of `out`: gives the place of the quote that ends it, and the length of the text.
-/// `from` is a place before which nothing is escaped. `None` for what is no JSON string, or is not all there: behind its
-/// quote there must be a few more bytes.
+/// A string that was decoded.
+pub struct Unescaped {
+    /// The place of the quote that ends it.
+    pub quote: usize,
+    /// How many bytes its text has.
+    pub length: usize,
+    /// It has no escapes but those that [`Line::escaped`](crate::record::Line) allows.
+    pub is_usual: bool,
+}
+
+/// Decodes a string into the start of `out`. `from` is a place before which nothing is escaped. `None` for what is no JSON
+/// string, or is not all there: behind its quote there must be a few more bytes.
 ///
 /// Half of a surrogate pair becomes U+FFFD, as the engine's own decoder has it (`encoding/json`).
-pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, usize)> {
+pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<Unescaped> {
     make_room(out, from);
     out[..from].copy_from_slice(&input[..from]);
-    let (mut at, mut length) = (from, from);
+    let (mut at, mut length, mut is_usual) = (from, from, true);
     loop {
         make_room(out, length);
         // A block is copied whole, and what of it is no text is written over. With quotes a few bytes apart, that is
@@ -27,7 +36,14 @@ pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, 
             return None;
         };
         match (first, kind) {
-            (b'"', _) => return Some((at, length)),
+            (b'"', _) => {
+                let quote = at;
+                return Some(Unescaped {
+                    quote,
+                    length,
+                    is_usual,
+                });
+            }
             (b'\\', b'"' | b'\\' | b'/') => {
                 *out.get_mut(length)? = kind;
                 at += 2;
@@ -35,6 +51,7 @@ pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, 
             }
             (b'\\', _) => {
                 let (character, escape) = character(kind, &input[at..])?;
+                is_usual &= character.is_ascii() && !matches!(kind, b'b' | b'f');
                 at += escape;
                 length += character.encode_utf8(&mut out[length..]).len();
             }
@@ -45,8 +62,10 @@ pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, 
 
 /// So that behind `length` there is room for one step. What was there is never cleared: it is only written over.
 fn make_room(out: &mut Vec<u8>, length: usize) {
-    if out.len() < length + BLOCK {
-        out.resize(2 * length + BLOCK, 0);
+    // A character can come behind all bytes of a block but one.
+    const STEP: usize = BLOCK + char::MAX.len_utf8();
+    if out.len() < length + STEP {
+        out.resize(2 * length + STEP, 0);
     }
 }
 
@@ -80,4 +99,26 @@ fn unit(escape: &[u8]) -> Option<u32> {
     digits
         .iter()
         .try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_every_character_wherever_it_comes() {
+        for clean in 0..3 * BLOCK {
+            for (escape, character) in [(r"\n", "\n"), (r"\ufffd", "\u{fffd}"), (r"\ud83d\ude00", "😀")] {
+                for count in 0..3 * BLOCK {
+                    let x = "x".repeat(clean);
+                    let string = format!("{}\"and what is behind it", format!("{x}{escape}").repeat(count));
+                    let mut out = Vec::new();
+                    let found = unescape(string.as_bytes(), 0, &mut out).expect("a string");
+                    let text = std::str::from_utf8(&out[..found.length]);
+                    assert_eq!(text, Ok(&*format!("{x}{character}").repeat(count)), "{string}");
+                    assert!(string[found.quote..].starts_with("\"and"));
+                }
+            }
+        }
+    }
 }

@@ -237,6 +237,7 @@ mod tests {
                 stream: Stream::ALL[number % 2],
                 bytes: text,
                 truncated: number % 3 == 0,
+                escaped: None,
             };
             let lines = (number % 5 == 0).then_some(1 + number as u32);
             let tail = &tails[usize::from(number % 11 > 6)];

@@ -155,7 +155,10 @@ impl Encoder {
         let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
             let start = out.len();
-            escape(line.bytes, out);
+            match line.escaped {
+                Some(escaped) => out.extend_from_slice(escaped),
+                None => escape(line.bytes, out),
+            }
             start
         } else {
             out.extend_from_slice(b"\",\"line_base64\":\"");
@@ -232,6 +235,7 @@ impl Decoded {
             stream: self.stream,
             bytes: &self.bytes,
             truncated: self.truncated,
+            escaped: None,
         }
     }
 
@@ -419,6 +423,7 @@ mod tests {
                     stream: Stream::Stderr,
                     bytes,
                     truncated: true,
+                    escaped: None,
                 };
                 let mut out = Vec::new();
                 Encoder::default().encode(&line, Some(u32::MAX), &tail, &mut out);
@@ -434,6 +439,7 @@ mod tests {
             stream: Stream::Stderr,
             bytes,
             truncated,
+            escaped: None,
         };
         let mut out = Vec::new();
         Encoder::default().encode(&line, None, &tail(), &mut out);
@@ -492,6 +498,7 @@ mod tests {
                 stream: Stream::Stdout,
                 bytes,
                 truncated: true,
+                escaped: None,
             };
             let mut out = Vec::new();
             Encoder::default().encode(&line, Some(2), &tail, &mut out);
@@ -524,12 +531,40 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_comes_with_its_escapes_keeps_them() {
+        let line = Line {
+            time: Time(0),
+            stream: Stream::Stdout,
+            bytes: b"<\"\t\0/\\",
+            truncated: false,
+            escaped: Some(br#"\u003c\"\u0009\u0000\/\\"#),
+        };
+        let mut out = Vec::new();
+        let span = Encoder::default().encode(&line, None, &tail(), &mut out);
+        assert_eq!(span.of(&out), line.escaped.unwrap());
+        let mut text = Vec::new();
+        span.append_line(&out, &mut text);
+        assert_eq!(text, line.bytes);
+        assert_eq!(Decoded::from_json(&out).unwrap().bytes, line.bytes);
+        // Bytes that are not UTF-8 have no JSON string, whatever comes with them.
+        let line = Line {
+            bytes: b"\xff",
+            escaped: Some(b"\xff"),
+            ..line
+        };
+        out.clear();
+        Encoder::default().encode(&line, None, &tail(), &mut out);
+        assert_eq!(Decoded::from_json(&out).unwrap().bytes, line.bytes);
+    }
+
+    #[test]
     fn a_record_of_several_lines_tells_how_many() {
         let line = Line {
             time: Time(0),
             stream: Stream::Stdout,
             bytes: b"a\n b",
             truncated: false,
+            escaped: None,
         };
         let mut out = Vec::new();
         Encoder::default().encode(&line, Some(2), &tail(), &mut out);

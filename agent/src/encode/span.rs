@@ -19,7 +19,7 @@ pub struct Span {
 pub enum Writing {
     /// Byte for byte.
     Plain,
-    /// With the escapes that [`super::Encoder`] makes.
+    /// With the escapes that [`super::Encoder`] makes, or takes over ([`crate::record::Line::escaped`]).
     Escaped,
     /// In Base64: it is not UTF-8.
     Base64,
@@ -48,7 +48,7 @@ impl Span {
     }
 }
 
-/// Takes back the escapes that `Encoder` makes, and no others.
+/// Takes back the escapes that `Encoder` makes or takes over, and no others.
 fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr::memchr(b'\\', text) {
         out.extend_from_slice(&text[..at]);
@@ -56,7 +56,7 @@ fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
             Some(b'n') => (b'\n', 2),
             Some(b'r') => (b'\r', 2),
             Some(b't') => (b'\t', 2),
-            Some(b'u') => (control(text.get(at + 4..at + 6)), 6),
+            Some(b'u') => (ascii(text.get(at + 4..at + 6)), 6),
             Some(&itself) => (itself, 2),
             None => return,
         };
@@ -66,8 +66,8 @@ fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// A control character from its last two hexadecimal digits.
-fn control(digits: Option<&[u8]>) -> u8 {
+/// An ASCII character from its last two hexadecimal digits.
+fn ascii(digits: Option<&[u8]>) -> u8 {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or_default() as u8;
     digits
         .unwrap_or_default()

@@ -63,6 +63,7 @@ impl Rig {
                 stream: Stream::Stdout,
                 bytes: text.as_bytes(),
                 truncated: false,
+                escaped: None,
             };
             self.outbox.push(&line, &self.tail);
         }

@@ -109,6 +109,7 @@ fn line(entry: &Entry) -> Line<'_> {
         stream: entry.1,
         bytes: entry.2.as_bytes(),
         truncated: false,
+        escaped: None,
     }
 }
 

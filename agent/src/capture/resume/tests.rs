@@ -11,6 +11,7 @@ fn line(entry: &Entry) -> Line<'_> {
         stream: Stream::Stdout,
         bytes: entry.1.as_bytes(),
         truncated: false,
+        escaped: None,
     }
 }
 

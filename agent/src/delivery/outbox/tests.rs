@@ -41,6 +41,7 @@ fn push(outbox: &Outbox, text: &[u8]) {
         stream: Stream::Stdout,
         bytes: text,
         truncated: false,
+        escaped: None,
     };
     outbox.push(&line, &tail);
 }
@@ -104,6 +105,7 @@ fn what_may_be_read_has_room_whatever_its_records_bear() {
                     stream: Stream::Stdout,
                     bytes: b"x",
                     truncated: false,
+                    escaped: None,
                 };
                 outbox.push(&line, &tail);
             }

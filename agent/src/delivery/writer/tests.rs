@@ -100,6 +100,7 @@ impl Bench {
                 stream: Stream::Stdout,
                 bytes: text.as_bytes(),
                 truncated: false,
+                escaped: None,
             };
             self.outbox.push(&line, &tail);
         }

@@ -1,6 +1,7 @@
-//! Every format, on what real drivers wrote (`samples`) and on what harm does to it (`damage`).
+//! Every format, on what real drivers wrote (`samples`) and on what harm does to it (`damage`), and what is lent of it.
 
 mod damage;
+mod escaped;
 mod limits;
 mod samples;
 
