@@ -29,5 +29,6 @@ mod scale;
 mod short_lived;
 mod shutdown;
 mod silence;
+mod sinks;
 mod soak;
 mod standard_output;

@@ -32,6 +32,7 @@ pub struct Launch {
     user: Option<u32>,
     environment: Vec<(&'static str, OsString)>,
     more: String,
+    more_sinks: String,
 }
 
 impl Launch {
@@ -54,6 +55,7 @@ impl Launch {
             user: None,
             environment: Vec::new(),
             more: String::new(),
+            more_sinks: String::new(),
         }
     }
 
@@ -90,6 +92,12 @@ impl Launch {
     /// The user id to run as.
     pub fn as_user(mut self, user: u32) -> Self {
         self.user = Some(user);
+        self
+    }
+
+    /// More items of YAML for the list of sinks, each on a line of its own.
+    pub fn more_sinks(mut self, yaml: &str) -> Self {
+        self.more_sinks = yaml.to_owned();
         self
     }
 
@@ -137,6 +145,7 @@ kernel:
 state_dir: {home}/state
 sinks:
   {sink}
+{more_sinks}
 admin:
   listen: {admin}
 {more}",
@@ -147,6 +156,7 @@ admin:
             home = home.display(),
             admin = self.admin.address(),
             more = self.more,
+            more_sinks = self.more_sinks,
         );
         let config = home.join("config.yaml");
         fs::write(&config, text).expect("write the configuration");

@@ -173,9 +173,9 @@ impl Checkpoint {
         let is_only = sinks.len() == 1;
         for Named { name, sink } in sinks {
             let from = self.sinks.get(name).filter(|_| is_only);
-            sink.recover(from, &mut |record| {
-                if let Some(record) = Decoded::from_json(record) {
-                    positions.recovered(&record);
+            sink.recover(from, &mut |recovered| {
+                if let Some(record) = Decoded::from_json(recovered.text) {
+                    positions.recovered(&record, recovered.after_hole);
                 }
             })?;
         }

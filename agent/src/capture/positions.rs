@@ -63,12 +63,14 @@ impl Positions {
         }
     }
 
-    /// Moves on by a record that a sink already has, though the last checkpoint did not know.
-    pub fn recovered(&self, record: &Decoded) {
+    /// Moves on by a record that a sink already has, though the last checkpoint did not know. `after_hole`: others came
+    /// before it that nobody knows any more.
+    pub fn recovered(&self, record: &Decoded, after_hole: bool) {
         let mut inner = self.lock();
         inner.changed = true;
         let position = Arc::make_mut(inner.all.entry(record.container.clone()).or_default());
         match record.lines {
+            None if after_hole => position.note_after_hole(&record.line()),
             // Behind a record of several lines, of which the position does not know the last, where the policy was replaced.
             None if !position.unsettled.has_written() => position.note(&record.line()),
             _ => position.unsettled.found(record.stream, &record.bytes),

@@ -93,6 +93,12 @@ impl Position {
         self.seen.push_back(seen);
     }
 
+    /// Moves on by a line before which others were taken that nobody knows any more. A replay takes those for forgotten.
+    pub fn note_after_hole(&mut self, line: &Line<'_>) {
+        self.note(line);
+        self.forgotten = self.forgotten.max(Some(line.time));
+    }
+
     /// Moves on by a line that never got its line feed. There are at most two, of each stream one, for each end.
     pub fn note_open(&mut self, line: &Line<'_>) {
         self.open.push(Seen::of(line));

@@ -21,7 +21,7 @@ pub(crate) enum Command {
     /// Captures the log of every container until SIGTERM or SIGINT.
     ///
     /// Records go to standard output, one JSON object a line, unless the configuration names other
-    /// sinks. Messages go to standard error.
+    /// sinks. Messages go to standard error. SIGUSR1 and SIGHUP make it open the sinks' files anew.
     Run {
         #[command(flatten)]
         sources: SourceArguments,

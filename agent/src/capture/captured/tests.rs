@@ -146,7 +146,13 @@ fn waiting(intake: &mut Intake) -> Option<Arc<Batch>> {
 /// What outlives the process.
 #[derive(Default)]
 struct Disk {
+    /// What was copied away before the file was truncated.
+    copies: Vec<Vec<u8>>,
     file: Vec<Vec<u8>>,
+    /// The file is truncated now and then.
+    truncates: bool,
+    /// It was since the checkpoint.
+    truncated: bool,
     positions: HashMap<ContainerId, Arc<Position>>,
     /// The length of the file at the checkpoint.
     length: usize,
@@ -164,19 +170,36 @@ impl Disk {
         self.take(intake);
         self.positions = positions.take();
         self.length = self.file.len();
+        self.truncated = false;
+    }
+
+    fn truncate(&mut self) {
+        self.copies.append(&mut self.file);
+        self.length = 0;
+        self.truncated = true;
+    }
+
+    /// A container that has written nothing since the file was truncated has nothing in it that would tell of the lines
+    /// before.
+    fn tells_nothing(&self) -> bool {
+        self.truncated && self.file.is_empty()
     }
 
     /// The positions that a process starts with.
     fn recover(&self) -> Positions {
         let positions = Positions::new(self.positions.clone());
         for record in &self.file[self.length..] {
-            positions.recovered(&Decoded::from_json(record).unwrap());
+            positions.recovered(&Decoded::from_json(record).unwrap(), self.truncated);
         }
         positions
     }
 
     fn lines(&self, stream: Stream) -> Vec<String> {
-        let records = self.file.iter().map(|record| Decoded::from_json(record).unwrap());
+        let records = self
+            .copies
+            .iter()
+            .chain(&self.file)
+            .map(|record| Decoded::from_json(record).unwrap());
         let records = records.filter(|record| record.stream == stream);
         records
             .flat_map(|record| {
@@ -223,14 +246,18 @@ fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mu
                     captured.publish();
                 }
                 // Another policy is put in force, and perhaps the same one.
-                2 => captured.obey(&policies[random.below(policies.len())], &container()),
+                3 => captured.obey(&policies[random.below(policies.len())], &container()),
+                2 if disk.truncates => {
+                    disk.take(&mut intake);
+                    disk.truncate();
+                }
                 _ => disk.take(&mut intake),
             }
         }
         at_end = *written == log.len() && taken == sent.len() && !captured.falls_short();
     }
     assert!(!captured.series().has_gap(), "a gap where there is none");
-    if at_end || random.below(2) == 0 {
+    if at_end || random.below(2) == 0 || disk.tells_nothing() {
         drop(captured);
         disk.checkpoint(&mut intake, &positions);
     } else {
@@ -241,12 +268,13 @@ fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mu
     at_end
 }
 
-fn assert_every_line_once(options: &[&str]) {
+fn assert_every_line_once(options: &[&str], truncates: bool) {
     let policies: Vec<_> = options.iter().map(|options| policy(options)).collect();
     for seed in 1..40_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let log = random_log(&mut random);
         let (mut disk, mut written) = (Disk::default(), 0);
+        disk.truncates = truncates;
         let mut processes = 0;
         while !process(&mut random, &policies, &log, &mut written, &mut disk) {
             processes += 1;
@@ -269,26 +297,32 @@ fn assert_every_line_once(options: &[&str]) {
 
 #[test]
 fn lines_by_themselves() {
-    assert_every_line_once(&["{}"]);
+    assert_every_line_once(&["{}"], false);
+}
+
+#[test]
+fn lines_in_a_file_that_is_truncated() {
+    assert_every_line_once(&["{}"], true);
 }
 
 #[test]
 fn records_of_several_lines() {
-    assert_every_line_once(&["multiline: {rules: [{start: '^start'}]}"]);
+    assert_every_line_once(&["multiline: {rules: [{start: '^start'}]}"], false);
 }
 
 #[test]
 fn records_that_only_their_limits_end() {
-    assert_every_line_once(&["multiline: {rules: [{start: '^never'}], max_lines: 40}"]);
+    assert_every_line_once(&["multiline: {rules: [{start: '^never'}], max_lines: 40}"], false);
 }
 
 #[test]
 fn policies_that_are_replaced_while_lines_come() {
-    assert_every_line_once(&[
+    let policies = [
         "{}",
         "multiline: {rules: [{start: '^start'}]}",
         "multiline: {rules: [{start: '^never'}], max_lines: 40}",
-    ]);
+    ];
+    assert_every_line_once(&policies, false);
 }
 
 /// There may be ten thousand of them, of which fifty are read.

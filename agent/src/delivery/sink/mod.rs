@@ -43,7 +43,7 @@ pub trait Sink: Send {
 
     /// Before the first batch: lends every whole record that was written behind the mark `from`, and takes away a record that
     /// was only begun. Without `from` only the latter.
-    fn recover(&mut self, _from: Option<&Value>, _record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    fn recover(&mut self, _from: Option<&Value>, _record: &mut dyn FnMut(Recovered<'_>)) -> io::Result<()> {
         Ok(())
     }
 }
@@ -54,6 +54,15 @@ pub struct Named {
     pub name: String,
     /// The sink.
     pub sink: Box<dyn Sink>,
+}
+
+/// A whole record that a sink has got behind a mark.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovered<'a> {
+    /// The record, with its line feed.
+    pub text: &'a [u8],
+    /// Other records came between the mark and this one, and are elsewhere by now: the file was truncated, for example.
+    pub after_hole: bool,
 }
 
 /// How far a sink has got.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use self::open::{Lost, Open};
-use super::{Durable as _, Mark, Sink};
+use super::{Durable as _, Mark, Recovered, Sink};
 
 /// How often the path is compared with what is open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Sink for File {
         recovery::mark(&self.path, &self.open)
     }
 
-    fn recover(&mut self, from: Option<&Value>, record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    fn recover(&mut self, from: Option<&Value>, record: &mut dyn FnMut(Recovered<'_>)) -> io::Result<()> {
         recovery::recover(&self.path, &self.open, from, record)?;
         recovery::end_whole(&self.open, self.is_begun)
     }

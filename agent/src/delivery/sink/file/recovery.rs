@@ -12,7 +12,7 @@ use serde_json::Value;
 use tracing::info;
 use twox_hash::XxHash3_64;
 
-use super::super::Mark;
+use super::super::{Mark, Recovered};
 use super::open::Open;
 
 /// Bytes of a begun record that tell whose it is.
@@ -67,7 +67,12 @@ fn print(open: &Open, length: u64) -> io::Result<u64> {
 }
 
 /// Lends every whole record that was written behind the mark `from`.
-pub(super) fn recover(path: &Path, open: &Open, from: Option<&Value>, record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn recover(
+    path: &Path,
+    open: &Open,
+    from: Option<&Value>,
+    record: &mut dyn FnMut(Recovered<'_>),
+) -> io::Result<()> {
     let Some(end) = from.and_then(|from| End::deserialize(from).ok()) else {
         return Ok(());
     };
@@ -75,18 +80,23 @@ pub(super) fn recover(path: &Path, open: &Open, from: Option<&Value>, record: &m
         return Ok(());
     }
     let mut records = 0_u64;
-    let mut record = |line: &[u8]| {
+    let mut record = |recovered: Recovered<'_>| {
         records += 1;
-        record(line);
+        record(recovered);
     };
     if open.is(end.device, end.inode) {
         read_on(open, end.behind(open)?, &mut record)?;
     } else if Path::new(&end.path) == path {
         // It was renamed, and what is at its path was begun since.
-        if let Some(renamed) = end.find_beside(path)? {
-            read_on(&renamed, end.behind(&renamed)?, &mut record)?;
+        let renamed = end.find_beside(path)?;
+        if let Some(renamed) = &renamed {
+            read_on(renamed, end.behind(renamed)?, &mut record)?;
         }
-        read_on(open, 0, &mut record)?;
+        let start = Start {
+            offset: 0,
+            after_hole: renamed.is_none(),
+        };
+        read_on(open, start, &mut record)?;
     }
     if records > 0 {
         info!(file = %path.display(), records, "continued from what the file has beyond the last checkpoint");
@@ -94,11 +104,21 @@ pub(super) fn recover(path: &Path, open: &Open, from: Option<&Value>, record: &m
     Ok(())
 }
 
+/// Where what is unknown begins.
+#[derive(Clone, Copy)]
+struct Start {
+    offset: u64,
+    after_hole: bool,
+}
+
 impl End {
-    /// Where what was written later begins. All of it, where the file was truncated since.
-    fn behind(&self, open: &Open) -> io::Result<u64> {
+    /// What was written later: all of it, where the file was truncated since.
+    fn behind(&self, open: &Open) -> io::Result<Start> {
         let is_there = self.length <= open.metadata()?.len() && print(open, self.length)? == self.print;
-        Ok(if is_there { self.length } else { 0 })
+        Ok(Start {
+            offset: if is_there { self.length } else { 0 },
+            after_hole: !is_there,
+        })
     }
 
     /// The file under another name in the same folder.
@@ -112,10 +132,8 @@ impl End {
                 continue;
             }
             let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-            let file = fs::OpenOptions::new()
-                .read(true)
-                .custom_flags(flags as i32)
-                .open(entry.path())?;
+            let mut options = fs::OpenOptions::new();
+            let file = options.read(true).custom_flags(flags as i32).open(entry.path())?;
             let metadata = file.metadata()?;
             if metadata.is_file() && (metadata.dev(), metadata.ino()) == (self.device, self.inode) {
                 return Open::of(file).map(Some);
@@ -126,12 +144,15 @@ impl End {
 }
 
 /// Lends the whole records from there to the end.
-fn read_on(open: &Open, from: u64, record: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+fn read_on(open: &Open, start: Start, record: &mut dyn FnMut(Recovered<'_>)) -> io::Result<()> {
     let mut reader = BufReader::new(&open.file);
-    reader.seek(SeekFrom::Start(from))?;
+    reader.seek(SeekFrom::Start(start.offset))?;
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
-        record(&line);
+        record(Recovered {
+            text: &line,
+            after_hole: start.after_hole,
+        });
         line.clear();
     }
     Ok(())

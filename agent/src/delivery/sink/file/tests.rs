@@ -41,11 +41,17 @@ fn saved(file: &mut File) -> Value {
 }
 
 fn recovered(file: &mut File, from: Option<&Value>) -> Vec<String> {
+    all_recovered(file, from).into_iter().map(|(text, _)| text).collect()
+}
+
+/// Also whether each comes after a hole.
+fn all_recovered(file: &mut File, from: Option<&Value>) -> Vec<(String, bool)> {
     let mut records = Vec::new();
-    file.recover(from, &mut |record| {
-        records.push(String::from_utf8(record.to_vec()).unwrap())
-    })
-    .unwrap();
+    let mut take = |record: Recovered<'_>| {
+        let text = String::from_utf8(record.text.to_vec()).unwrap();
+        records.push((text, record.after_hole));
+    };
+    file.recover(from, &mut take).unwrap();
     records
 }
 
@@ -102,6 +108,8 @@ fn a_file_that_was_truncated_since_is_read_from_its_beginning_also_when_it_has_g
         let mark = saved(&mut file);
         fs::write(scratch.path(), "").unwrap();
         file.write(since.as_bytes()).unwrap();
+        let records = all_recovered(&mut scratch.open(), Some(&mark));
+        assert!(records.iter().all(|(_, after_hole)| *after_hole), "{records:?}");
         assert_eq!(recovered(&mut scratch.open(), Some(&mark)).concat(), since);
     }
 }
@@ -121,9 +129,16 @@ fn a_file_that_was_renamed_since_is_read_to_its_end_and_then_the_new_one() {
         recovered(&mut scratch.open(), Some(&mark)),
         ["two\n", "three\n", "four\n"]
     );
+    let has_hole = |mark| {
+        all_recovered(&mut scratch.open(), Some(mark))
+            .iter()
+            .any(|(_, hole)| *hole)
+    };
+    assert!(!has_hole(&mark));
     // Compressed and gone, it tells nothing any more.
     fs::remove_file(scratch.0.join("lines.1")).unwrap();
     assert_eq!(recovered(&mut scratch.open(), Some(&mark)), ["four\n"]);
+    assert!(has_hole(&mark));
 }
 
 #[test]
