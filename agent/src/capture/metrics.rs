@@ -242,6 +242,9 @@ const VERIFIED: [&str; 3] = ["true", "false", "unknown"];
 
 impl Series {
     pub fn new(name: &str, all: &Arc<Metrics>) -> Self {
+        // Held until the series are there: the last bearer of the name may be removing them now.
+        let mut bearers = all.bearers();
+        *bearers.entry(name.to_owned()).or_default() += 1;
         let of =
             |counters: &IntCounterVec| Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]));
         Self {
@@ -333,3 +336,6 @@ impl Drop for Series {
         let _ = self.all.rate_limited.remove_label_values(&[&self.name]);
     }
 }
+
+#[cfg(test)]
+mod tests;

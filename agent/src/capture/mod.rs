@@ -78,3 +78,6 @@ impl ContainerState {
         self.removed || !self.running
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,83 +1,21 @@
 //! The agent is killed and stopped at random moments, streams end anywhere, and the file still has every line once.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::task::{self, Poll, Waker};
-use std::time::Duration;
 
 use super::super::follower::Follower;
 use super::super::resume::Position;
-use super::super::{
-    ContainerState, Intervals, Metrics, Options, Policies, Positions, Probes, Rotation, Selection, SlotLimits, Slots,
-};
+use super::super::tests::{policy, services};
+use super::super::{ContainerState, Policies, Positions};
 use super::*;
-use crate::config;
-use crate::delivery::{Batch, Bounds, Intake, Order, Outbox};
-use crate::encode::{Decoded, Fields};
-use crate::engine::{self, Endpoint, Engine, Limits, Opener};
-use crate::pace::Pace;
+use crate::delivery::{Batch, Intake, Order};
+use crate::encode::Decoded;
 use crate::record::Stream;
-use crate::register::Register;
-use crate::source::Source;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// What followers work with, on an engine that is never asked, and a sink that takes each record at once.
-fn services(positions: Positions) -> (Arc<Services>, Intake) {
-    let registry = crate::metrics::registry().unwrap();
-    let delivery = crate::delivery::Metrics::new(&registry).unwrap();
-    let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
-    let register = Register::new(None);
-    let opener = Opener {
-        endpoint: Endpoint::unix(std::path::Path::new("/nonexistent")).into(),
-        register: register.clone(),
-        limits: Limits {
-            connect: SECOND,
-            head: SECOND,
-            body: SECOND,
-        },
-        metrics: Arc::new(engine::Metrics::new(&registry).unwrap()),
-    };
-    let asked = engine::Options::from(&config::Docker::default());
-    let engine = Engine::new(opener, asked);
-    let bounds = Bounds {
-        batch_bytes: 1,
-        max_batches: 100_000,
-        flush_interval: SECOND,
-    };
-    let (outbox, mut intakes) = Outbox::new(bounds, ["file".to_owned()]);
-    let services = Services {
-        source: Source::new(engine.clone(), None, true, 1 << 20),
-        engine,
-        register,
-        outbox,
-        positions,
-        unseen_since: Time(0),
-        slots: Slots::new(SlotLimits { streams: 1, spare: 1 }, Arc::clone(&metrics)),
-        pace: Arc::new(Pace::new(Duration::ZERO)),
-        metrics,
-        is_released: Box::new(|_| None),
-        probes: Probes::default(),
-        retry: asked.retry,
-    };
-    (Arc::new(services), intakes.remove(0))
-}
-
-fn policy(options: &str) -> Policy {
-    Policy {
-        selection: Selection::default(),
-        start: None,
-        options: Options::try_from(&serde_saphyr::from_str::<config::Capture>(options).unwrap()).unwrap(),
-        host: "host".into(),
-        fields: Fields::new(&[], &[]).unwrap(),
-        rotation: Rotation {
-            interval: SECOND,
-            idle_interval: SECOND,
-        },
-        silence: Intervals {
-            probe_after: SECOND,
-            max_interval: SECOND,
-        },
-    }
+/// Where an engine would be that is never asked.
+fn nowhere() -> &'static Path {
+    Path::new("/nonexistent")
 }
 
 /// xorshift
@@ -215,7 +153,8 @@ impl Disk {
 /// A process from its start to its end; tells whether it was at the end of the log, once all of it was written.
 fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mut usize, disk: &mut Disk) -> bool {
     let positions = disk.recover();
-    let (services, mut intake) = services(positions.clone());
+    let (services, mut intake) = services(nowhere(), 1, positions.clone());
+    let services = Arc::new(services);
     disk.checkpoint(&mut intake, &positions);
     let mut captured = Captured::new(&services, &policies[random.below(policies.len())], &container());
     let mut at_end = false;
@@ -328,7 +267,7 @@ fn policies_that_are_replaced_while_lines_come() {
 /// There may be ten thousand of them, of which fifty are read.
 #[test]
 fn a_container_that_is_not_read_takes_little_memory() {
-    let (services, _intake) = services(Positions::default());
+    let (services, _intake) = services(nowhere(), 1, Positions::default());
     let life = ContainerState {
         container: container(),
         starts: 1,
@@ -337,7 +276,7 @@ fn a_container_that_is_not_read_takes_little_memory() {
         destroyed: false,
     };
     let mut follower = Follower::new(
-        services,
+        Arc::new(services),
         Policies::new(policy("{}")).follow(),
         tokio::sync::watch::channel(life).1,
     );

@@ -1,0 +1,38 @@
+//! Series that come and go.
+
+use super::*;
+
+fn metrics() -> (Registry, Arc<Metrics>) {
+    let registry = crate::metrics::registry().unwrap();
+    let delivery = delivery::Metrics::new(&registry).unwrap();
+    let metrics = Arc::new(Metrics::new(&registry, &delivery).unwrap());
+    (registry, metrics)
+}
+
+/// What is shown of a container: the names of its series, with their values.
+fn shown(registry: &Registry, container: &str) -> Vec<String> {
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    let label = format!("container=\"{container}\"");
+    text.lines()
+        .filter(|line| line.contains(&label))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_names_heir_keeps_its_series_and_the_last_bearer_takes_them_along() {
+    let (registry, metrics) = metrics();
+    let old = Series::new("web", &metrics);
+    old.captured(Stream::Stdout, 3);
+    let heir = Series::new("web", &metrics);
+    heir.gap();
+    drop(old);
+    heir.captured(Stream::Stdout, 3);
+    let lines = metrics.lines.with_label_values(&["web", "stdout"]).get();
+    assert_eq!(lines, 2, "what the heir counts goes nowhere");
+    assert!(heir.has_gap());
+    drop(heir);
+    assert_eq!(shown(&registry, "web"), [""; 0]);
+}
