@@ -13,6 +13,9 @@ pub mod register;
 /// Whether each part can do its work.
 pub mod readiness;
 
+/// Files and folders that are opened by a path from the configuration.
+pub mod trusted;
+
 /// The folder for what must outlive the agent.
 pub mod state;
 

@@ -105,6 +105,11 @@ impl Time {
         Self(self.0.saturating_sub(age))
     }
 
+    /// In seconds since 1970-01-01T00:00:00Z.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
     /// The `since` parameter of the logs endpoint: `seconds.nanoseconds`.
     pub fn as_since(self) -> String {
         // Before 1970 no engine logged anything; a time from then is a clock that was not set.

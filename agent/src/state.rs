@@ -1,18 +1,22 @@
 //! The agent's folder for what must outlive it: one file, replaced whole, and a lock.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat, renameat};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+use crate::trusted;
+
 const STATE: &str = "state.json";
+const NEW: &str = "state.json.new";
 const LOCK: &str = "lock";
 
 /// Why a folder cannot be used.
@@ -35,81 +39,122 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// One save at a time: all go through the same new file.
-    saving: Mutex<()>,
+    /// `None` until there is room for it on the disk. Also lets one save at a time through: all write the same new file.
+    folder: Mutex<Option<Folder>>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    handle: OwnedFd,
     _lock: File,
 }
 
 impl StateDir {
-    /// Makes the folder if there is none, and locks it.
+    /// Makes the folder if there is none, and locks it. Where the disk has no room for that, it is tried again by each
+    /// [`StateDir::save`].
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let failed = |source| StateError::Io {
-            path: path.to_owned(),
-            source,
+        let folder = match Folder::open(path) {
+            Ok(folder) => Some(folder),
+            Err(StateError::Io { source, .. }) if is_full(&source) => {
+                let path = path.display();
+                warn!(%path, %source, "state_dir cannot be made: started without what may have been saved");
+                None
+            }
+            Err(error) => return Err(error),
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let lock = options
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(failed)?;
-        // Of the open file, so the kernel lets go of it however the process ends.
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                saving: Mutex::default(),
-                _lock: lock,
-            }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path.to_owned())),
-            Err(error) => Err(failed(error.into())),
-        }
+        Ok(Self {
+            path: path.to_owned(),
+            folder: Mutex::new(folder),
+        })
     }
 
     /// What was saved last; `None` if nothing was. A file that cannot be read as a whole is set aside, and told of.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
-        let file = self.path.join(STATE);
-        let text = match fs::read(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Io { path: file, source }),
-        };
-        match serde_json::from_slice(&text) {
-            Ok(state) => Ok(Some(state)),
-            Err(error) => {
-                let seconds = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_secs();
-                let aside = self.path.join(format!("{STATE}.damaged-{seconds}"));
-                fs::rename(&file, &aside).map_err(|source| StateError::Io { path: file, source })?;
-                let aside = aside.display();
-                warn!(%error, %aside, "the saved positions are damaged: set aside, and started without");
-                Ok(None)
-            }
+        match self.lock().as_ref().map(Folder::load) {
+            None => Ok(None),
+            Some(loaded) => loaded.map_err(|source| StateError::Io {
+                path: self.path.join(STATE),
+                source,
+            }),
         }
     }
 
     /// Replaces what was saved: after a crash at any moment there is the old or the new, whole.
     pub fn save(&self, state: &impl Serialize) -> io::Result<()> {
-        let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = self.path.join(format!("{STATE}.new"));
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        let mut folder = self.lock();
+        let folder = match &mut *folder {
+            Some(folder) => folder,
+            none => none.insert(Folder::open(&self.path).map_err(|error| match error {
+                StateError::Io { source, .. } => source,
+                in_use @ StateError::InUse(_) => io::Error::other(in_use),
+            })?),
+        };
+        folder.save(state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Folder>> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Folder {
+    fn open(path: &Path) -> Result<Self, StateError> {
+        let failed = |source| StateError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let handle = trusted::own_folder(path).map_err(failed)?;
+        let lock = file(&handle, LOCK, OFlags::WRONLY | OFlags::CREATE).map_err(failed)?;
+        // Of the open file, so the kernel lets go of it however the process ends.
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { handle, _lock: lock }),
+            Err(Errno::WOULDBLOCK) => Err(StateError::InUse(path.to_owned())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    fn load<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
+        let mut text = Vec::new();
+        match file(&self.handle, STATE, OFlags::RDONLY) {
+            Ok(mut file) => file.read_to_end(&mut text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match serde_json::from_slice(&text) {
+            Ok(state) => Ok(Some(state)),
+            Err(error) => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                let aside = format!("{STATE}.damaged-{}", since.unwrap_or_default().as_secs());
+                renameat(&self.handle, STATE, &self.handle, &aside)?;
+                warn!(%error, aside, "the saved positions are damaged: set aside in state_dir, and started without");
+                Ok(None)
+            }
+        }
+    }
+
+    fn save(&self, state: &impl Serialize) -> io::Result<()> {
+        let mut file = file(&self.handle, NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
         file.write_all(&serde_json::to_vec(state)?)?;
         file.sync_data()?;
-        fs::rename(&new, self.path.join(STATE))
+        Ok(renameat(&self.handle, NEW, &self.handle, STATE)?)
     }
+}
+
+/// Opens a file of the folder; not what a link there leads to.
+fn file(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<File> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    Ok(openat(folder, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)?.into())
+}
+
+/// Whether room on the disk would mend it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {

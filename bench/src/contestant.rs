@@ -39,6 +39,8 @@ impl FromStr for Named {
 pub struct Agent {
     build: Named,
     ledger: bool,
+    /// `capture.source`.
+    source: &'static str,
     rotation: Option<&'static str>,
 }
 
@@ -47,12 +49,21 @@ impl Agent {
         Self {
             build,
             ledger: true,
+            source: "api",
             rotation: None,
         }
     }
 
     pub fn without_ledger(self) -> Self {
         Self { ledger: false, ..self }
+    }
+
+    /// Reads the files of the engine's log drivers instead of asking its API.
+    pub fn from_files(self) -> Self {
+        Self {
+            source: "files",
+            ..self
+        }
     }
 
     pub fn rotating(self, interval: &'static str) -> Self {
@@ -91,6 +102,9 @@ impl fmt::Display for Contestant {
         match self {
             Self::Agent(agent) => {
                 f.write_str(&agent.build.name)?;
+                if agent.source == "files" {
+                    f.write_str(", files")?;
+                }
                 if !agent.ledger {
                     f.write_str(", no ledger")?;
                 }
@@ -180,7 +194,8 @@ fn settings(task: &Task<'_>, file: &Path, agent: &Agent) -> String {
     });
     format!(
         "sinks: [{sink}]\nkernel: {{mode: {kernel}}}\nadmin: {{listen: 127.0.0.1:0}}\nlog: {{level: warn}}\n\
-         capture:\n  streams: {{max_concurrent: {}}}\n{rotation}",
+         capture:\n  source: {}\n  streams: {{max_concurrent: {}}}\n{rotation}",
+        agent.source,
         task.at_once.max(1)
     )
 }

@@ -49,6 +49,8 @@ fn all(results: &Results<'_>) -> Vec<Goal> {
     let both = |row: &Row| row.median(|run| run.own + run.engine);
     let caused = |row: &Row| results.caused(row);
     let ours = Contestant::Agent(agent.clone());
+    let files = Contestant::Agent(agent.clone().from_files());
+    let of_files = |figure: &dyn Fn(&Row) -> f64, to: &Contestant| of(&files, figure) / of(to, figure);
     let no_ledger = Contestant::Agent(agent.clone().without_ledger());
     let ratio = |figure: &dyn Fn(&Row) -> f64, to: &Contestant| of(&ours, figure) / of(to, figure);
     let goal = |about, value, most| Goal { about, value, most };
@@ -69,6 +71,12 @@ fn all(results: &Results<'_>) -> Vec<Goal> {
                 1.0,
             ),
             ledger,
+            goal("from files: own CPU ÷ curl", of_files(&own, &Contestant::Curl), 0.2),
+            goal(
+                "from files: CPU of agent and engine ÷ own CPU",
+                of(&files, &both) / of(&files, &own),
+                1.1,
+            ),
         ],
         "fan-out" => vec![
             goal("own CPU ÷ bollard", ratio(&own, &Contestant::Bollard), 0.5),
@@ -88,10 +96,30 @@ fn all(results: &Results<'_>) -> Vec<Goal> {
                 10.0,
             ),
             ledger,
+            goal(
+                "from files: own CPU ÷ bollard",
+                of_files(&own, &Contestant::Bollard),
+                0.35,
+            ),
+            goal(
+                "from files: engine's CPU caused ÷ by bollard",
+                of_files(&caused, &Contestant::Bollard),
+                0.12,
+            ),
+            goal(
+                "from files: peak resident memory, MiB",
+                of(&files, &|row| row.median(|run| run.most.peak as f64)) / MEBI,
+                9.0,
+            ),
         ],
         "latency" => vec![
             goal("p50, ms", of(&ours, &|row| row.median(|run| run.latency[0])), 2.0),
             goal("p99, ms", of(&ours, &|row| row.median(|run| run.latency[1])), 5.0),
+            goal(
+                "from files: p99, ms",
+                of(&files, &|row| row.median(|run| run.latency[1])),
+                5.0,
+            ),
         ],
         "idle" => vec![
             goal(

@@ -74,6 +74,8 @@ pub const NAMES: [&str; 10] = [
 type Variant = fn(Agent) -> Agent;
 const DEFAULT: Variant = |agent| agent;
 const LEDGER_ON_AND_OFF: &[Variant] = &[DEFAULT, Agent::without_ledger];
+/// And from the files of the engine's log drivers.
+const SETTINGS: &[Variant] = &[DEFAULT, Agent::without_ledger, Agent::from_files];
 const ROTATING: &[Variant] = &[
     |agent| agent.rotating("2s"),
     |agent| agent.rotating("1h"),
@@ -115,15 +117,15 @@ impl Scenario {
                     ..at_once
                 };
                 let about = "one container, all lines written before";
-                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
+                (about, vec![work], SETTINGS, PEERS)
             }
             "fan-out" => {
                 let about = "many containers that write steadily";
-                (about, vec![steady], LEDGER_ON_AND_OFF, PEERS)
+                (about, vec![steady], SETTINGS, PEERS)
             }
             "latency" => {
                 let about = "fan-out again, into pipes: how late each line is";
-                (about, vec![steady], LEDGER_ON_AND_OFF, PEERS)
+                (about, vec![steady], SETTINGS, PEERS)
             }
             "idle" => {
                 let work = Work {
@@ -133,7 +135,7 @@ impl Scenario {
                 };
                 let streams: &[usize] = if short { &[5, 20] } else { &[50, 500] };
                 let about = "containers that hardly ever write";
-                (about, with(streams, work), LEDGER_ON_AND_OFF, ONE_PROCESS)
+                (about, with(streams, work), SETTINGS, ONE_PROCESS)
             }
             "burst" => {
                 let work = Work {
@@ -141,7 +143,7 @@ impl Scenario {
                     ..at_once
                 };
                 let about = "many containers that all write at once, as fast as they can";
-                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
+                (about, vec![work], SETTINGS, PEERS)
             }
             "long-lines" => {
                 let work = Work {
@@ -152,7 +154,7 @@ impl Scenario {
                     ..at_once
                 };
                 let about = "lines that the engine cuts into seven parts";
-                (about, vec![work], LEDGER_ON_AND_OFF, PEERS)
+                (about, vec![work], SETTINGS, PEERS)
             }
             "rotation" => {
                 let about = "fan-out with another connection every 2 s, against none";
@@ -170,7 +172,7 @@ impl Scenario {
                     ..at_once
                 };
                 let about = "containers that live for a moment; only whoever finds them by himself can take part";
-                (about, vec![work], LEDGER_ON_AND_OFF, &[][..])
+                (about, vec![work], SETTINGS, &[][..])
             }
             "growth" => {
                 let work = Work {
@@ -180,7 +182,12 @@ impl Scenario {
                 };
                 let streams: &[usize] = if short { &[2, 5] } else { &[10, 50, 100, 200, 400] };
                 let about = "what a stream more costs";
-                (about, with(streams, work), &[DEFAULT][..], ONE_PROCESS)
+                (
+                    about,
+                    with(streams, work),
+                    &[DEFAULT, Agent::from_files][..],
+                    ONE_PROCESS,
+                )
             }
             _ => return None,
         };
@@ -240,7 +247,15 @@ mod tests {
     fn only_some_take_part() {
         assert_eq!(
             contestants("growth", &[]),
-            ["now", "before", "bollard", "other", "nobody"]
+            [
+                "now",
+                "now, files",
+                "before",
+                "before, files",
+                "bollard",
+                "other",
+                "nobody"
+            ]
         );
         assert_eq!(contestants("kernel", &["now"]), ["now", "now, no ledger"]);
         assert_eq!(

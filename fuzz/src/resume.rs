@@ -33,7 +33,6 @@ struct Log {
 struct Open {
     next: usize,
     since: Option<Time>,
-    is_tail: bool,
     replay: Option<Replay>,
     recent: Recent,
 }
@@ -132,7 +131,8 @@ impl Log {
     }
 
     fn open(&self, position: &Position, is_tail: bool) -> Open {
-        let (next, since) = match position.since(is_tail) {
+        let asked = position.since(is_tail);
+        let (next, since) = match asked {
             Since::Beginning => (self.first, None),
             Since::Tail { or_since, .. } if self.is_podman => (self.first, Some(or_since)),
             Since::Tail { records, .. } => (self.first.max(self.lines.len().saturating_sub(records as usize)), None),
@@ -141,8 +141,7 @@ impl Log {
         Open {
             next,
             since,
-            is_tail,
-            replay: position.replay(is_tail),
+            replay: position.replay(asked),
             recent: Recent::default(),
         }
     }
@@ -189,7 +188,7 @@ impl Agent {
                 continue;
             }
             if verdict == Verdict::NewAfterGap {
-                if open.is_tail {
+                if open.replay.as_ref().is_some_and(Replay::is_of_the_end) {
                     self.asks_by_time = true;
                     *stream = None;
                     continue;

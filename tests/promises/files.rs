@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::thread::sleep;
 use std::time::Duration;
 
-use integration::agent::{Agent, Launch, Signal};
+use integration::agent::{self, Agent, Launch, Signal};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::size::size;
@@ -326,6 +326,39 @@ fn a_log_whose_files_cannot_be_read_is_read_through_the_api_and_the_log_says_why
         "no connection is held for a log: {rows:?}"
     );
     agent.stop();
+}
+
+#[test]
+fn doctor_says_from_where_each_container_is_read_and_why() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let id = engine.run_script("json", &[], "sleep 60");
+    engine.run_script("none", &["--log-driver", "none"], "sleep 60");
+    let doctor = |arguments: &[&str]| {
+        let mut command = agent::command(&agent::binary());
+        command
+            .arg("doctor")
+            .args(["--set", &format!("docker.host=unix://{}", engine.socket().display())]);
+        let output = command.args(arguments).output().expect("run doctor");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = doctor(&[]);
+    let file = format!("{id}-json.log", id = id.trim());
+    assert!(
+        said.contains("json: running, log driver json-file: read from /") && said.contains(&file),
+        "{said}"
+    );
+    assert!(
+        said.contains("none: running, log driver none: cannot be read"),
+        "{said}"
+    );
+    let said = doctor(&["--set", "capture.source=api"]);
+    assert!(said.contains("read through the API: capture.source is api"), "{said}");
+    let said = doctor(&["--set", "capture.files.root=/nonexistent"]);
+    assert!(
+        said.contains("read through the API: the engine's folder for it is not in /nonexistent"),
+        "{said}"
+    );
 }
 
 #[test]

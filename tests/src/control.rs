@@ -4,7 +4,6 @@
 //! because its caches are cold at each of its turns; and it takes several times as long. So a test does not hold what an agent
 //! took against a constant. It holds it against what a thread took that did known work at the same time.
 
-use std::hint::black_box;
 use std::io::{self, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +17,19 @@ use crate::witness;
 
 /// Between two wake-ups: the price of one is that of a process that mostly sleeps.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What a wake-up looks at: about what a small task has in its caches.
-const BYTES: usize = 64 * 1024;
-const CACHE_LINE: usize = 64;
-/// Small reads and writes of each wake-up.
-const CALLS: usize = 8;
+/// What is written into a pipe and read again, so many times at each wake-up: the kernel's work, which is the same however the
+/// tests were compiled.
+const BYTES: usize = 4096;
+const ROUNDS: usize = 16;
 /// After so many wake-ups there is a stretch of plain computing.
 const STRETCH_EVERY: u32 = 20;
 /// Processor time of a stretch: longer than the scheduler gives at once where others wait.
 const STRETCH: Duration = Duration::from_millis(10);
 
 /// What a process that rests stays below, in wake-ups a second: one that waits, and tries something again now and then.
-pub const RESTING: f64 = 2_000.0;
+pub const RESTING: f64 = 2_500.0;
 /// What a process stays below that has work all the time, and waits in between. A busy loop costs ten times as much.
-pub const BUSY: f64 = 4_000.0;
+pub const BUSY: f64 = 5_000.0;
 
 /// The prices since the control was started.
 #[derive(Debug, Clone, Copy)]
@@ -110,34 +108,28 @@ impl Drop for Control {
 
 fn work(shared: &Shared) -> io::Result<()> {
     let (mut reader, mut writer) = io::pipe()?;
-    let memory = vec![1_u8; BYTES];
+    let mut bytes = vec![0; BYTES];
+    let mut round = || writer.write_all(&bytes).and_then(|()| reader.read_exact(&mut bytes));
     while !shared.over.load(Ordering::SeqCst) {
         let mut more = *shared.totals();
         if more.wakeups.is_multiple_of(STRETCH_EVERY) {
             let (began, before) = (Instant::now(), processor_time());
             while processor_time() - before < STRETCH {
-                touch(&memory);
+                round()?;
             }
             more.computed += processor_time() - before;
             more.took += began.elapsed();
         }
         sleep(PAUSE);
         let before = processor_time();
-        touch(&memory);
-        for _ in 0..CALLS {
-            writer.write_all(&[0])?;
-            reader.read_exact(&mut [0])?;
+        for _ in 0..ROUNDS {
+            round()?;
         }
         more.waking += processor_time() - before;
         more.wakeups += 1;
         *shared.totals() = more;
     }
     Ok(())
-}
-
-fn touch(memory: &[u8]) {
-    let sum: u32 = memory.iter().step_by(CACHE_LINE).map(|byte| u32::from(*byte)).sum();
-    black_box(sum);
 }
 
 /// Of the calling thread.
@@ -233,12 +225,28 @@ mod tests {
     fn a_busy_loop_is_told_from_one_that_waits() {
         let window = Duration::from_secs(2);
         let (spins, waits) = (shell("while :; do :; done"), shell("while sleep 0.1; do :; done"));
+        let control = Control::start();
         let (spinning, waiting) = thread::scope(|scope| {
             let spinning = scope.spawn(|| effort(spins.0.id(), window));
             let waiting = scope.spawn(|| effort(waits.0.id(), window));
             (spinning.join().expect("measured"), waiting.join().expect("measured"))
         });
-        eprintln!("{spinning:?} {waiting:?}");
-        panic!();
+        waiting.assert_below(RESTING, "a loop that waits");
+        // It has the processor for its share of the time only.
+        let prices = control.prices();
+        assert!(
+            spinning.wakeups * prices.slowdown.max(1.0) > 4.0 * BUSY,
+            "{spinning:?}, {prices:?}"
+        );
+    }
+
+    #[test]
+    fn prices_change_no_verdict_on_an_idle_machine() {
+        let wakeup = Duration::from_micros(20);
+        let (idle, busy) = (Prices { wakeup, slowdown: 0.9 }, Prices { wakeup, slowdown: 4.0 });
+        let second = Duration::from_secs(1);
+        assert_eq!((idle.stretched(second), idle.thinned(20.0)), (second, 20.0));
+        assert_eq!((busy.stretched(second), busy.thinned(20.0)), (4 * second, 5.0));
+        assert_eq!(busy.thinned(2.0), 1.0, "once at the least");
     }
 }

@@ -84,7 +84,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     tell_way(&endpoint);
     let engine = client(config, endpoint, &register, &registry)?;
     let started = Time::now();
-    let checkpoints = checkpoints(config)?;
+    let checkpoints = checkpoints(config, &readiness, &registry)?;
     let checkpoint = checkpoints
         .as_ref()
         .map(Checkpoints::load)
@@ -158,19 +158,16 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     );
     let mut saving = JoinSet::new();
     if let Some(checkpoints) = &checkpoints {
-        // Before the first line: a file that is written to has a known beginning.
-        checkpoints
-            .save(&outbox, &positions)
-            .await
-            .context("cannot save the positions")?;
+        // Before the first line: a file that is written to has a known beginning. What is wrong is told, and tried again.
+        let _ = checkpoints.save(&outbox, &positions).await;
         saving.spawn(checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone()));
     }
-    let mut fatal = None;
+    let mut failed = None;
     capture
         .run(async {
             tokio::select! {
-                () = signals.stop() => {}
-                failed = writers.failed() => fatal = Some(failed),
+                () = signals.stop(&outbox) => {}
+                fatal = writers.failed() => failed = Some(fatal),
             }
             engine.leave();
         })
@@ -178,21 +175,30 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
 
     let deadline = Instant::now() + config.shutdown.deadline;
     engine.pool().close();
-    let mut code = ExitCode::SUCCESS;
-    if let Some(fatal) = fatal {
-        error!("{fatal}");
-        code = ExitCode::FAILURE;
-    } else {
-        saving.shutdown().await;
-        let last = async {
-            if let Some(checkpoints) = &checkpoints
-                && let Err(error) = checkpoints.save(&outbox, &positions).await
-            {
-                error!(%error, "the last positions cannot be saved: lines can be doubled at the next start");
-            }
+    saving.shutdown().await;
+    let last = async {
+        let Some(checkpoints) = &checkpoints else {
+            return true;
         };
-        if !deliver(last, &outbox, &writers, deadline, &mut signals).await {
-            code = ExitCode::FAILURE;
+        let saved = checkpoints.save(&outbox, &positions).await;
+        if let Err(error) = &saved {
+            error!(%error, "the last positions cannot be saved: lines are doubled at the next start");
+        }
+        saved.is_ok()
+    };
+    let delivered = match failed {
+        Some(fatal) => Err(fatal),
+        None => deliver(last, &outbox, &writers, deadline, &mut signals).await,
+    };
+    let mut code = if matches!(delivered, Ok(true)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+    if let Err(fatal) = delivered {
+        error!("{fatal}");
+        if let Some(checkpoints) = &checkpoints {
+            checkpoints.distrust(&fatal.sink);
         }
     }
     background.shutdown().await;

@@ -2,44 +2,43 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::delivery::{Outbox, Writers};
+use crate::delivery::{Fatal, Outbox, Writers};
 use crate::kernel::Kernel;
 use crate::register::Register;
 
-/// Delivers what was read, and does what is `last`. Tells whether it came to an end in time.
+/// Delivers what was read, and does what is `last`. Tells whether that succeeded, and all came to an end in time; or which
+/// sink has failed.
 pub async fn deliver(
-    last: impl Future<Output = ()>,
+    last: impl Future<Output = bool>,
     outbox: &Outbox,
     writers: &Writers,
     deadline: Instant,
     signals: &mut Signals,
-) -> bool {
+) -> Result<bool, Fatal> {
     let delivered = async {
-        last.await;
+        let succeeded = last.await;
         outbox.close().await;
         while !writers.are_done() {
             sleep(Duration::from_millis(2)).await;
         }
+        succeeded
     };
     tokio::select! {
         done = timeout_at(deadline, delivered) => {
             if done.is_err() {
                 error!("not all that was read could be delivered before shutdown.deadline");
             }
-            done.is_ok()
+            Ok(done.unwrap_or(false))
         }
-        fatal = writers.failed() => {
-            error!("{fatal}");
-            false
-        }
-        () = signals.stop() => {
+        fatal = writers.failed() => Err(fatal),
+        () = signals.stop(outbox) => {
             error!("stopped at the second signal, before all that was read was delivered");
-            false
+            Ok(false)
         }
     }
 }
@@ -81,25 +80,32 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user1: Signal,
 }
 
 impl Signals {
-    pub fn new() -> Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
+            user1: listen(SignalKind::user_defined1())?,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT.
-    pub async fn stop(&mut self) {
+    /// Waits for SIGTERM or SIGINT. At SIGUSR1 and SIGHUP the sinks open their files anew: who rotates them need not wait.
+    pub async fn stop(&mut self, outbox: &Outbox) {
         loop {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
+                _ = self.user1.recv() => {
+                    outbox.reopen();
+                    continue;
+                }
                 _ = self.hangup.recv() => {
+                    outbox.reopen();
                     warn!("SIGHUP: the configuration is read at the start only; restart to change it");
                     continue;
                 }

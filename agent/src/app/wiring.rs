@@ -137,12 +137,14 @@ pub fn tell_way(endpoint: &Endpoint) {
 }
 
 /// The folder for positions, if there shall be one.
-pub fn checkpoints(config: &Config) -> Result<Option<Checkpoints>> {
+pub fn checkpoints(config: &Config, readiness: &Readiness, registry: &Registry) -> Result<Option<Checkpoints>> {
     if config.state_dir.as_os_str().is_empty() {
         info!("state_dir is not set: the next start will read every container's log from the beginning");
         return Ok(None);
     }
-    Ok(Some(Checkpoints::new(StateDir::open(&config.state_dir)?)))
+    let state = StateDir::open(&config.state_dir)?;
+    let metrics = capture::CheckpointMetrics::new(registry)?;
+    Ok(Some(Checkpoints::new(state, readiness.part("state"), metrics)))
 }
 
 pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {

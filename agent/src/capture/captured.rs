@@ -29,22 +29,44 @@ pub struct Captured {
     rate_limit: Option<RateLimit>,
     /// See [`Treatment`].
     _refused: Option<Arc<Expression>>,
-    pub position: Position,
-    pub tail: Tail,
-    pub series: Series,
-    pub replay: Option<Replay>,
-    pub recent: Recent,
     /// Lines before this time are not wanted, as long as none was taken.
     floor: Option<Time>,
     /// Lines come from the log's files, which repeat nothing by themselves.
     from_files: bool,
-    /// Only the end of the log was asked for, or will be: it costs the engine little.
-    pub tail_only: bool,
-    /// The end of the log did not reach back to the last line: what comes now is not taken.
-    pub falls_short: bool,
-    /// Lines of the present read, for the pace, and those of them that were new.
-    pub lines: u64,
-    pub new: u64,
+    position: Position,
+    tail: Tail,
+    series: Series,
+    /// What the present stream still has to repeat, and what it has brought lately.
+    replay: Option<Replay>,
+    recent: Recent,
+    /// To ask for the end of the log is enough to go on from: it costs the engine little.
+    end_suffices: bool,
+    falls_short: bool,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken before.
+    Known,
+    /// It is noted and handed on.
+    New,
+    /// It is left for the next stream: this one begins behind the last line that was taken.
+    Left,
+}
+
+/// What is known of a stream that another one has replaced.
+#[derive(Debug)]
+pub struct Before {
+    replay: Option<Replay>,
+    recent: Recent,
+}
+
+impl Before {
+    /// Whether it had brought the last line that was taken.
+    pub fn has_caught_up(&self) -> bool {
+        self.replay.as_ref().is_none_or(Replay::has_caught_up)
+    }
 }
 
 impl Captured {
@@ -68,12 +90,22 @@ impl Captured {
             recent: Recent::default(),
             from_files: false,
             floor: context.start,
-            tail_only: true,
+            end_suffices: true,
             falls_short: false,
-            lines: 0,
-            new: 0,
             context: Arc::clone(context),
         }
+    }
+
+    /// The container has a new name, or other labels.
+    pub fn describe(&mut self, container: &Arc<Container>) {
+        self.tail = Tail::new(container, &self.context.host, &self.context.fields);
+        if container.name != self.series.name() {
+            self.series = Series::new(&container.name, &self.context.metrics);
+        }
+    }
+
+    pub fn series(&self) -> &Series {
+        &self.series
     }
 
     /// What to ask the engine for.
@@ -81,28 +113,48 @@ impl Captured {
         if let Some(floor) = self.floor() {
             return Since::Time(floor);
         }
-        self.position.since(self.tail_only)
+        self.position.since(self.end_suffices)
     }
 
-    /// A connection that was opened with [`Captured::since`] is read from now on. Gives what the one before still had to
-    /// repeat.
-    pub fn begin(&mut self) -> Option<Replay> {
-        self.recent.clear();
-        std::mem::replace(&mut self.replay, self.position.replay(self.tail_only))
+    /// A stream that was opened with `since` is read from now on. Gives what is needed to go back to the one before.
+    pub fn begin(&mut self, since: Since) -> Before {
+        self.falls_short = false;
+        Before {
+            replay: std::mem::replace(&mut self.replay, self.position.replay(since)),
+            recent: std::mem::take(&mut self.recent),
+        }
     }
 
-    /// The log's files are read from now on; not from their beginning where only the `end` of them is read.
-    pub fn begin_files(&mut self, end: bool) {
+    /// The stream before is read again. The present one has brought nothing new.
+    pub fn roll_back(&mut self, before: Before) {
+        let Before { replay, recent } = before;
+        self.replay = replay;
+        self.recent = recent;
+        self.falls_short = false;
+    }
+
+    /// The log's files are read from now on, from their beginning or from a mark.
+    pub fn begin_files(&mut self, from_beginning: bool) {
         self.from_files = true;
-        self.tail_only = end;
-        self.replay = self.position.replay_files();
+        self.end_suffices = !from_beginning;
+        let since = if from_beginning {
+            Since::Beginning
+        } else {
+            // A mark has the last lines behind it, with whatever number of others.
+            Since::Tail {
+                records: u32::MAX,
+                or_since: Time(0),
+            }
+        };
+        self.begin(since);
     }
 
     /// Nothing is read for now: gives back what only reading needs.
     pub fn rest(&mut self) {
-        self.recent.clear();
+        self.recent = Recent::default();
         self.replay = None;
-        self.tail_only |= std::mem::take(&mut self.from_files);
+        self.falls_short = false;
+        self.end_suffices |= std::mem::take(&mut self.from_files);
     }
 
     pub fn show_lag(&self) {
@@ -111,7 +163,17 @@ impl Captured {
         }
     }
 
-    /// Whether the present connection has brought what the last one had.
+    /// Whether no line was ever taken.
+    pub fn is_empty(&self) -> bool {
+        self.position.is_empty()
+    }
+
+    /// Whether one of the last lines, or one that has begun, is of this time.
+    pub fn knows(&self, time: Time) -> bool {
+        self.position.knows(time)
+    }
+
+    /// Whether the present stream has brought the last line that was taken.
     pub fn has_caught_up(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)
     }
@@ -121,33 +183,68 @@ impl Captured {
         self.floor.filter(|_| self.position.is_empty())
     }
 
+    /// A place in the log's files from which reading can go on; none where the end of the log did not suffice.
+    pub fn mark(&self) -> Option<Mark> {
+        self.position.mark().filter(|_| self.end_suffices)
+    }
+
+    /// How many bytes of records a byte of the log becomes at most.
+    pub fn growth(&self) -> usize {
+        self.tail.growth()
+    }
+
+    /// Whether a new line has come over the present stream, or any line that comes is new.
+    pub fn is_live(&self) -> bool {
+        self.replay.as_ref().is_none_or(Replay::is_live)
+    }
+
+    /// Whether the present stream begins behind the last line. Nothing that it brings is taken.
+    pub fn falls_short(&self) -> bool {
+        self.falls_short
+    }
+
+    /// The next stream is asked for more than the end of the log.
+    pub fn ask_for_more(&mut self) {
+        self.end_suffices = false;
+    }
+
+    /// The next stream is asked for the end of the log only.
+    pub fn ask_for_the_end(&mut self) {
+        self.end_suffices = true;
+    }
+
+    pub fn asks_for_the_end(&self) -> bool {
+        self.end_suffices
+    }
+
     /// A line has come: it is recognised, or noted and handed on.
-    pub fn take(&mut self, line: &Line<'_>) {
-        self.lines += 1;
-        if self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty() {
-            return;
-        }
-        if self.falls_short {
-            return;
+    pub fn take(&mut self, line: &Line<'_>) -> Taken {
+        if self.is_too_old(line) {
+            return Taken::Known;
         }
         match self.place(line) {
-            Place::Known => {}
+            Place::Known => Taken::Known,
             Place::Waited => self.hand_on(line),
             Place::New => {
                 self.position.note(line);
-                self.hand_on(line);
+                self.hand_on(line)
             }
+            Place::TooFar => Taken::Left,
         }
     }
 
     /// A line has come that never got its line feed: the container has ended.
-    pub fn take_open(&mut self, line: &Line<'_>) {
-        if self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty() {
-            return;
+    pub fn take_open(&mut self, line: &Line<'_>) -> Taken {
+        if self.is_too_old(line) {
+            return Taken::Known;
         }
-        if !self.falls_short && self.place(line) == Place::New {
-            self.position.note_open(line);
-            self.hand_on(line);
+        match self.place(line) {
+            Place::Known | Place::Waited => Taken::Known,
+            Place::New => {
+                self.position.note_open(line);
+                self.hand_on(line)
+            }
+            Place::TooFar => Taken::Left,
         }
     }
 
@@ -158,15 +255,18 @@ impl Captured {
             deduplicated.inc_by(repeats.into());
             return if repeats { Place::Known } else { Place::New };
         };
+        if self.falls_short {
+            return Place::TooFar;
+        }
         let place = match replay.judge(line) {
             Verdict::Seen if self.position.unsettled.is_waiting(line) => Place::Waited,
             Verdict::Seen => {
                 deduplicated.inc();
                 Place::Known
             }
-            Verdict::NewAfterGap if self.tail_only => {
+            Verdict::NewAfterGap if replay.is_of_the_end() => {
                 self.falls_short = true;
-                return Place::Known;
+                return Place::TooFar;
             }
             Verdict::NewAfterGap => {
                 self.position.unsettled.give_up_waiting();
@@ -190,6 +290,10 @@ impl Captured {
         self.series.gap();
     }
 
+    fn is_too_old(&self, line: &Line<'_>) -> bool {
+        self.floor.is_some_and(|floor| line.time < floor) && self.position.is_empty()
+    }
+
     /// A place in the log's files was passed before which nothing is wanted, if no line waits for the rest of its record.
     pub fn passed(&mut self, mark: Mark) {
         let waits = self.multiline.iter().flat_map(Multiline::waiting).next().is_some();
@@ -198,24 +302,23 @@ impl Captured {
         }
     }
 
-    fn hand_on(&mut self, line: &Line<'_>) {
+    fn hand_on(&mut self, line: &Line<'_>) -> Taken {
         if !self.position.unsettled.is_empty() {
             if line.time > self.began {
                 self.position.unsettled.give_up_written();
             }
             if self.position.unsettled.is_written(line) {
                 self.context.metrics.deduplicated.inc();
-                return;
+                return Taken::Known;
             }
         }
-        self.new += 1;
         self.series.captured(line.stream, line.bytes.len());
         if line.truncated {
             self.context.metrics.truncated.inc();
         }
         if self.rate_limit.as_mut().is_some_and(|limit| !limit.admits(line.time)) {
             self.series.rate_limited();
-            return;
+            return Taken::New;
         }
         match &mut self.multiline {
             None => self.context.outbox.push(line, &self.tail),
@@ -223,6 +326,18 @@ impl Captured {
                 let mut out = deliver(&self.context, &self.tail, &self.series);
                 multiline.push(line, &mut out);
             }
+        }
+        Taken::New
+    }
+
+    /// A read has brought so many new lines, and a line has `begun` since this time: published where that is news.
+    pub fn settle(&mut self, new: u64, begun: Option<Time>) {
+        if self.falls_short {
+            return;
+        }
+        let is_news = self.has_caught_up() && self.position.set_begun(begun);
+        if is_news || new > 0 {
+            self.publish();
         }
     }
 
@@ -248,8 +363,21 @@ impl Captured {
         self.publish();
     }
 
-    /// Ends all records: nothing more comes. To be published with what is noted.
-    pub fn flush(&mut self) {
+    /// The container has ended, and its log was read to the end.
+    pub fn finish(&mut self) {
+        self.position.set_begun(None);
+        self.flush();
+        self.publish();
+    }
+
+    /// Nothing more comes, and nobody will ask from where: the container is gone.
+    pub fn forget(&mut self) {
+        self.flush();
+        self.context.positions.forget(&self.id);
+    }
+
+    /// Ends all records.
+    fn flush(&mut self) {
         if let Some(multiline) = &mut self.multiline {
             let mut out = deliver(&self.context, &self.tail, &self.series);
             multiline.flush(&mut out);
@@ -302,6 +430,8 @@ enum Place {
     /// It was read before, and no sink has it.
     Waited,
     New,
+    /// It is behind lines that this stream does not have.
+    TooFar,
 }
 
 #[cfg(test)]

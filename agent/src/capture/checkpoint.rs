@@ -6,19 +6,23 @@
 //! itself, before it asks the engine. Nothing is lost, and in a file that is the only sink nothing is doubled.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::metrics::CheckpointMetrics;
 use super::positions::Positions;
 use super::resume::Position;
 use crate::delivery::Outbox;
 use crate::delivery::sink::Named;
 use crate::encode::Decoded;
+use crate::readiness::Part;
 use crate::record::{ContainerId, Time};
 use crate::state::{StateDir, StateError};
 
@@ -41,77 +45,130 @@ pub struct Checkpoint {
     containers: HashMap<ContainerId, Arc<Position>>,
 }
 
-/// Loads and saves checkpoints.
-#[derive(Clone, Debug)]
-pub struct Checkpoints(Arc<StateDir>);
+/// Loads and saves checkpoints, and shows whether that works.
+#[derive(Clone)]
+pub struct Checkpoints(Arc<Inner>);
+
+struct Inner {
+    state: StateDir,
+    part: Part,
+    metrics: CheckpointMetrics,
+    /// The last save has failed.
+    failing: AtomicBool,
+}
 
 impl Checkpoints {
-    /// Checkpoints are kept in this folder.
-    pub fn new(state: StateDir) -> Self {
-        Self(Arc::new(state))
+    /// Checkpoints are kept in this folder. `part` is ready while they can be.
+    pub fn new(state: StateDir, part: Part, metrics: CheckpointMetrics) -> Self {
+        Self(Arc::new(Inner {
+            state,
+            part,
+            metrics,
+            failing: AtomicBool::new(false),
+        }))
     }
 
     /// The last checkpoint, or an empty one.
     pub fn load(&self) -> Result<Checkpoint, StateError> {
-        Ok(self.0.load()?.unwrap_or_default())
+        Ok(self.0.state.load()?.unwrap_or_default())
     }
 
-    /// Saves at intervals, for as long as it is polled.
+    /// Saves at intervals, for as long as it is polled. What failed is tried again.
     pub async fn save_at_intervals(self, outbox: Outbox, positions: Positions) {
-        let mut failing = false;
         let mut pause = INTERVAL;
         loop {
             sleep(pause).await;
-            if !positions.have_changed() {
-                continue;
-            }
-            match self.save(&outbox, &positions).await {
-                Ok(took) => {
-                    pause = (took * REST).clamp(INTERVAL, LONGEST);
-                    if std::mem::take(&mut failing) {
-                        info!("positions are saved again");
-                    }
-                }
-                Err(error) if failing => debug!(%error, "positions cannot be saved"),
-                Err(error) => {
-                    failing = true;
-                    warn!(%error, "positions cannot be saved: lines can be doubled after a crash");
-                }
+            if positions.have_changed()
+                && let Ok(took) = self.save(&outbox, &positions).await
+            {
+                pause = (took * REST).clamp(INTERVAL, LONGEST);
             }
         }
     }
 
     /// Waits until every sink has acknowledged all that was captured so far, and saves that. Tells how long the disk took.
-    pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> std::io::Result<Duration> {
+    pub async fn save(&self, outbox: &Outbox, positions: &Positions) -> io::Result<Duration> {
+        let saved = self.try_save(outbox, positions).await;
+        match &saved {
+            Ok(_) => self.0.succeeded(),
+            Err(error) => {
+                positions.touch();
+                self.0.failed(error);
+            }
+        }
+        saved
+    }
+
+    async fn try_save(&self, outbox: &Outbox, positions: &Positions) -> io::Result<Duration> {
         let seen = || (Time::now(), positions.take());
         let Some(((saved, containers), marks)) = outbox.barrier(seen).await else {
-            positions.touch();
-            return Err(std::io::Error::other("a sink has failed"));
+            return Err(io::Error::other("a sink has failed"));
         };
-        let written: Vec<_> = marks.iter().filter_map(|(_, mark)| mark.written.clone()).collect();
+        let mut written = Vec::new();
+        let mut sinks = BTreeMap::new();
+        for (sink, mark) in marks {
+            written.extend(mark.written.map(|written| (sink.clone(), written)));
+            sinks.insert(sink, mark.saved);
+        }
         let checkpoint = Checkpoint {
             saved: Some(saved),
-            sinks: marks.into_iter().map(|(sink, mark)| (sink, mark.saved)).collect(),
+            sinks,
             containers,
         };
-        let state = Arc::clone(&self.0);
+        let this = self.clone();
         // It waits for the disk. First the lines and then the position behind them: a power loss takes the latter alone.
         let save = move || {
             let began = Instant::now();
-            written.iter().try_for_each(|written| written.sync())?;
-            state.save(&checkpoint)?;
+            for (sink, written) in &written {
+                written.sync().inspect_err(|_| this.distrust(sink))?;
+            }
+            this.0.state.save(&checkpoint)?;
             Ok(began.elapsed())
         };
         let saved = tokio::task::spawn_blocking(save).await;
-        let saved = saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        saved.inspect_err(|_| positions.touch())
+        saved.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    /// A sink may have lost what it got behind its last mark. The next start must not take that for delivered: the mark goes,
+    /// and the lines are delivered again.
+    pub fn distrust(&self, sink: &str) {
+        let forget = || {
+            let mut checkpoint = self.load().map_err(io::Error::other)?;
+            match checkpoint.sinks.remove(sink) {
+                Some(_) => self.0.state.save(&checkpoint),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = forget() {
+            error!(sink, %error, "lines that this sink has lost may be taken for delivered at the next start");
+        }
+    }
+}
+
+impl Inner {
+    fn succeeded(&self) {
+        self.metrics.saved_at.set(Time::now().as_seconds());
+        self.part.up("positions are saved");
+        if self.failing.swap(false, Ordering::Relaxed) {
+            info!("positions are saved again");
+        }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.metrics.failures.inc();
+        self.part.down(&format!("positions cannot be saved: {error}"));
+        if self.failing.swap(true, Ordering::Relaxed) {
+            debug!(%error, "positions cannot be saved");
+        } else {
+            warn!(%error, "positions cannot be saved: lines can be doubled at the next start");
+        }
     }
 }
 
 impl Checkpoint {
     /// The positions, moved on by what the only sink has got since. With more sinks, another one may not have got as far, and
     /// has the first claim.
-    pub fn recover(self, sinks: &mut [Named]) -> std::io::Result<Positions> {
+    pub fn recover(self, sinks: &mut [Named]) -> io::Result<Positions> {
         let positions = Positions::new(self.containers);
         let is_only = sinks.len() == 1;
         for Named { name, sink } in sinks {
@@ -125,3 +182,6 @@ impl Checkpoint {
         Ok(positions)
     }
 }
+
+#[cfg(test)]
+mod tests;

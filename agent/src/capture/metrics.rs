@@ -11,6 +11,33 @@ use crate::delivery;
 use crate::metrics::{counter, counters, gauge, gauges, histogram, ratio, ratios};
 use crate::record::{Stream, Time};
 
+/// Whether positions can be saved.
+#[derive(Debug)]
+pub struct CheckpointMetrics {
+    /// `positions_saved_timestamp_seconds`.
+    pub saved_at: Gauge,
+    /// `position_save_failures_total`.
+    pub failures: IntCounter,
+}
+
+impl CheckpointMetrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            saved_at: ratio(
+                registry,
+                "positions_saved_timestamp_seconds",
+                "When the positions were last saved in state_dir, in seconds since 1970; 0 before the first time.",
+            )?,
+            failures: counter(
+                registry,
+                "position_save_failures_total",
+                "Attempts to save the positions in state_dir that failed. They are made again every second.",
+            )?,
+        })
+    }
+}
+
 /// Seconds; around the default rotation interval of five minutes.
 const AGES: &[f64] = &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0];
 

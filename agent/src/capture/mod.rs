@@ -57,7 +57,7 @@ use crate::source::Source;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
-pub use metrics::Metrics;
+pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
 pub use positions::Positions;
 pub use probes::{Intervals, Probes};

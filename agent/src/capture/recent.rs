@@ -45,11 +45,6 @@ impl Recent {
         self.lines.push_back(seen);
         false
     }
-
-    /// Gives back the room that a busy stretch took.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

@@ -158,18 +158,8 @@ impl Position {
         self.begun.is_none() && !self.unsettled.has_waiting()
     }
 
-    /// Recognises what a stream that was opened with [`Position::since`] replays.
-    pub fn replay(&self, tail: bool) -> Option<Replay> {
-        self.expecting(if tail && self.ends_at_last() { TAIL } else { u32::MAX })
-    }
-
-    /// Recognises what the log's files repeat from a place before the last lines on.
-    pub fn replay_files(&self) -> Option<Replay> {
-        self.expecting(u32::MAX)
-    }
-
-    /// `left`: lines among which the last one must be.
-    fn expecting(&self, left: u32) -> Option<Replay> {
+    /// Recognises what a stream replays that was opened with what [`Position::since`] said.
+    pub fn replay(&self, since: Since) -> Option<Replay> {
         let mut expected = HashMap::with_capacity(self.seen.len());
         for &seen in self.seen.iter().chain(&self.open) {
             *expected.entry(seen).or_insert(0) += 1;
@@ -179,7 +169,11 @@ impl Position {
             open: self.open.clone(),
             last: self.seen.back().copied(),
             forgotten: self.forgotten,
-            left,
+            left: match since {
+                Since::Tail { records, .. } => records,
+                Since::Beginning | Since::Time(_) => u32::MAX,
+            },
+            is_of_the_end: matches!(since, Since::Tail { .. }),
             live: false,
         })
     }
@@ -207,6 +201,8 @@ pub struct Replay {
     forgotten: Option<Time>,
     /// Lines among which the last one must be.
     left: u32,
+    /// Only the end of the log was asked for.
+    is_of_the_end: bool,
     /// A new line has come; all that follow are new, but for the open ones.
     live: bool,
 }
@@ -216,6 +212,11 @@ impl Replay {
     /// no further back, and nothing is missing in between.
     pub fn has_caught_up(&self) -> bool {
         self.last.is_none()
+    }
+
+    /// Whether only the end of the log was asked for. Where it does not reach back far enough, there may be more.
+    pub fn is_of_the_end(&self) -> bool {
+        self.is_of_the_end
     }
 
     /// Whether a new line has come: there is no way back to another connection.

@@ -21,7 +21,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Context;
 use super::probes::Intervals;
-use super::resume::Position;
 use crate::record::{ContainerId, Time};
 use crate::source::Fault;
 
@@ -76,18 +75,18 @@ impl Silence {
     }
 
     /// Judges a sign, and tells whether the stream is stalled. `reads` counts what came; `room` is false while the agent
-    /// itself does not read.
-    pub fn judge(&mut self, sign: Sign, reads: u64, room: bool, position: &Position) -> bool {
+    /// itself does not read; `knows` whether a line of this time is one of the last that were taken.
+    pub fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> bool {
         let outcome = match &sign {
             Sign::Time => None,
-            Sign::Newest(Ok(newest)) if newest.is_none_or(|time| position.knows(time)) => Some("quiet"),
+            Sign::Newest(Ok(newest)) if newest.is_none_or(&knows) => Some("quiet"),
             Sign::Newest(Ok(_)) => Some("newer"),
             Sign::Newest(Err(_)) => Some("unanswered"),
         };
         if let Some(outcome) = outcome {
             self.context.metrics.probes.with_label_values(&[outcome]).inc();
         }
-        match self.doubt.judge(sign, reads, room, position) {
+        match self.doubt.judge(sign, reads, room, knows) {
             Next::Wait(pause) => self.timer.as_mut().reset(Instant::now() + pause),
             Next::Ask => self.asking = Some(self.ask()),
             Next::Reopen(pause) => {
@@ -146,7 +145,7 @@ impl Doubt {
         }
     }
 
-    fn judge(&mut self, sign: Sign, reads: u64, room: bool, position: &Position) -> Next {
+    fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> Next {
         let new = reads - std::mem::replace(&mut self.heard, reads);
         if new > 0 || !room {
             self.suspected = None;
@@ -161,7 +160,7 @@ impl Doubt {
                 self.stalled = Some(newest);
                 Next::Reopen(self.longer())
             }
-            (Sign::Newest(Ok(Some(time))), _) if !position.knows(time) && self.in_vain != Some(time) => {
+            (Sign::Newest(Ok(Some(time))), _) if !knows(time) && self.in_vain != Some(time) => {
                 self.suspected = Some(time);
                 Next::Wait(GRACE)
             }
@@ -184,7 +183,6 @@ impl Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Line, Stream};
     use crate::source::Cause;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -196,16 +194,9 @@ mod tests {
         })
     }
 
-    /// A log of which the line of time 7 was the last to come.
-    fn position() -> Position {
-        let mut position = Position::default();
-        position.note(&Line {
-            time: Time(7),
-            stream: Stream::Stdout,
-            bytes: b"x",
-            truncated: false,
-        });
-        position
+    /// The line of time 7 was the last to come.
+    fn knows(time: Time) -> bool {
+        time == Time(7)
     }
 
     fn newest(time: i64) -> Sign {
@@ -214,77 +205,77 @@ mod tests {
 
     #[test]
     fn a_quiet_container_is_asked_for_less_and_less() {
-        let (mut doubt, position) = (doubt(), position());
+        let mut doubt = doubt();
         let mut pauses = Vec::new();
         for _ in 0..5 {
-            assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-            match doubt.judge(newest(7), 0, true, &position) {
+            assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+            match doubt.judge(newest(7), 0, true, knows) {
                 Next::Wait(pause) => pauses.push(pause.as_secs()),
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(pauses, [10, 20, 40, 60, 60]);
         // A line now and then changes nothing.
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(60 * SECOND));
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(7), 1, true, &position), Next::Wait(60 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Wait(60 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(7), 1, true, knows), Next::Wait(60 * SECOND));
         // It writes, and is silent again.
         let mut reads = 1;
         for pause in [30, 15, 7, 5, 5] {
             reads += OFTEN;
-            let Next::Wait(next) = doubt.judge(Sign::Time, reads, true, &position) else {
+            let Next::Wait(next) = doubt.judge(Sign::Time, reads, true, knows) else {
                 panic!("it is not silent");
             };
             assert_eq!(next.as_secs(), pause);
         }
-        assert_eq!(doubt.judge(Sign::Time, reads, true, &position), Next::Ask);
+        assert_eq!(doubt.judge(Sign::Time, reads, true, knows), Next::Ask);
         let empty = Sign::Newest(Ok(None));
-        assert_eq!(doubt.judge(empty, reads, true, &position), Next::Wait(10 * SECOND));
+        assert_eq!(doubt.judge(empty, reads, true, knows), Next::Wait(10 * SECOND));
     }
 
     #[test]
     fn a_line_that_does_not_come_is_a_stall_and_one_that_comes_late_is_not() {
-        let (mut doubt, position) = (doubt(), position());
-        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(8), 0, true, &position), Next::Wait(GRACE));
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Wait(5 * SECOND));
+        let mut doubt = doubt();
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(8), 0, true, knows), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Wait(5 * SECOND));
 
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(9), 1, true, &position), Next::Wait(GRACE));
-        assert_eq!(doubt.judge(Sign::Time, 1, true, &position), Next::Reopen(10 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(9), 1, true, knows), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Reopen(10 * SECOND));
     }
 
     #[test]
     fn a_reopened_stream_is_not_reopened_for_the_same_line_again() {
-        let (mut doubt, position) = (doubt(), position());
+        let mut doubt = doubt();
         // The first time nobody could take over.
         for _ in 0..2 {
-            assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-            assert_eq!(doubt.judge(newest(9), 0, true, &position), Next::Wait(GRACE));
-            let next = doubt.judge(Sign::Time, 0, true, &position);
+            assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+            assert_eq!(doubt.judge(newest(9), 0, true, knows), Next::Wait(GRACE));
+            let next = doubt.judge(Sign::Time, 0, true, knows);
             assert!(matches!(next, Next::Reopen(_)), "{next:?}");
         }
         doubt.taken_over();
-        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(9), 0, true, &position), Next::Wait(40 * SECOND));
-        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(10), 0, true, &position), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(9), 0, true, knows), Next::Wait(40 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(10), 0, true, knows), Next::Wait(GRACE));
     }
 
     #[test]
     fn silence_of_the_agents_own_making_is_none() {
-        let (mut doubt, position) = (doubt(), position());
-        assert_eq!(doubt.judge(Sign::Time, 0, false, &position), Next::Wait(5 * SECOND));
-        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
-        assert_eq!(doubt.judge(newest(8), 0, true, &position), Next::Wait(GRACE));
-        assert_eq!(doubt.judge(Sign::Time, 0, false, &position), Next::Wait(5 * SECOND));
+        let mut doubt = doubt();
+        assert_eq!(doubt.judge(Sign::Time, 0, false, knows), Next::Wait(5 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+        assert_eq!(doubt.judge(newest(8), 0, true, knows), Next::Wait(GRACE));
+        assert_eq!(doubt.judge(Sign::Time, 0, false, knows), Next::Wait(5 * SECOND));
     }
 
     #[test]
     fn an_engine_that_does_not_answer_is_no_stall() {
-        let (mut doubt, position) = (doubt(), position());
-        assert_eq!(doubt.judge(Sign::Time, 0, true, &position), Next::Ask);
+        let mut doubt = doubt();
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
         let failed = Sign::Newest(Err(Fault::Broken(Cause::new("closed".into(), "read_failed"))));
-        assert_eq!(doubt.judge(failed, 0, true, &position), Next::Wait(10 * SECOND));
+        assert_eq!(doubt.judge(failed, 0, true, knows), Next::Wait(10 * SECOND));
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 
 use super::metrics::Metrics;
 use crate::config;
 
 /// How long a stream keeps its slot at least, while others wait: what a reopen costs must stay small beside it.
-pub const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(2);
 
 /// How many streams may be open.
 #[derive(Clone, Copy, Debug)]
@@ -116,21 +116,18 @@ impl Slots {
         }
     }
 
-    /// Whether somebody waits for a slot.
-    pub fn are_wanted(&self) -> bool {
-        self.asking.are_unanswered()
-    }
-
-    /// Waits until somebody comes to wait for a slot.
-    pub fn wanted(&self) -> Notified<'_> {
-        self.asking.came.notified()
-    }
-
-    /// Asks for leave to give a slot up: granted once for each that waits.
-    pub fn may_give_up(&self) -> bool {
-        let grant = self.asking.are_unanswered();
-        self.asking.given_up.fetch_add(usize::from(grant), Ordering::Relaxed);
-        grant
+    /// Waits until a slot that is taken now is to be given up: it was held for a turn, and somebody waits for one. Granted
+    /// once for each that waits.
+    pub async fn turn(&self) {
+        sleep(TURN).await;
+        loop {
+            let wanted = self.asking.came.notified();
+            if self.asking.are_unanswered() {
+                self.asking.given_up.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            wanted.await;
+        }
     }
 
     /// Waits for a place beyond the limit, for the length of a rotation.
@@ -159,7 +156,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::timeout;
 
     fn metrics() -> Arc<Metrics> {
         let registry = crate::metrics::registry().unwrap();
@@ -183,14 +180,7 @@ mod tests {
                     let _slot = slots.take(|| {}).await;
                     counts[holder].fetch_add(1, Ordering::Relaxed);
                     assert!(slots.metrics.streams_active.get() <= limit as i64);
-                    loop {
-                        let wanted = slots.wanted();
-                        sleep(TURN).await;
-                        if slots.are_wanted() && slots.may_give_up() {
-                            break;
-                        }
-                        wanted.await;
-                    }
+                    slots.turn().await;
                 }
             });
         }
@@ -220,7 +210,7 @@ mod tests {
         let slots = Slots::new(limits(1), metrics());
         let first = slots.take(|| panic!("there is one")).await;
         assert!(timeout(Duration::from_secs(1), slots.take(|| {})).await.is_err());
-        assert!(!slots.are_wanted(), "the one that waited has gone");
+        assert!(!slots.asking.are_unanswered(), "the one that waited has gone");
         drop(first);
         slots.take(|| panic!("there is one again")).await;
     }

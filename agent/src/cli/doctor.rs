@@ -1,6 +1,6 @@
 //! `doctor`: what this host gives, before anything is captured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -11,11 +11,13 @@ use super::exit::Exit;
 use super::print::{or_dash, print, shown};
 use super::usable::usable;
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::{self, Config, Sources};
 use crate::engine::Endpoint;
 use crate::kernel::{self, Kernel, Refusal, Tier};
 use crate::metrics;
+use crate::record::ContainerId;
 use crate::register::Register;
+use crate::source;
 
 #[derive(Serialize)]
 struct Report {
@@ -55,6 +57,10 @@ struct Container {
     running: bool,
     log_driver: String,
     captured: bool,
+    /// `file`, `api` or `none`.
+    source: &'static str,
+    /// The file, or why it is no file.
+    because: String,
 }
 
 #[derive(Serialize)]
@@ -126,13 +132,20 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
     let asked = async {
         let api = client.ping().await?.to_string();
         let release = client.release().await?;
+        let root = match &config.capture.files.root {
+            root if root.as_os_str().is_empty() => client.data_root().await?,
+            root => root.clone(),
+        };
         let mut containers = Vec::new();
         for listed in client.list().await? {
             // One that was removed meanwhile has none.
             let Ok(log_driver) = client.log_driver(&listed.container.id).await else {
                 continue;
             };
+            let (source, because) = source_of(config.capture.source, &root, &listed.container.id);
             containers.push(Container {
+                source: if log_driver == "none" { "none" } else { source },
+                because,
                 id: listed.container.id.to_string(),
                 name: listed.container.name,
                 running: listed.running,
@@ -166,6 +179,18 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             Vec::new(),
         ),
     })
+}
+
+/// Where a container's log is read from, and why.
+fn source_of(wanted: config::Source, root: &Path, id: &ContainerId) -> (&'static str, String) {
+    if wanted == config::Source::Api {
+        return ("api", "capture.source is api".to_owned());
+    }
+    match source::path_of(root, id) {
+        Ok(path) => ("file", path.display().to_string()),
+        Err(why) if wanted == config::Source::Files => ("none", why.to_string()),
+        Err(why) => ("api", why.to_string()),
+    }
 }
 
 /// Each tier is tried by itself, by loading and attaching all of it.
@@ -252,10 +277,17 @@ impl Report {
                 log_driver,
                 captured,
                 running,
+                source,
+                because,
                 ..
             } = container;
             let state = if *running { "running" } else { "ended" };
-            let verdict = if *captured { "can be read" } else { "cannot be read" };
+            let verdict = match *source {
+                _ if !captured => "cannot be read".to_owned(),
+                "file" => format!("read from {because}"),
+                "api" => format!("read through the API: {because}"),
+                _ => format!("cannot be read: {because}"),
+            };
             lines.push(format!(
                 "container   {name}: {state}, log driver {log_driver}: {verdict}"
             ));

@@ -80,10 +80,9 @@ impl JsonFile {
             [b'"', ..] => (Text::InPlace(clean), End::Open, clean),
             [] => return None,
             _ => {
-                let quote = unescape(body, clean, scratch)?;
-                let end = end_of(scratch);
-                let length = scratch.len() - usize::from(end == End::Line);
-                (Text::Scratch(length), end, quote)
+                let (quote, length) = unescape(body, clean, scratch)?;
+                let end = end_of(&scratch[..length]);
+                (Text::Scratch(length - usize::from(end == End::Line)), end, quote)
             }
         };
         let (time, stream, length) = self.behind_text(&body[quote..])?;

@@ -126,6 +126,9 @@ fn later(input: &[u8], is_wanted: impl Fn(&Begin<'_>) -> bool) -> Option<usize> 
 
 /// Reads a `LogEntry`.
 fn entry_of(mut message: &[u8]) -> Option<Entry<'_>> {
+    if let Some(entry) = usual_entry(message) {
+        return Some(entry);
+    }
     let (mut source, mut time, mut line) = (&b""[..], None, &b""[..]);
     let (mut is_partial, mut partial) = (false, Partial::default());
     while !message.is_empty() {
@@ -148,6 +151,24 @@ fn entry_of(mut message: &[u8]) -> Option<Entry<'_>> {
         stream,
         line,
         partial: is_partial.then_some(partial),
+    })
+}
+
+/// Reads an entry that has source, time and line, and nothing else: nearly all are like that.
+fn usual_entry(message: &[u8]) -> Option<Entry<'_>> {
+    let (stream, mut rest) = match message.split_first_chunk()? {
+        (b"\x0a\x06stdout\x10", rest) => (Stream::Stdout, rest),
+        (b"\x0a\x06stderr\x10", rest) => (Stream::Stderr, rest),
+        _ => return None,
+    };
+    let time = Time(protobuf::integer(&mut rest)? as i64);
+    let mut rest = rest.strip_prefix(b"\x1a")?;
+    let length = protobuf::integer(&mut rest)?;
+    (length == rest.len() as u64).then_some(Entry {
+        time,
+        stream,
+        line: rest,
+        partial: None,
     })
 }
 

@@ -12,15 +12,15 @@ pub enum Value<'a> {
 
 /// Takes the next field off a message: its number and value. `None` for what is no field.
 pub fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let tag = varint(message)?;
+    let tag = integer(message)?;
     let value = match tag & 7 {
-        0 => Value::Integer(varint(message)?),
+        0 => Value::Integer(integer(message)?),
         1 => {
             take(message, 8)?;
             Value::Other
         }
         2 => {
-            let length = usize::try_from(varint(message)?).ok()?;
+            let length = usize::try_from(integer(message)?).ok()?;
             Value::Bytes(take(message, length)?)
         }
         5 => {
@@ -39,10 +39,34 @@ fn take<'a>(message: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// An integer, seven bits a byte, the lowest first.
-fn varint(message: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..u64::BITS).step_by(7) {
+/// An integer, seven bits a byte, the lowest first. All bytes but the last one have the highest bit set.
+pub fn integer(message: &mut &[u8]) -> Option<u64> {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some((eight, rest)) = message.split_first_chunk() else {
+        return integer_from(0, 0, message);
+    };
+    let word = u64::from_le_bytes(*eight);
+    let last = !word & HIGH;
+    if last == 0 {
+        *message = rest;
+        return integer_from(packed(word), 56, message);
+    }
+    let length = last.trailing_zeros() as usize / 8 + 1;
+    *message = &message[length..];
+    // What is above the last byte is not of the integer.
+    Some(packed(word & (last ^ (last - 1))))
+}
+
+/// Puts the sevens of bits of eight bytes together: neighbours to pairs, pairs to fours, and these.
+fn packed(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+/// The rest of an integer, of which the lowest bits are known, byte by byte.
+fn integer_from(mut value: u64, bits: u32, message: &mut &[u8]) -> Option<u64> {
+    for shift in (bits..u64::BITS).step_by(7) {
         let (&byte, rest) = message.split_first()?;
         *message = rest;
         value |= u64::from(byte & 0x7f) << shift;
@@ -73,6 +97,25 @@ mod tests {
             (5, Value::Bytes(b"")),
         ];
         assert_eq!(fields, wanted);
+    }
+
+    #[test]
+    fn an_integer_of_any_length_is_read_whatever_is_behind_it() {
+        for bits in 0..=u64::BITS {
+            let value = u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0) & 0xa5a5_c3c3_9669_f00f;
+            let (mut bytes, mut left) = (vec![0x08], value);
+            while left > 0x7f {
+                bytes.push(left as u8 | 0x80);
+                left >>= 7;
+            }
+            bytes.push(left as u8);
+            for (behind, filler) in (0..12).flat_map(|behind| [(behind, 0), (behind, 0xff), (behind, 0x7f)]) {
+                let message = [&bytes[..], &vec![filler; behind]].concat();
+                let mut rest = &message[..];
+                assert_eq!(field(&mut rest), Some((1, Value::Integer(value))), "{message:02x?}");
+                assert_eq!(rest, vec![filler; behind]);
+            }
+        }
     }
 
     #[test]

@@ -132,8 +132,7 @@ impl Writer {
                 Order::Reopen => match self.sink.reopen() {
                     Err(error) if self.sink.is_fatal(&error) => return Err(error),
                     Err(error) => {
-                        let sink = &self.name;
-                        warn!(%sink, %error, "cannot be opened anew; tried again before the next batch");
+                        warn!(sink = self.name, %error, "cannot be opened anew; it is tried again with the next batch");
                     }
                     Ok(()) => {}
                 },
@@ -142,21 +141,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes all of `bytes`, however often it takes. Fails only for good.
-    fn deliver(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of `batch`, however often it takes. Fails only for good.
+    fn deliver(&mut self, batch: &[u8]) -> io::Result<()> {
         let mut pause = MIN_PAUSE;
         let mut failing_since: Option<Instant> = None;
-        let whole = bytes.len();
-        while !bytes.is_empty() {
-            let begun = if bytes.len() == whole {
+        let (mut written, mut is_first) = (0, true);
+        while written < batch.len() {
+            let ready = if std::mem::take(&mut is_first) {
                 self.sink.begin()
             } else {
-                Ok(())
+                self.sink.resume(batch, written).map(|from| written = from)
             };
-            let error = match begun.and_then(|()| self.sink.write(bytes)) {
+            let error = match ready.and_then(|()| self.sink.write(&batch[written..])) {
                 Ok(0) => io::Error::from(io::ErrorKind::WriteZero),
-                Ok(written) => {
-                    bytes = &bytes[written..];
+                Ok(more) => {
+                    written += more;
                     pause = MIN_PAUSE;
                     if let Some(since) = failing_since.take() {
                         let after = since.elapsed();
@@ -168,8 +167,10 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            let reason = reason(&error);
-            self.metrics.errors.with_label_values(&[&*self.name, reason]).inc();
+            self.metrics
+                .errors
+                .with_label_values(&[&*self.name, reason(&error)])
+                .inc();
             if self.sink.is_fatal(&error) {
                 return Err(error);
             }
@@ -195,3 +196,6 @@ fn reason(error: &io::Error) -> &'static str {
         _ => "io",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::fields::{Compose, ESCAPED, Fields, ROOM, Swarm};
 use super::span::{Span, Writing};
-use crate::escape::clean_prefix;
+use crate::escape::{BLOCK, clean_bytes, clean_prefix};
 use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// What every record begins with.
@@ -150,7 +150,8 @@ impl Encoder {
         self.time(line.time.0, out);
         out.extend_from_slice(b"\",\"stream\":\"");
         out.extend_from_slice(line.stream.as_str().as_bytes());
-        let is_text = std::str::from_utf8(line.bytes).is_ok();
+        // Most lines are ASCII, which is told in a quarter of the time.
+        let is_text = line.bytes.is_ascii() || std::str::from_utf8(line.bytes).is_ok();
         let start = if is_text {
             out.extend_from_slice(b"\",\"line\":\"");
             let start = out.len();
@@ -257,28 +258,44 @@ impl Decoded {
 }
 
 /// Appends valid UTF-8 as the inside of a JSON string (RFC 8259, section 7).
-fn escape(mut text: &[u8], out: &mut Vec<u8>) {
-    loop {
-        let clean = clean_prefix(text);
-        out.extend_from_slice(&text[..clean]);
-        let Some(&byte) = text.get(clean) else {
-            return;
-        };
-        text = &text[clean + 1..];
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let (high, low) = (control >> 4, control & 15);
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
-            }
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let clean = clean_prefix(text);
+    out.extend_from_slice(&text[..clean]);
+    let mut text = &text[clean..];
+    // Where there is one to be escaped, the next is often near: a block is copied whole, and what must not stand so is
+    // taken back.
+    while let Some(block) = text.first_chunk() {
+        out.extend_from_slice(block);
+        let clean = clean_bytes(block);
+        if clean < BLOCK {
+            out.truncate(out.len() - (BLOCK - clean));
+            escape_byte(block[clean], out);
+            text = &text[clean + 1..];
+        } else {
+            text = &text[BLOCK..];
         }
     }
+    for byte in text {
+        match clean_prefix(&[*byte]) {
+            0 => escape_byte(*byte, out),
+            _ => out.push(*byte),
+        }
+    }
+}
+
+fn escape_byte(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        control => {
+            let (high, low) = (HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]);
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {

@@ -18,7 +18,7 @@ mod mark;
 
 pub use api::Stream;
 pub use fault::{Cause, Fault};
-pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher};
+pub use files::{EVIDENCE, FileStream, Files, Found, NotHere, Watcher, path_of};
 pub use log::{Log, Progress, Trouble};
 pub use mark::Mark;
 

@@ -11,12 +11,14 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 22] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
-        &["app", "admin", "kernel", "engine", "register", "config", "metrics"],
+        &[
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
+        ],
     ),
     (
         "app",
@@ -62,7 +64,10 @@ const MODULES: [(&str, &[&str]); 21] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
-    ("delivery", &["encode", "record", "config", "metrics", "readiness"]),
+    (
+        "delivery",
+        &["encode", "record", "config", "metrics", "readiness", "trusted"],
+    ),
     ("encode", &["escape", "record", "config"]),
     ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
@@ -70,7 +75,8 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("kernel", &["config", "metrics"]),
     ("engine", &["decode", "register", "record", "config", "metrics"]),
     ("readiness", &[]),
-    ("state", &[]),
+    ("state", &["trusted"]),
+    ("trusted", &[]),
     ("pace", &[]),
     ("register", &["record"]),
     ("record", &[]),

@@ -191,17 +191,23 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
         *written = (*written + random.below(800)).min(log.len());
-        let sent = sent(&log[..*written], captured.since());
-        captured.begin();
+        let since = captured.since();
+        let sent = sent(&log[..*written], since);
+        captured.begin(since);
         let taken = sent.len().min(random.below(6_000));
         for part in sent[..taken].chunks(1 + random.below(50)) {
-            part.iter().for_each(|entry| captured.take(&line(entry)));
-            if std::mem::take(&mut captured.falls_short) {
-                captured.tail_only = false;
-                captured.replay = None;
+            let new = part
+                .iter()
+                .filter(|entry| captured.take(&line(entry)) == Taken::New)
+                .count();
+            if captured.falls_short() {
+                captured.ask_for_more();
+                captured.rest();
                 break;
             }
-            captured.tail_only |= captured.new > 0;
+            if new > 0 {
+                captured.ask_for_the_end();
+            }
             captured.publish();
             match random.below(10) {
                 0 => disk.checkpoint(&mut intake, &positions),
@@ -212,9 +218,9 @@ fn process(random: &mut Random, options: &str, log: &[Entry], written: &mut usiz
                 _ => disk.take(&mut intake),
             }
         }
-        at_end = *written == log.len() && taken == sent.len() && captured.tail_only;
+        at_end = *written == log.len() && taken == sent.len() && !captured.falls_short();
     }
-    assert!(!captured.series.has_gap(), "a gap where there is none");
+    assert!(!captured.series().has_gap(), "a gap where there is none");
     if at_end || random.below(2) == 0 {
         drop(captured);
         disk.checkpoint(&mut intake, &positions);

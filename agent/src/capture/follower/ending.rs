@@ -32,26 +32,28 @@ impl Follower {
             return End::EndedEarly;
         }
         let captured = &mut self.captured;
+        let is_empty = captured.is_empty();
+        let mut take = |line: Line<'_>| {
+            captured.take_open(&line);
+        };
         let finished = match rest {
-            Ok(mut rest) => rest.finish(&mut |line| captured.take_open(&line)),
+            Ok(mut rest) => rest.finish(&mut take),
             // Nothing was read, and nothing is there any more.
-            Err(Fault::Gone(_)) if captured.position.is_empty() => return End::Gone,
+            Err(Fault::Gone(_)) if is_empty => return End::Gone,
             // Where there is no more to read, what the stream itself still had is the end.
             Err(Fault::Gone(_)) => {
                 info!(
                     container = self.container.name,
                     "the container was removed before the end of its log could be read again: a last line without a line feed may be missing"
                 );
-                stream.finish(&mut |line| captured.take_open(&line))
+                stream.finish(&mut take)
             }
             Err(fault) => return self.not_read(fault),
         };
-        self.captured.position.set_begun(None);
-        self.captured.flush();
-        self.publish();
+        self.captured.finish();
         match finished {
             Ok(()) => End::Died,
-            Err(error) => self.not_read(error),
+            Err(fault) => self.not_read(fault),
         }
     }
 
@@ -65,11 +67,13 @@ impl Follower {
                 .source
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
-            self.captured.begin();
+            self.captured.begin(since);
             loop {
                 let captured = &mut self.captured;
-                let growth = captured.tail.growth();
-                let mut take = |line: Line<'_>| captured.take(&line);
+                let growth = captured.growth();
+                let mut take = |line: Line<'_>| {
+                    captured.take(&line);
+                };
                 let read = rest.read(|cx| context.outbox.poll_room_for(cx, growth), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
@@ -78,15 +82,16 @@ impl Follower {
                         "read_failed",
                     ))),
                 };
-                self.publish();
+                self.captured.publish();
                 if progress? == Progress::Ended {
                     break;
                 }
             }
-            self.captured.tail_only = !std::mem::take(&mut self.captured.falls_short);
-            if self.captured.tail_only {
+            if !self.captured.falls_short() {
+                self.captured.ask_for_the_end();
                 return Ok(rest);
             }
+            self.captured.ask_for_more();
         }
     }
 }

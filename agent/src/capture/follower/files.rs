@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use tracing::{debug, info, warn};
 
-use super::reading::SoFar;
+use super::taking::SoFar;
 use super::{End, Follower};
 use crate::capture::captured::until;
 use crate::source::{Cause, Fault, FileStream, Found, Log, NotHere, Progress, Trouble};
@@ -39,12 +39,12 @@ impl Follower {
         let _reading = context.metrics.reads_from("file");
         let _active = context.metrics.active();
         // What a mark leaves out was taken before. Where the lines behind it say otherwise, all is read.
-        let mark = self.captured.position.mark().filter(|_| self.captured.tail_only);
+        let mark = self.captured.mark();
         let (mut stream, from_beginning) = match found.open(mark, self.captured.floor()) {
             Ok(opened) => opened,
             Err(fault) => return self.not_opened(fault),
         };
-        self.captured.begin_files(!from_beginning);
+        self.captured.begin_files(from_beginning);
         let mut so_far = SoFar::default();
         let mut over = false;
         let mut life = self.life.clone();
@@ -64,8 +64,8 @@ impl Follower {
                 () = until(deadline) => self.captured.flush_due(),
                 progress = poll_fn(|cx| self.poll_read(cx, &mut stream, &mut so_far, deadline, true)) => {
                     self.troubled(&mut stream);
-                    if std::mem::take(&mut self.captured.falls_short) {
-                        self.captured.tail_only = false;
+                    if self.captured.falls_short() {
+                        self.captured.ask_for_more();
                         return End::FellShort;
                     }
                     match progress {
@@ -82,10 +82,10 @@ impl Follower {
     fn files_ended(&mut self, stream: &mut FileStream) -> End {
         self.whole = Some(self.life.borrow().starts);
         let captured = &mut self.captured;
-        let finished = stream.finish(&mut |line| captured.take_open(&line));
-        captured.position.set_begun(None);
-        captured.flush();
-        self.publish();
+        let finished = stream.finish(&mut |line| {
+            captured.take_open(&line);
+        });
+        captured.finish();
         match finished {
             Ok(()) => End::Died,
             Err(fault) => self.not_read(fault),
@@ -115,6 +115,6 @@ impl Follower {
                 );
             }
         }
-        self.captured.series.gap();
+        self.captured.series().gap();
     }
 }

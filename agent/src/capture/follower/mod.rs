@@ -16,9 +16,12 @@
 //!            └──────────────────────┘
 //! ```
 
+mod connections;
 mod ending;
 mod files;
 mod reading;
+mod rotation;
+mod taking;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,10 +32,8 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::captured::Captured;
-use super::metrics::Series;
 use super::slots::Slot;
 use super::{ContainerState, Context};
-use crate::encode::Tail;
 use crate::engine::Delays;
 use crate::record::Container;
 use crate::source::Fault;
@@ -94,13 +95,12 @@ impl Follower {
 
     /// Runs until the container is removed.
     pub async fn run(mut self) {
-        self.publish();
+        self.captured.publish();
         let mut read_to = 0;
         loop {
             let Some(started) = self.next_start(read_to).await else {
-                self.captured.flush();
-                self.context.positions.forget(&self.container.id);
-                if self.captured.series.has_gap() {
+                self.captured.forget();
+                if self.captured.series().has_gap() {
                     // To be scraped at least once.
                     sleep(GAP_SHOWN).await;
                 }
@@ -134,10 +134,9 @@ impl Follower {
                             container = self.container.name,
                             "the container was removed before its log was read: lines may be missing"
                         );
-                        self.captured.series.gap();
+                        self.captured.series().gap();
                     }
-                    self.captured.flush();
-                    self.context.positions.forget(&self.container.id);
+                    self.captured.forget();
                     read_to = started;
                 }
                 End::Unreadable => {
@@ -182,10 +181,6 @@ impl Follower {
                 Err(_) => self.captured.show_lag(),
             }
         }
-    }
-
-    fn publish(&self) {
-        self.captured.publish();
     }
 
     fn not_opened(&mut self, fault: Fault) -> End {
@@ -257,10 +252,7 @@ impl Follower {
         if Arc::ptr_eq(&now, &self.container) {
             return;
         }
-        self.captured.tail = Tail::new(&now, &self.context.host, &self.context.fields);
-        if now.name != self.container.name {
-            self.captured.series = Series::new(&now.name, &self.context.metrics);
-        }
+        self.captured.describe(&now);
         self.container = now;
     }
 }

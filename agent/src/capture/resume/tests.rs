@@ -32,7 +32,7 @@ fn engine(log: &[Entry], since: Since, all: bool) -> Vec<Entry> {
 
 /// Reads a stream to its end; gives what was new, and whether a gap was found.
 fn read(position: &mut Position, sent: &[Entry], tail: bool, take: usize) -> (Vec<Entry>, bool) {
-    let mut replay = position.replay(tail);
+    let mut replay = position.replay(position.since(tail));
     let (mut new, mut gap) = (Vec::new(), false);
     for entry in &sent[..take.min(sent.len())] {
         let verdict = replay.as_mut().map_or(Verdict::New, |r| r.judge(&line(entry)));

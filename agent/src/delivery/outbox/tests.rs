@@ -203,7 +203,12 @@ fn after_a_sink_has_gone_nothing_is_held_and_no_barrier_passes() {
 /// Batches come and go, and the same room serves them all.
 #[test]
 fn no_more_batches_live_than_the_window_has() {
-    let (outbox, mut intakes) = outbox(3, &["one", "two"]);
+    let bounds = Bounds {
+        batch_bytes: 4096,
+        max_batches: 3,
+        flush_interval: Duration::from_secs(1),
+    };
+    let (outbox, mut intakes) = Outbox::new(bounds, ["one".to_owned(), "two".to_owned()]);
     let mut rooms = std::collections::HashSet::new();
     for _ in 0..50 {
         while outbox.has_room() {

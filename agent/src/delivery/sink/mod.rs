@@ -14,13 +14,19 @@ pub use stdout::Stdout;
 
 /// A place to write to.
 pub trait Sink: Send {
-    /// A batch of whole records begins. May be called again for the same one.
+    /// A batch of whole records begins.
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
     }
 
     /// Writes some of `bytes` and tells how many, as `write(2)` does. May block.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// A write of `batch` has failed or was short after so many bytes. Gives the number of bytes after which to go on: fewer,
+    /// where what was written went to a place that is not written to any more.
+    fn resume(&mut self, _batch: &[u8], written: usize) -> io::Result<usize> {
+        Ok(written)
+    }
 
     /// Whether an error means that no later attempt can succeed.
     fn is_fatal(&self, error: &io::Error) -> bool;

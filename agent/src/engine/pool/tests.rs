@@ -17,6 +17,15 @@ use peer::{Behaviour, Peer};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a ping may take. Whoever answers at once does so within that on the busiest machine.
+const PING: Duration = Duration::from_secs(5);
+
+/// Lets so much time pass for the pool. It passes at once, and on a slow machine it is no more.
+async fn passes(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
 
 fn size() -> Size {
     Size {
@@ -46,7 +55,7 @@ fn pool(peer: &Peer, size: Size) -> Pool {
     };
     let checks = Checks {
         interval: Duration::ZERO,
-        timeout: 20 * MS,
+        timeout: PING,
         unhealthy_after: 3,
     };
     Pool::new(Arc::new(opener), size, checks)
@@ -121,7 +130,6 @@ async fn it_grows_ahead_of_need_and_shrinks_when_that_is_over() {
         min_size: 1,
         max_size: 6,
         max_idle: 6,
-        idle_timeout: 30 * MS,
         ..size()
     };
     let pool = pool(&peer, size);
@@ -130,14 +138,14 @@ async fn it_grows_ahead_of_need_and_shrinks_when_that_is_over() {
     assert_eq!(pool.open_now(), 1, "the least");
     let busy = [pool.lease().await.unwrap(), pool.lease().await.unwrap()];
     pool.reap();
-    sleep(5 * MS).await;
+    passes(5 * MS).await;
     pool.reap();
     pool.fill().await.unwrap();
     assert_eq!(pool.open_now(), 3, "half as many more");
     drop(busy);
     pool.reap();
     assert_eq!(pool.open_now(), 3, "not at once");
-    sleep(40 * MS).await;
+    passes(PATIENCE).await;
     pool.reap();
     pool.fill().await.unwrap();
     assert_eq!(pool.open_now(), 1);
@@ -146,14 +154,13 @@ async fn it_grows_ahead_of_need_and_shrinks_when_that_is_over() {
 #[tokio::test]
 async fn who_waits_has_a_turn_in_order_or_is_told() {
     let peer = Peer::start();
-    let size = Size {
-        max_size: 1,
-        wait_timeout: 100 * MS,
-        ..size()
-    };
+    let size = Size { max_size: 1, ..size() };
     let pool = pool(&peer, size);
     let held = pool.lease().await.unwrap();
+    // Nothing but time happens meanwhile, so it passes at once.
+    tokio::time::pause();
     assert!(matches!(pool.lease().await, Err(EngineError::NoneFree { .. })));
+    tokio::time::resume();
     let served = Arc::new(AtomicUsize::new(0));
     let mut waiting = JoinSet::new();
     for number in 0..20 {
@@ -188,9 +195,12 @@ async fn a_silent_connection_is_isolated_and_recovers_or_is_closed() {
                 sleep(MS).await;
             }
         };
+        // Nothing but time happens while the peer is silent, so it passes at once.
+        tokio::time::pause();
         timeout(PATIENCE, unhealthy).await.expect("isolated");
         assert_eq!((pool.state("idle"), pool.state("active")), (0, 0));
         if recovers {
+            tokio::time::resume();
             peer.set(Behaviour::Answers);
             assert_eq!(checking.await.unwrap(), 1);
             assert_eq!((pool.state("idle"), pool.state("unhealthy")), (1, 0));
@@ -214,19 +224,19 @@ async fn one_that_answers_pings_with_errors_is_lent_to_nobody_until_it_is_well()
     pool.ping().await.unwrap();
     peer.set(Behaviour::Fails);
     for failures in 1..=4 {
-        sleep(25 * MS).await;
+        passes(PING).await;
         assert_eq!(pool.check_all().await, 0);
         assert_eq!(pool.state("unhealthy"), i64::from(failures >= 3), "after {failures}");
     }
     peer.set(Behaviour::Answers);
-    sleep(25 * MS).await;
+    passes(PING).await;
     assert_eq!(pool.check_all().await, 1);
     assert_eq!((pool.state("idle"), pool.state("unhealthy")), (1, 0));
     assert_eq!(pool.operations("open"), 1);
 
     peer.set(Behaviour::Fails);
     for _ in 0..3 {
-        sleep(25 * MS).await;
+        passes(PING).await;
         pool.check_all().await;
     }
     assert_eq!(pool.state("unhealthy"), 1);
@@ -236,7 +246,7 @@ async fn one_that_answers_pings_with_errors_is_lent_to_nobody_until_it_is_well()
     assert_eq!((pool.open_now(), pool.operations("close")), (1, 1));
     drop(lease);
     for _ in 0..6 {
-        sleep(25 * MS).await;
+        passes(PING).await;
         pool.check_all().await;
     }
     assert_eq!(pool.open_now(), 0, "one that does not recover is closed");

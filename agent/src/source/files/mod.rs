@@ -61,18 +61,28 @@ impl Files {
     /// Whether a container's log can be read from its files.
     pub fn find(&self, container: &ContainerId) -> Result<Found, NotHere> {
         let root = self.0.root.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let place = Place::find(&root.ok_or(NotHere::NoRoot)?, container)?;
-        // What cannot be opened is found out now. A log that was never written to is not there yet.
-        match std::fs::File::open(place.path()) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(NotHere::Io {
-                path: place.path(),
-                source,
-            }),
-            _ => Ok(Found {
-                place,
-                shared: Arc::clone(&self.0),
-            }),
-        }
+        let place = readable(&root.ok_or(NotHere::NoRoot)?, container)?;
+        Ok(Found {
+            place,
+            shared: Arc::clone(&self.0),
+        })
+    }
+}
+
+/// The file that a container's log is written to, below the engine's data root, if this process can read it.
+pub fn path_of(root: &Path, container: &ContainerId) -> Result<PathBuf, NotHere> {
+    Ok(readable(root, container)?.path())
+}
+
+fn readable(root: &Path, container: &ContainerId) -> Result<Place, NotHere> {
+    let place = Place::find(root, container)?;
+    // What cannot be opened is found out now. A log that was never written to is not there yet.
+    match std::fs::File::open(place.path()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(NotHere::Io {
+            path: place.path(),
+            source,
+        }),
+        _ => Ok(place),
     }
 }
 

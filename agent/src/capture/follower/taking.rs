@@ -1,0 +1,97 @@
+//! What a stream brings is taken, noted and published, whatever it is that the stream reads from.
+
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+
+use super::super::captured::Taken;
+use super::Follower;
+use crate::record::Line;
+use crate::source::{Fault, Log, Progress};
+
+/// Bytes that a stream may take before others have their turn. What a busy container writes during one rest of the thread
+/// is less (`pace`): giving way costs another look at all sockets.
+const TURN_BYTES: usize = 16 * 1024;
+
+/// What the streams of a stretch of reading have brought.
+#[derive(Debug, Default)]
+pub(super) struct SoFar {
+    pub reads: u64,
+    /// The present stream has brought something new.
+    pub any_new: bool,
+}
+
+/// What one read has brought.
+#[derive(Debug, Default)]
+struct Brought {
+    lines: u64,
+    new: u64,
+}
+
+impl Brought {
+    fn count(&mut self, taken: Taken) {
+        self.lines += 1;
+        self.new += u64::from(taken == Taken::New);
+    }
+}
+
+impl Follower {
+    /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
+    /// see to: the stream has ended, others are to have their turn, or a record of several lines is due at another time than
+    /// `deadline`. Where it does not read `alone`, each read is one.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut impl Log,
+        so_far: &mut SoFar,
+        deadline: Option<Instant>,
+        alone: bool,
+    ) -> Poll<Result<Progress, Fault>> {
+        let mut left = TURN_BYTES;
+        loop {
+            let (captured, outbox) = (&mut self.captured, &self.context.outbox);
+            let growth = captured.growth();
+            let mut brought = Brought::default();
+            let mut take = |line: Line<'_>| brought.count(captured.take(&line));
+            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
+            self.note(stream, progress.as_ref().ok(), &brought, so_far);
+            match progress {
+                Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short() => left -= bytes,
+                _ => return Poll::Ready(progress),
+            }
+            if self.captured.deadline() != deadline {
+                return Poll::Ready(progress);
+            }
+        }
+    }
+
+    /// What a read brought is published, before anything is awaited.
+    fn note<L: Log>(&mut self, stream: &L, progress: Option<&Progress>, brought: &Brought, so_far: &mut SoFar) {
+        if self.captured.falls_short() {
+            return;
+        }
+        if let Some(mark) = stream.mark() {
+            self.captured.passed(mark);
+        }
+        self.captured.settle(brought.new, stream.pending_since());
+        let Some(&Progress::Read(bytes)) = progress else {
+            return;
+        };
+        so_far.reads += 1;
+        if L::HOLDS_UP {
+            self.context.pace.read(brought.lines, bytes);
+        } else {
+            self.context.pace.read(brought.lines.min(1), 0);
+        }
+        if brought.new > 0 {
+            self.captured.show_lag();
+            if !std::mem::replace(&mut so_far.any_new, true) {
+                self.captured.ask_for_the_end();
+                self.backoff = self.context.backoff();
+            }
+        }
+        if self.life.has_changed().unwrap_or(false) {
+            self.rename();
+        }
+    }
+}
