@@ -311,6 +311,6 @@ mod tests {
         });
         assert_eq!(connected, 7);
         let said = hook.0.lock().unwrap();
-        assert_eq!(*said, ["before engine::api::Engine::events", "connect", "after"]);
+        assert_eq!(*said, ["before events", "connect", "after"]);
     }
 }

@@ -59,7 +59,7 @@ impl Agent {
     }
 
     /// Reads the files of the engine's log drivers instead of asking its API.
-    pub fn from_files(self) -> Self {
+    pub fn reading_files(self) -> Self {
         Self {
             source: "files",
             ..self

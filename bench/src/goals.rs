@@ -49,7 +49,7 @@ fn all(results: &Results<'_>) -> Vec<Goal> {
     let both = |row: &Row| row.median(|run| run.own + run.engine);
     let caused = |row: &Row| results.caused(row);
     let ours = Contestant::Agent(agent.clone());
-    let files = Contestant::Agent(agent.clone().from_files());
+    let files = Contestant::Agent(agent.clone().reading_files());
     let of_files = |figure: &dyn Fn(&Row) -> f64, to: &Contestant| of(&files, figure) / of(to, figure);
     let no_ledger = Contestant::Agent(agent.clone().without_ledger());
     let ratio = |figure: &dyn Fn(&Row) -> f64, to: &Contestant| of(&ours, figure) / of(to, figure);

@@ -75,7 +75,7 @@ type Variant = fn(Agent) -> Agent;
 const DEFAULT: Variant = |agent| agent;
 const LEDGER_ON_AND_OFF: &[Variant] = &[DEFAULT, Agent::without_ledger];
 /// And from the files of the engine's log drivers.
-const SETTINGS: &[Variant] = &[DEFAULT, Agent::without_ledger, Agent::from_files];
+const SETTINGS: &[Variant] = &[DEFAULT, Agent::without_ledger, Agent::reading_files];
 const ROTATING: &[Variant] = &[
     |agent| agent.rotating("2s"),
     |agent| agent.rotating("1h"),
@@ -185,7 +185,7 @@ impl Scenario {
                 (
                     about,
                     with(streams, work),
-                    &[DEFAULT, Agent::from_files][..],
+                    &[DEFAULT, Agent::reading_files][..],
                     ONE_PROCESS,
                 )
             }

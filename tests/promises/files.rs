@@ -178,6 +178,11 @@ fn lines_that_were_removed_while_the_agent_stood_still_are_a_gap() {
     agent.signal(Signal::CONT);
     wait::until("the gap to be counted", PATIENCE, || (gaps(&agent) > 0.0).then_some(()));
     agent.wait_said("log files were removed before they were read", PATIENCE);
+    let last = expected(LINES).pop();
+    wait::until("what is there to be read to the end", PATIENCE, || {
+        let captured = Captured::read(&agent.output()).ok()?;
+        (captured.lines("web", "stdout").last() == last.as_ref()).then_some(())
+    });
     sleep(SECOND);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -254,7 +259,7 @@ fn of_containers_that_the_engine_removes_at_once_every_line_comes_from_their_fil
             });
         }
     });
-    agent.settle(3 * count, 10 * SECOND);
+    agent.settle(3 * count, PATIENCE);
     let gaps = gaps(&agent);
     agent.stop();
     let captured = Captured::read(&agent.output()).expect("records of the contract");
@@ -365,7 +370,8 @@ fn doctor_says_from_where_each_container_is_read_and_why() {
 fn a_container_without_a_position_is_read_from_where_the_configuration_says() {
     needs!(requirements::engine());
     let engine = Engine::start();
-    engine.run_script("old", &[], "echo o 1; echo o 2; sleep 6; echo o 3; sleep 60");
+    let script = "trap 'echo o 3' USR1; echo o 1; echo o 2; while :; do sleep 0.1; done";
+    engine.run_script("old", &[], script);
     sleep(3 * SECOND);
     for source in ["api", "files"] {
         let mut agents = ["end", "2s", "1h"].map(|start| {
@@ -376,7 +382,14 @@ fn a_container_without_a_position_is_read_from_where_the_configuration_says() {
                 .start()
         });
         if source == "api" {
-            sleep(6 * SECOND);
+            for agent in &agents {
+                wait::until("the log to be followed", PATIENCE, || {
+                    (agent.admin.metrics().ok()?.sum("container_streams_active", &[])? == 1.0).then_some(())
+                });
+            }
+            engine
+                .docker(&["kill", "--signal", "USR1", "old"])
+                .expect("let it write another line");
         }
         let wanted = if source == "api" { [1, 1, 3] } else { [0, 0, 3] };
         for (agent, wanted) in agents.iter_mut().zip(wanted) {
@@ -386,5 +399,7 @@ fn a_container_without_a_position_is_read_from_where_the_configuration_says() {
             let all = expected(3)[3 - wanted..].to_vec();
             captured.assert_exact(&[("old".to_owned(), "stdout", all)]);
         }
+        // The last line is to be older than that, too.
+        sleep(3 * SECOND);
     }
 }

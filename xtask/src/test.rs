@@ -136,7 +136,7 @@ fn in_machine(tests: &Path, filter: Option<&str>) -> (bool, Account) {
         }
     };
     let passed = machine
-        .test_in_short(tests, filter, &mut account)
+        .test(tests, None, filter.as_slice(), &mut account)
         .unwrap_or_else(|error| {
             say::step(&format!("error: {error:#}"));
             account.failed += 1;

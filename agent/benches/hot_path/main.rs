@@ -1,7 +1,9 @@
 //! What a line costs between the socket's buffer and the sink's: `cargo xtask bench hot-path`.
 //!
-//! The speed of looking at each byte once (`memchr`) is the limit. With `--count` the whole path is gone once over a
-//! fixed input and nothing is timed, for a tool that counts instructions; it prints how many lines that were.
+//! The speed of looking at each byte once (`memchr`) is the limit. With `--count SOURCE` the whole path from there is gone
+//! over a fixed input and nothing is timed, for a tool that counts instructions; it prints how many lines that were.
+
+mod sources;
 
 use std::sync::Arc;
 
@@ -9,46 +11,28 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use log_capturer::capture::recent::Recent;
 use log_capturer::capture::resume::Position;
-use log_capturer::decode::Chunked;
-use log_capturer::decode::{Decoder, Transfer};
 use log_capturer::delivery::Records;
 use log_capturer::encode::{Encoder, Fields, Tail};
 use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
+use sources::{LENGTH, LINES, NAMES, Source, body};
 
-/// What one read brings of a stream that is busy.
-const LINES: usize = 250;
-const LENGTH: usize = 200;
-const MAX_LINE: usize = 1 << 20;
 /// Reads of a counted run.
-const READS: usize = 400;
+const READS: usize = 100;
 
 fn main() {
-    if std::env::args().any(|argument| argument == "--count") {
-        let mut path = Path::new();
-        let lines: usize = (0..READS).map(|read| path.read(&body(read))).sum();
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--count");
+    if arguments.next().is_some() {
+        let name = arguments.next().expect("a source to count");
+        let mut path = Path::new(&name);
+        let lines: usize = (0..READS).map(|read| path.read(&body(&name, read))).sum();
         return println!("{lines}");
     }
     divan::main();
 }
 
-/// What one read brings, as the engine sends it: a chunk a line, in it a frame, in it a time. Each read's lines are later.
-fn body(read: usize) -> Vec<u8> {
-    let mut body = Vec::new();
-    for number in 0..LINES {
-        let (minute, second, nanos) = (read / 60 % 60, read % 60, number * 4_000_000);
-        let line = format!("2026-11-20T15:{minute:02}:{second:02}.{nanos:09}Z {number:0LENGTH$}\n");
-        body.extend_from_slice(format!("{:x}\r\n", line.len() + 8).as_bytes());
-        body.extend_from_slice(&[1, 0, 0, 0]);
-        body.extend_from_slice(&(line.len() as u32).to_be_bytes());
-        body.extend_from_slice(line.as_bytes());
-        body.extend_from_slice(b"\r\n");
-    }
-    body
-}
-
 /// All that is done for a line, but for the system calls.
 struct Path {
-    decoder: Decoder,
+    source: Source,
     position: Position,
     recent: Recent,
     encoder: Encoder,
@@ -57,9 +41,9 @@ struct Path {
 }
 
 impl Path {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         Self {
-            decoder: decoder(),
+            source: Source::new(name),
             position: Position::default(),
             recent: Recent::default(),
             encoder: Encoder::default(),
@@ -74,20 +58,15 @@ impl Path {
         let mut lines = 0;
         self.records.clear();
         let (position, recent, encoder) = (&mut self.position, &mut self.recent, &mut self.encoder);
-        let decoded = self.decoder.feed(input, &mut |line| {
+        self.source.feed(input, |line| {
             if !recent.repeats(&line) {
                 position.note(&line);
             }
             self.records.push(encoder, &line, None, &self.tail);
             lines += 1;
         });
-        decoded.expect("it is well formed");
         lines
     }
-}
-
-fn decoder() -> Decoder {
-    Decoder::new(Transfer::Chunked(Chunked::default()), MAX_LINE)
 }
 
 fn tail() -> Tail {
@@ -112,24 +91,24 @@ fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
 
 #[divan::bench]
 fn limit_memchr(bencher: Bencher<'_, '_>) {
-    let input = body(0);
+    let input = body("json-file", 0);
     bencher
         .counter(BytesCount::of_slice(&input))
         .counter(ItemsCount::new(LINES))
         .bench(|| memchr::memchr_iter(b'\n', &input).count());
 }
 
-#[divan::bench]
-fn decode(bencher: Bencher<'_, '_>) {
-    let input = body(0);
-    let mut decoder = decoder();
+#[divan::bench(args = NAMES)]
+fn decode(bencher: Bencher<'_, '_>, name: &str) {
+    let input = body(name, 0);
+    let mut source = Source::new(name);
     bencher
         .counter(BytesCount::of_slice(&input))
         .counter(ItemsCount::new(LINES))
         .bench_local(|| {
-            decoder.feed(&input, &mut |line| {
+            source.feed(&input, |line| {
                 divan::black_box(line);
-            })
+            });
         });
 }
 
@@ -166,11 +145,11 @@ fn encode(bencher: Bencher<'_, '_>) {
         });
 }
 
-#[divan::bench]
-fn whole_path(bencher: Bencher<'_, '_>) {
-    let inputs: Vec<_> = (0..READS).map(body).collect();
+#[divan::bench(args = NAMES)]
+fn whole_path(bencher: Bencher<'_, '_>, name: &str) {
+    let inputs: Vec<_> = (0..READS).map(|read| body(name, read)).collect();
     let mut next = inputs.iter().cycle();
-    let mut path = Path::new();
+    let mut path = Path::new(name);
     bencher
         .counter(BytesCount::of_slice(&inputs[0]))
         .counter(ItemsCount::new(LINES))

@@ -31,9 +31,9 @@ impl Exit {
             }
             Self::Failure => {
                 "The command failed, and standard error says why. For run: it could not start, a sink cannot be written to \
-                 any more, lines that were read were not delivered before shutdown.deadline, or a connection was left open. \
-                 For connections, fds and leaks: the agent did not answer. For fds and leaks also: it runs without its \
-                 kernel half."
+                 any more, lines that were read were not delivered before shutdown.deadline, the last positions could not be \
+                 saved, or a connection was left open. For connections, fds and leaks: the agent did not answer. For fds and \
+                 leaks also: it runs without its kernel half."
             }
             Self::Unusable => {
                 "The command line or the configuration cannot be used. Standard error says where and why."

@@ -36,6 +36,7 @@ pub struct Shape {
     pub fields: Vec<Field>,
 }
 
+#[derive(PartialEq)]
 pub struct Field {
     pub name: String,
     pub kind: String,
@@ -127,7 +128,7 @@ impl Types {
     fn shape(&self, name: &str, named: &mut Vec<String>) -> Result<Shape> {
         let mut fields = Vec::new();
         let about = if let Some(item) = self.structs.get(name) {
-            self.fields(&item.fields, "", &mut fields, named)?;
+            self.fields(&item.fields, &mut fields, named)?;
             doc(&item.attrs)
         } else {
             let item = self.enums.get(name).with_context(|| format!("no type {name}"))?;
@@ -138,9 +139,19 @@ impl Types {
                 kind: choices(item)?,
                 about: "Which of them it is.".to_owned(),
             });
-            for (variant, written) in item.variants.iter().zip(variants) {
-                let only = format!("With `{tag}: {written}`. ");
-                self.fields(&variant.fields, &only, &mut fields, named)?;
+            let mut of_each = Vec::new();
+            for variant in &item.variants {
+                let mut own = Vec::new();
+                self.fields(&variant.fields, &mut own, named)?;
+                of_each.push(own);
+            }
+            let (common, others) = in_all(of_each);
+            fields.extend(common);
+            for (own, written) in others.into_iter().zip(variants) {
+                fields.extend(own.into_iter().map(|field| Field {
+                    about: format!("With `{tag}: {written}`. {}", field.about),
+                    ..field
+                }));
             }
             doc(&item.attrs)
         };
@@ -151,19 +162,38 @@ impl Types {
         })
     }
 
-    fn fields(&self, of: &Fields, before: &str, fields: &mut Vec<Field>, named: &mut Vec<String>) -> Result<()> {
+    fn fields(&self, of: &Fields, fields: &mut Vec<Field>, named: &mut Vec<String>) -> Result<()> {
         for field in of {
             let name = field_name(field)?;
             let about = doc(&field.attrs);
             ensure!(!about.is_empty(), "{name} has no doc comment");
             fields.push(Field {
                 kind: self.kind(&field.ty, named)?,
-                about: format!("{before}{about}"),
+                about,
                 name,
             });
         }
         Ok(())
     }
+}
+
+/// The fields that all of these have, and what each has beside them.
+fn in_all(of_each: Vec<Vec<Field>>) -> (Vec<Field>, Vec<Vec<Field>>) {
+    let mut others = of_each;
+    let mut common = Vec::new();
+    let mut at = 0;
+    while let Some(field) = others.first().and_then(|first| first.get(at)) {
+        if others.len() > 1 && others.iter().all(|own| own.contains(field)) {
+            let field = others[0].remove(at);
+            for own in &mut others[1..] {
+                own.retain(|other| *other != field);
+            }
+            common.push(field);
+        } else {
+            at += 1;
+        }
+    }
+    (common, others)
 }
 
 fn field_name(field: &syn::Field) -> Result<String> {
@@ -249,8 +279,13 @@ mod tests {
         #[serde(try_from = "String", into = "String")] enum Start { End, Age(Duration) }
         /// Where to.
         #[serde(tag = "type", rename_all = "lowercase")] enum Sink {
-            Stdout {},
+            Stdout {
+                /// How it is called.
+                name: Option<String>,
+            },
             File {
+                /// How it is called.
+                name: Option<String>,
                 /// Which file.
                 path: PathBuf,
                 /// Which rules.
@@ -303,6 +338,7 @@ mod tests {
             told,
             [
                 "Sink.type: `stdout` or `file`: Which of them it is.",
+                "Sink.name: text: How it is called.",
                 "Sink.path: path: With `type: file`. Which file.",
                 "Sink.rules: list of [`Rule`](#rule): With `type: file`. Which rules.",
                 "Rule.start: text: How it begins.",

@@ -62,9 +62,6 @@ fn build() -> Result<PathBuf> {
 /// The tests run once on each: these kernels take both.
 const TIERS: [&str; 2] = ["fentry", "tracepoint"];
 
-/// Where events are missed, these tests would show it: many threads at once.
-const OF_MANY_THREADS: [&str; 2] = ["random", "limits"];
-
 /// A virtual machine that this host can run.
 pub struct Machine {
     emulator: Emulator,
@@ -83,15 +80,9 @@ impl Machine {
         })
     }
 
-    /// All tests, as the kernel was built to preempt; and those of many threads once more where it preempts everywhere.
-    pub fn test_in_short(&self, tests: &Path, filter: Option<&str>, account: &mut Account) -> Result<bool> {
-        let passed = self.test(tests, None, filter.as_slice(), account)?;
-        Ok(passed && (filter.is_some() || self.test(tests, Some("full"), &OF_MANY_THREADS, account)?))
-    }
-
     /// Runs the tests in it, each tier in a machine of its own, both at once: emulated, each takes a processor for
     /// minutes. Whether all passed.
-    fn test(&self, tests: &Path, preempt: Option<&str>, filters: &[&str], account: &mut Account) -> Result<bool> {
+    pub fn test(&self, tests: &Path, preempt: Option<&str>, filters: &[&str], account: &mut Account) -> Result<bool> {
         let initramfs = initramfs::pack(&cargo::target_dir()?.join("vm"), tests, &self.kernel.modules, filters)?;
         let version = &self.kernel.version;
         let how = preempt.map_or(String::new(), |how| format!(" with preempt={how}"));

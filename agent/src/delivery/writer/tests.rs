@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::super::outbox::{Bounds, Outbox};
+use super::super::outbox::Outbox;
+use super::super::shared::Bounds;
 use super::*;
 use crate::encode::{Fields, Tail};
 use crate::metrics::registry;

@@ -18,7 +18,7 @@ use peer::{Behaviour, Peer};
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a ping may take. Whoever answers at once does so within that on the busiest machine.
-const PING: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_secs(2);
 
 /// Lets so much time pass for the pool. It passes at once, and on a slow machine it is no more.
 async fn passes(time: Duration) {

@@ -1,6 +1,7 @@
 //! A connected socket of the engine's, in clear or by TLS.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,9 +180,10 @@ impl Read for Socket {
             this.leftover.drain(..take);
             return Poll::Ready(Ok(()));
         }
-        let mut bytes = [0; READ];
+        // Not cleared beforehand: a peer that sends byte by byte would have all of it cleared for each.
+        let mut bytes = [const { MaybeUninit::uninit() }; READ];
         let room = buf.remaining().min(READ);
-        let mut read = ReadBuf::new(&mut bytes[..room]);
+        let mut read = ReadBuf::uninit(&mut bytes[..room]);
         ready!(this.poll_fill(cx, &mut read))?;
         let mut shown = read.filled();
         if let (true, Some(head)) = (withheld, &mut this.head) {

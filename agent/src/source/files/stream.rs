@@ -251,6 +251,9 @@ impl FileStream {
                 Ok(())
             };
         }
+        // What the kernel has told so far, although nobody was woken for it yet: between a look that knows nothing of a
+        // rotation and the next one there can be another.
+        self.watch.drain();
         match self.watch.names() {
             Names::Same => return Ok(()),
             Names::Changed => {}
