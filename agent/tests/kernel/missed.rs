@@ -200,7 +200,10 @@ fn without_any_one_hook_the_walk_tells_what_is() {
     let Some(first) = fixture() else { return };
     let tier = first.kernel.tier();
     drop(first);
-    for program in programs(tier) {
+    // An emulated machine attaches for half a minute each time, so there it is those that count connections.
+    let is_emulated = std::env::var_os("LEDGER_TIER").is_some();
+    let most = if is_emulated { 4 } else { usize::MAX };
+    for program in programs(tier).iter().take(most) {
         let Some(fixture) = fixture() else { return };
         assert!(take_away(program) > 0, "{program} is not attached");
         let kept = accepting(&fixture, || live(&fixture));
