@@ -7,7 +7,7 @@ use crate::escape::{BLOCK, clean_bytes};
 /// quote there must be a few more bytes.
 ///
 /// Half of a surrogate pair becomes U+FFFD, as the engine's own decoder has it (`encoding/json`).
-pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, usize)> {
+pub(super) fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, usize)> {
     make_room(out, from);
     out[..from].copy_from_slice(&input[..from]);
     let (mut at, mut length) = (from, from);

@@ -44,7 +44,7 @@ const LAG_SHOWN: Duration = Duration::from_secs(1);
 const GAP_SHOWN: Duration = Duration::from_secs(120);
 
 /// Reads one container's log.
-pub struct Follower {
+pub(super) struct Follower {
     context: Arc<Context>,
     life: watch::Receiver<ContainerState>,
     container: Arc<Container>,
@@ -78,7 +78,7 @@ pub(super) enum End {
 }
 
 impl Follower {
-    pub fn new(context: Arc<Context>, life: watch::Receiver<ContainerState>) -> Self {
+    pub(super) fn new(context: Arc<Context>, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
         let captured = Captured::new(&context, &container);
         Self {
@@ -94,7 +94,7 @@ impl Follower {
     }
 
     /// Runs until the container is removed.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.captured.publish();
         let mut read_to = 0;
         loop {
