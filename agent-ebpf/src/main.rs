@@ -7,8 +7,16 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see atomic.rs")]
 #![expect(
+    missing_docs,
+    reason = "aya makes public functions of the entry points without a doc"
+)]
+#![expect(
     unsafe_code,
     reason = "the kernel half reads memory of the kernel and shares its maps among processors"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
 )]
 
 mod atomic;

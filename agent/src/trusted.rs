@@ -23,18 +23,40 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// Why a path is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
+    /// A link on the way was made by somebody who is not trusted.
     #[error("{} is a symbolic link of user {owner}: only links of root and of the agent's own user are followed", link.display())]
-    Link { link: PathBuf, owner: u32 },
+    Link {
+        /// The link.
+        link: PathBuf,
+        /// The user who made it.
+        owner: u32,
+    },
+    /// The file could be another one that somebody has linked to.
     #[error("it has {names} names (hard links), and others can put files into its folder")]
-    HardLink { names: u64 },
+    HardLink {
+        /// How many names the file has.
+        names: u64,
+    },
+    /// Somebody else has put the file there.
     #[error("it belongs to user {owner}, and everybody can put files into its folder")]
-    File { owner: u32 },
+    File {
+        /// The user whom the file belongs to.
+        owner: u32,
+    },
+    /// The folder is somebody else's.
     #[error("it belongs to user {owner}: it must be root's or the agent's own user's")]
-    Folder { owner: u32 },
+    Folder {
+        /// The user whom the folder belongs to.
+        owner: u32,
+    },
+    /// Others can write into the folder.
     #[error(
         "others can write into it (mode {mode:04o}): take that right away, or name a folder inside, which the agent makes for itself"
     )]
-    Writable { mode: u32 },
+    Writable {
+        /// The permissions of the folder.
+        mode: u32,
+    },
 }
 
 impl From<Untrusted> for io::Error {

@@ -1,6 +1,11 @@
 //! `cargo xtask bench side-by-side`: the agent and its peers on the same containers in turn, several rounds, each line
 //! counted. How to read the figures: `docs/evidence/performance.md`.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
+)]
+
 mod contestant;
 mod goals;
 mod interrupt;

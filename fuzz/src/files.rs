@@ -12,10 +12,10 @@ use crate::parts::{End, Got, Id, Message, PART, Parts};
 use crate::{Cuts, assert_same, below, coin, within};
 
 /// A stretch of a file, and what it says; `None` for damage.
-pub type Piece = (usize, Option<Message>);
+pub(crate) type Piece = (usize, Option<Message>);
 
 /// A file, and how it is read.
-pub struct File {
+pub(crate) struct File {
     pub format: Format,
     pub bytes: Vec<u8>,
     pub max: usize,
@@ -23,7 +23,7 @@ pub struct File {
 }
 
 impl File {
-    pub fn new(format: Format, source: &mut Unstructured<'_>) -> Self {
+    pub(crate) fn new(format: Format, source: &mut Unstructured<'_>) -> Self {
         let max = if coin(source) { 1 + below(source, 100) } else { 1 << 20 };
         Self {
             format,
@@ -34,7 +34,7 @@ impl File {
     }
 
     /// Holds the decoder to what the file consists of, wherever it is cut when it is read.
-    pub fn check(&self, pieces: &[Piece], cuts: &Cuts) {
+    pub(crate) fn check(&self, pieces: &[Piece], cuts: &Cuts) {
         assert_eq!(pieces.iter().map(|(bytes, _)| bytes).sum::<usize>(), self.bytes.len());
         let wanted = self.wanted(pieces);
         // A record is looked at anew with each byte: of a long one that would be for ever.
@@ -140,7 +140,7 @@ fn escapes_right(line: &Line<'_>) -> bool {
 }
 
 /// A message of some container. Few times and ids, so that some are equal.
-pub fn message(source: &mut Unstructured<'_>) -> Message {
+pub(crate) fn message(source: &mut Unstructured<'_>) -> Message {
     let length = below(source, 60).min(source.len());
     let mut text = source.bytes(length).unwrap_or_default().to_vec();
     text.retain(|byte| *byte != b'\n');
@@ -163,14 +163,14 @@ fn time(source: &mut Unstructured<'_>) -> Time {
 }
 
 /// Any time that an engine may write.
-pub fn parse(text: &str) -> Option<Time> {
+pub(crate) fn parse(text: &str) -> Option<Time> {
     let is_full = text.len() >= "2026-11-20T15:04:58".len() && text.starts_with(|first: char| first.is_ascii_digit());
     let time: jiff::Timestamp = text.parse().ok().filter(|_| is_full && !text.contains(' '))?;
     Some(Time(time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64))
 }
 
 /// What power losses and hands do to a file.
-pub fn harm(file: &mut Vec<u8>, source: &mut Unstructured<'_>) {
+pub(crate) fn harm(file: &mut Vec<u8>, source: &mut Unstructured<'_>) {
     for _ in 0..below(source, 4) {
         let at = below(source, file.len() + 1);
         let length = below(source, 40).min(file.len() - at);

@@ -3,13 +3,13 @@
 use log_capturer::record::{Stream, Time};
 
 /// A line with its time and stream, and whether it was cut.
-pub type Got = (Time, Stream, Vec<u8>, bool);
+pub(crate) type Got = (Time, Stream, Vec<u8>, bool);
 
 /// Where `copier.go` cuts.
-pub const PART: usize = 16 * 1024;
+pub(crate) const PART: usize = 16 * 1024;
 
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     pub time: Time,
     pub stream: Stream,
     pub text: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Message {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     Line,
     Part,
     Unknown,
@@ -26,7 +26,7 @@ pub enum End {
 
 /// What the parts of one line have in common.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Id {
+pub(crate) enum Id {
     /// Nothing.
     Unknown,
     /// It is a line by itself.
@@ -35,7 +35,7 @@ pub enum Id {
 }
 
 /// Puts parts together.
-pub struct Parts {
+pub(crate) struct Parts {
     max: usize,
     tty: bool,
     /// Of each stream, those of the line that has not ended.
@@ -44,7 +44,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub fn new(max: usize, tty: bool) -> Self {
+    pub(crate) fn new(max: usize, tty: bool) -> Self {
         Self {
             max,
             tty,
@@ -53,7 +53,7 @@ impl Parts {
         }
     }
 
-    pub fn take(&mut self, message: Message) {
+    pub(crate) fn take(&mut self, message: Message) {
         let stream = message.stream as usize;
         let pending = &self.pending[stream];
         let goes_on = |last: &Message| match &message.id {
@@ -78,7 +78,7 @@ impl Parts {
         }
     }
 
-    pub fn finish(mut self) -> Vec<Got> {
+    pub(crate) fn finish(mut self) -> Vec<Got> {
         for stream in Stream::ALL {
             self.end(stream as usize);
         }

@@ -1,5 +1,10 @@
 //! A file a promise. One binary, so that it is linked once.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
+)]
+
 mod bad_engines;
 mod configuration;
 mod cuts;

@@ -1,5 +1,10 @@
 //! `cargo xtask`: everything that is done with this repository, a file a verb.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
+)]
+
 mod account;
 mod bench;
 mod build_ebpf;

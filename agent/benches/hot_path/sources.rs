@@ -4,22 +4,22 @@ use log_capturer::decode::{Chunked, Decoder, FileDecoder, Format, Found, Transfe
 use log_capturer::record::Line;
 
 /// Lines of one read.
-pub const LINES: usize = 250;
+pub(crate) const LINES: usize = 250;
 /// Bytes of a line.
-pub const LENGTH: usize = 200;
+pub(crate) const LENGTH: usize = 200;
 const MAX_LINE: usize = 1 << 20;
 
 /// Each with lines of one text, but for `json-file-quoted`: its lines are JSON themselves, with a quote every few bytes.
-pub const NAMES: [&str; 5] = ["api", "json-file", "json-file-quoted", "local", "k8s-file"];
+pub(crate) const NAMES: [&str; 5] = ["api", "json-file", "json-file-quoted", "local", "k8s-file"];
 
 /// A decoder.
-pub enum Source {
+pub(crate) enum Source {
     Api(Decoder),
     File { decoder: FileDecoder, scratch: Vec<u8> },
 }
 
 impl Source {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let format = match name {
             "api" => return Self::Api(Decoder::new(Transfer::Chunked(Chunked::default()), MAX_LINE)),
             "local" => Format::Local,
@@ -32,7 +32,7 @@ impl Source {
         }
     }
 
-    pub fn feed(&mut self, input: &[u8], mut out: impl FnMut(Line<'_>)) {
+    pub(crate) fn feed(&mut self, input: &[u8], mut out: impl FnMut(Line<'_>)) {
         match self {
             Self::Api(decoder) => decoder.feed(input, &mut out).expect("it is well formed"),
             Self::File { decoder, scratch } => {
@@ -47,7 +47,7 @@ impl Source {
 }
 
 /// What one read brings. Each read's lines are later.
-pub fn body(name: &str, read: usize) -> Vec<u8> {
+pub(crate) fn body(name: &str, read: usize) -> Vec<u8> {
     let mut body = Vec::new();
     for number in 0..LINES {
         // As nearly always, no digit of the time is left out.

@@ -4,6 +4,11 @@
 //! What is called *other* happens in a process that the ledger has nothing to do with: it pays all the same, as a
 //! tracepoint is one for the whole host.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
+)]
+
 mod company;
 mod figures;
 mod memory;

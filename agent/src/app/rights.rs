@@ -12,7 +12,7 @@ const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC
 /// Gives up all capabilities but [`KEPT`], for this thread and for those that it will start, and for good. `works` tells whether
 /// the kernel part can still be asked: before Linux 5.19 every call of `bpf` takes CAP_BPF where
 /// `kernel.unprivileged_bpf_disabled` is set, and then that one is kept, too.
-pub fn give_up(works: impl FnOnce() -> bool) {
+pub(super) fn give_up(works: impl FnOnce() -> bool) {
     let kept = || -> io::Result<CapabilitySet> {
         set_no_new_privs(true)?;
         let permitted = capabilities(None)?.permitted;

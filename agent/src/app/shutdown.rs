@@ -13,7 +13,7 @@ use crate::register::Register;
 
 /// Delivers what was read, and does what is `last`. Tells whether that succeeded, and all came to an end in time; or which
 /// sink has failed.
-pub async fn deliver(
+pub(super) async fn deliver(
     last: impl Future<Output = bool>,
     outbox: &Outbox,
     writers: &Writers,
@@ -44,7 +44,7 @@ pub async fn deliver(
 }
 
 /// The last word: whether the kernel still holds a connection. Tells whether all is well.
-pub fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
+pub(super) fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
     let believed = register.count();
     let Some(kernel) = kernel else {
         info!(
@@ -76,7 +76,7 @@ pub fn account(kernel: Option<&Kernel>, register: &Register) -> bool {
 }
 
 /// The signals that the agent listens to.
-pub struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -84,7 +84,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    pub fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -95,7 +95,7 @@ impl Signals {
     }
 
     /// Waits for SIGTERM or SIGINT. At SIGUSR1 and SIGHUP the sinks open their files anew: who rotates them need not wait.
-    pub async fn stop(&mut self, outbox: &Outbox) {
+    pub(super) async fn stop(&mut self, outbox: &Outbox) {
         loop {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",

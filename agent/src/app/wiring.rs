@@ -22,7 +22,7 @@ use crate::source::Source;
 use crate::state::StateDir;
 
 /// Loads the kernel part, as far as the configuration and the host allow.
-pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics) -> Result<Option<Kernel>> {
+pub(super) fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics) -> Result<Option<Kernel>> {
     let part = readiness.part("kernel");
     metrics.in_force(Tier::None);
     if config.kernel.mode == KernelMode::Off {
@@ -52,7 +52,7 @@ pub fn attach(config: &Config, readiness: &Readiness, metrics: &kernel::Metrics)
 }
 
 /// Tells `/readyz` and the log whether the kernel part's account is whole.
-pub fn tell_account(
+pub(super) fn tell_account(
     config: &Config,
     readiness: &Readiness,
     tier: Tier,
@@ -124,7 +124,7 @@ pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry
 }
 
 /// Tells of a way to the engine that is not as it should be.
-pub fn tell_way(endpoint: &Endpoint) {
+pub(super) fn tell_way(endpoint: &Endpoint) {
     if endpoint.is_in_clear() {
         warn!(
             host = endpoint.shown(),
@@ -137,7 +137,7 @@ pub fn tell_way(endpoint: &Endpoint) {
 }
 
 /// The folder for positions, if there shall be one.
-pub fn checkpoints(config: &Config, readiness: &Readiness, registry: &Registry) -> Result<Option<Checkpoints>> {
+pub(super) fn checkpoints(config: &Config, readiness: &Readiness, registry: &Registry) -> Result<Option<Checkpoints>> {
     if config.state_dir.as_os_str().is_empty() {
         info!("state_dir is not set: the next start will read every container's log from the beginning");
         return Ok(None);
@@ -147,7 +147,7 @@ pub fn checkpoints(config: &Config, readiness: &Readiness, registry: &Registry) 
     Ok(Some(Checkpoints::new(state, readiness.part("state"), metrics)))
 }
 
-pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+pub(super) fn open_sinks(config: &Config) -> Result<Vec<Named>> {
     let open = |(sink, name): (&SinkConfig, String)| {
         let sink: Box<dyn Sink> = match sink {
             SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
@@ -162,7 +162,7 @@ pub fn open_sinks(config: &Config) -> Result<Vec<Named>> {
     config.sinks.iter().zip(names).map(open).collect()
 }
 
-pub fn delivery(
+pub(super) fn delivery(
     config: &Config,
     sinks: Vec<Named>,
     metrics: &delivery::Metrics,
@@ -175,7 +175,7 @@ pub fn delivery(
 }
 
 /// What capture shares with others.
-pub struct Shared {
+pub(super) struct Shared {
     pub engine: Engine,
     pub source: Source,
     pub register: Register,
@@ -185,7 +185,7 @@ pub struct Shared {
     pub kernel: Option<Arc<Kernel>>,
 }
 
-pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Services {
+pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: capture::Metrics) -> Services {
     let Shared {
         engine,
         source,
@@ -218,7 +218,7 @@ pub fn services(config: &Config, shared: Shared, unseen_since: Time, metrics: ca
 }
 
 /// What a reload replaces while the agent runs.
-pub fn policy(config: &Config) -> Result<Policy> {
+pub(super) fn policy(config: &Config) -> Result<Policy> {
     let capture = &config.capture;
     Ok(Policy {
         selection: capture.try_into().context("capture.include or capture.exclude")?,

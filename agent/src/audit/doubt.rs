@@ -15,14 +15,14 @@ pub struct Interval {
 
 /// Looks at how far the counts have moved since the last time.
 #[derive(Debug, Default)]
-pub struct Doubt {
+pub(super) struct Doubt {
     missed: HashMap<String, u64>,
     repairs: HashMap<&'static str, u64>,
 }
 
 impl Doubt {
     /// What has moved since this was asked before.
-    pub fn since_the_last(&mut self, snapshot: &Snapshot) -> Interval {
+    pub(super) fn since_the_last(&mut self, snapshot: &Snapshot) -> Interval {
         let missed = snapshot.missed.iter().map(|missed| {
             let before = self.missed.insert(missed.program.clone(), missed.events);
             missed.events.saturating_sub(before.unwrap_or(0))

@@ -44,7 +44,7 @@ impl Growing {
 
 /// How many of a kind there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
+pub(super) struct Count {
     pub kind: Kind,
     pub open: u64,
     /// The part of it that nothing accounts for.
@@ -52,7 +52,7 @@ pub struct Count {
 }
 
 /// What a snapshot says of each kind. `clients` is the most that the agent accepts by itself.
-pub fn counts(snapshot: &Snapshot, clients: u64) -> impl Iterator<Item = Count> {
+pub(super) fn counts(snapshot: &Snapshot, clients: u64) -> impl Iterator<Item = Count> {
     // Connections for which there is no room are in the count of descriptors alone.
     let incomplete = snapshot
         .maps
@@ -78,7 +78,7 @@ pub fn counts(snapshot: &Snapshot, clients: u64) -> impl Iterator<Item = Count> 
 
 /// Watches every kind, scan by scan.
 #[derive(Debug)]
-pub struct Growth(Vec<Track>);
+pub(super) struct Growth(Vec<Track>);
 
 /// One kind.
 #[derive(Debug)]
@@ -109,12 +109,12 @@ struct Period {
 }
 
 impl Growth {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Kind::ALL.into_iter().map(Track::new).collect())
     }
 
     /// All kinds that are growing; `newly` is told of each that was not at the last scan.
-    pub fn scan(
+    pub(super) fn scan(
         &mut self,
         counts: impl Iterator<Item = Count>,
         now: Instant,

@@ -6,13 +6,13 @@ use crate::kernel::MapUsage;
 
 /// Looks at how many entries were refused since the last time.
 #[derive(Debug, Default)]
-pub struct Room {
+pub(super) struct Room {
     refused: HashMap<&'static str, u64>,
 }
 
 impl Room {
     /// Which maps are full, in words; nothing where all is well.
-    pub fn lacks(&mut self, maps: &[MapUsage]) -> Option<String> {
+    pub(super) fn lacks(&mut self, maps: &[MapUsage]) -> Option<String> {
         let full: Vec<String> = maps.iter().filter_map(|usage| self.lacking(usage)).collect();
         (!full.is_empty()).then(|| full.join(", "))
     }

@@ -20,7 +20,7 @@ use crate::record::{Container, ContainerId, Line, Since, Time};
 use crate::source::Mark;
 
 /// What has been taken from the log, and where it goes.
-pub struct Captured {
+pub(super) struct Captured {
     services: Arc<Services>,
     id: ContainerId,
     /// What the sinks had before is older.
@@ -47,7 +47,7 @@ pub struct Captured {
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub(super) enum Taken {
     /// It was taken before.
     Known,
     /// It is noted and handed on.
@@ -58,21 +58,21 @@ pub enum Taken {
 
 /// What is known of a stream that another one has replaced.
 #[derive(Debug)]
-pub struct Before {
+pub(super) struct Before {
     replay: Option<Replay>,
     recent: Recent,
 }
 
 impl Before {
     /// Whether it had brought the last line that was taken.
-    pub fn has_caught_up(&self) -> bool {
+    pub(super) fn has_caught_up(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)
     }
 }
 
 impl Captured {
     /// Goes on where the container was left off.
-    pub fn new(services: &Arc<Services>, policy: &Policy, container: &Arc<Container>) -> Self {
+    pub(super) fn new(services: &Arc<Services>, policy: &Policy, container: &Arc<Container>) -> Self {
         let Treatment {
             multiline,
             rate_limit,
@@ -98,7 +98,7 @@ impl Captured {
     }
 
     /// The container has a new name, or other labels.
-    pub fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
+    pub(super) fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
         self.tail = Tail::new(container, &policy.host, &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
@@ -107,7 +107,7 @@ impl Captured {
 
     /// Another policy is in force, from the next line on. Records that are under way go on where they would be the same
     /// ones, and are handed on where not.
-    pub fn obey(&mut self, policy: &Policy, container: &Arc<Container>) {
+    pub(super) fn obey(&mut self, policy: &Policy, container: &Arc<Container>) {
         let Treatment {
             mut multiline,
             mut rate_limit,
@@ -129,12 +129,12 @@ impl Captured {
         self.describe(policy, container);
     }
 
-    pub fn series(&self) -> &Series {
+    pub(super) fn series(&self) -> &Series {
         &self.series
     }
 
     /// What to ask the engine for.
-    pub fn since(&self) -> Since {
+    pub(super) fn since(&self) -> Since {
         if let Some(floor) = self.floor() {
             return Since::Time(floor);
         }
@@ -142,7 +142,7 @@ impl Captured {
     }
 
     /// A stream that was opened with `since` is read from now on. Gives what is needed to go back to the one before.
-    pub fn begin(&mut self, since: Since) -> Before {
+    pub(super) fn begin(&mut self, since: Since) -> Before {
         self.falls_short = false;
         Before {
             replay: std::mem::replace(&mut self.replay, self.position.replay(since)),
@@ -151,7 +151,7 @@ impl Captured {
     }
 
     /// The stream before is read again. The present one has brought nothing new.
-    pub fn roll_back(&mut self, before: Before) {
+    pub(super) fn roll_back(&mut self, before: Before) {
         let Before { replay, recent } = before;
         self.replay = replay;
         self.recent = recent;
@@ -159,7 +159,7 @@ impl Captured {
     }
 
     /// The log's files are read from now on, from their beginning or from a mark.
-    pub fn begin_files(&mut self, from_beginning: bool) {
+    pub(super) fn begin_files(&mut self, from_beginning: bool) {
         self.from_files = true;
         self.end_suffices = !from_beginning;
         let since = if from_beginning {
@@ -175,75 +175,75 @@ impl Captured {
     }
 
     /// Nothing is read for now: gives back what only reading needs.
-    pub fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         self.recent = Recent::default();
         self.replay = None;
         self.falls_short = false;
         self.end_suffices |= std::mem::take(&mut self.from_files);
     }
 
-    pub fn show_lag(&self) {
+    pub(super) fn show_lag(&self) {
         if let Some(latest) = self.position.last() {
             self.series.lags(latest);
         }
     }
 
     /// Whether no line was ever taken.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.position.is_empty()
     }
 
     /// Whether one of the last lines, or one that has begun, is of this time.
-    pub fn knows(&self, time: Time) -> bool {
+    pub(super) fn knows(&self, time: Time) -> bool {
         self.position.knows(time)
     }
 
     /// Whether the present stream has brought the last line that was taken.
-    pub fn has_caught_up(&self) -> bool {
+    pub(super) fn has_caught_up(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::has_caught_up)
     }
 
     /// The time before which nothing is wanted of a log of which no line was ever taken.
-    pub fn floor(&self) -> Option<Time> {
+    pub(super) fn floor(&self) -> Option<Time> {
         self.floor.filter(|_| self.position.is_empty())
     }
 
     /// A place in the log's files from which reading can go on; none where the end of the log did not suffice.
-    pub fn mark(&self) -> Option<Mark> {
+    pub(super) fn mark(&self) -> Option<Mark> {
         self.position.mark().filter(|_| self.end_suffices)
     }
 
     /// How many bytes of records a byte of the log becomes at most.
-    pub fn growth(&self) -> usize {
+    pub(super) fn growth(&self) -> usize {
         self.tail.growth()
     }
 
     /// Whether a new line has come over the present stream, or any line that comes is new.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::is_live)
     }
 
     /// Whether the present stream begins behind the last line. Nothing that it brings is taken.
-    pub fn falls_short(&self) -> bool {
+    pub(super) fn falls_short(&self) -> bool {
         self.falls_short
     }
 
     /// The next stream is asked for more than the end of the log.
-    pub fn ask_for_more(&mut self) {
+    pub(super) fn ask_for_more(&mut self) {
         self.end_suffices = false;
     }
 
     /// The next stream is asked for the end of the log only.
-    pub fn ask_for_the_end(&mut self) {
+    pub(super) fn ask_for_the_end(&mut self) {
         self.end_suffices = true;
     }
 
-    pub fn asks_for_the_end(&self) -> bool {
+    pub(super) fn asks_for_the_end(&self) -> bool {
         self.end_suffices
     }
 
     /// A line has come: it is recognised, or noted and handed on.
-    pub fn take(&mut self, line: &Line<'_>) -> Taken {
+    pub(super) fn take(&mut self, line: &Line<'_>) -> Taken {
         if self.is_too_old(line) {
             return Taken::Known;
         }
@@ -259,7 +259,7 @@ impl Captured {
     }
 
     /// A line has come that never got its line feed: the container has ended.
-    pub fn take_open(&mut self, line: &Line<'_>) -> Taken {
+    pub(super) fn take_open(&mut self, line: &Line<'_>) -> Taken {
         if self.is_too_old(line) {
             return Taken::Known;
         }
@@ -320,7 +320,7 @@ impl Captured {
     }
 
     /// A place in the log's files was passed before which nothing is wanted, if no line waits for the rest of its record.
-    pub fn passed(&mut self, mark: Mark) {
+    pub(super) fn passed(&mut self, mark: Mark) {
         let waits = self.multiline.iter().flat_map(Multiline::waiting).next().is_some();
         if !waits && !self.position.unsettled.has_waiting() && self.has_caught_up() {
             self.position.set_mark(mark);
@@ -356,7 +356,7 @@ impl Captured {
     }
 
     /// A read has brought so many new lines, and a line has `begun` since this time: published where that is news.
-    pub fn settle(&mut self, new: u64, begun: Option<Time>) {
+    pub(super) fn settle(&mut self, new: u64, begun: Option<Time>) {
         if self.falls_short {
             return;
         }
@@ -368,18 +368,18 @@ impl Captured {
 
     /// Lets the position be saved. Before anything is awaited: what is handed over and what is published always belong
     /// together.
-    pub fn publish(&self) {
+    pub(super) fn publish(&self) {
         let waiting = self.multiline.iter().flat_map(Multiline::waiting);
         self.services.positions.publish(&self.id, &self.position, waiting);
     }
 
     /// When [`Captured::flush_due`] has something to do, if nothing comes before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.multiline.as_ref()?.deadline()
     }
 
     /// Ends the records that nothing was added to for a while.
-    pub fn flush_due(&mut self) {
+    pub(super) fn flush_due(&mut self) {
         let Some(multiline) = &mut self.multiline else {
             return;
         };
@@ -389,14 +389,14 @@ impl Captured {
     }
 
     /// The container has ended, and its log was read to the end.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.position.set_begun(None);
         self.flush();
         self.publish();
     }
 
     /// Nothing more comes, and nobody will ask from where: the container is gone.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.flush();
         self.services.positions.forget(&self.id);
     }
@@ -410,7 +410,7 @@ impl Captured {
     }
 
     /// Waits for something else than lines, and ends each record when it is due.
-    pub async fn while_waiting<T>(&mut self, something: impl Future<Output = T>) -> T {
+    pub(super) async fn while_waiting<T>(&mut self, something: impl Future<Output = T>) -> T {
         let mut something = pin!(something);
         loop {
             tokio::select! {
@@ -422,7 +422,7 @@ impl Captured {
 }
 
 /// Waits for ever where there is no deadline.
-pub async fn until(deadline: Option<Instant>) {
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -32,7 +32,7 @@ const MOST: usize = 64;
 
 /// The expressions that containers have now.
 #[derive(Debug)]
-pub struct Expressions {
+pub(super) struct Expressions {
     /// Bytes that all automata may have.
     room: usize,
     known: Mutex<HashMap<String, Weak<Expression>>>,
@@ -75,7 +75,7 @@ impl Expressions {
     }
 
     /// The expression of this text.
-    pub fn get(&self, text: &str) -> Arc<Expression> {
+    pub(super) fn get(&self, text: &str) -> Arc<Expression> {
         let refused = |refusal| {
             Arc::new(Expression {
                 text: String::new(),

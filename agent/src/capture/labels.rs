@@ -4,15 +4,15 @@
 use crate::record::Container;
 
 /// `true`: the container is not captured.
-pub const EXCLUDE: &str = "log-capturer.exclude";
+pub(super) const EXCLUDE: &str = "log-capturer.exclude";
 /// An expression for the first line of a record, or `off`.
-pub const MULTILINE: &str = "log-capturer.multiline";
+pub(super) const MULTILINE: &str = "log-capturer.multiline";
 /// Lines a second, or `off`.
-pub const RATE_LIMIT: &str = "log-capturer.rate-limit";
+pub(super) const RATE_LIMIT: &str = "log-capturer.rate-limit";
 
 /// What a label asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked<T> {
+pub(super) enum Asked<T> {
     /// The container has no such label.
     Nothing,
     Off,
@@ -21,7 +21,7 @@ pub enum Asked<T> {
     Unclear(&'static str),
 }
 
-pub fn exclude(container: &Container) -> Asked<()> {
+pub(super) fn exclude(container: &Container) -> Asked<()> {
     match value(container, EXCLUDE) {
         None => Asked::Nothing,
         Some("true" | "on") => Asked::For(()),
@@ -30,7 +30,7 @@ pub fn exclude(container: &Container) -> Asked<()> {
     }
 }
 
-pub fn multiline(container: &Container) -> Asked<&str> {
+pub(super) fn multiline(container: &Container) -> Asked<&str> {
     match value(container, MULTILINE) {
         None => Asked::Nothing,
         Some(value) if is_off(value) => Asked::Off,
@@ -38,7 +38,7 @@ pub fn multiline(container: &Container) -> Asked<&str> {
     }
 }
 
-pub fn rate_limit(container: &Container) -> Asked<u32> {
+pub(super) fn rate_limit(container: &Container) -> Asked<u32> {
     match value(container, RATE_LIMIT) {
         None => Asked::Nothing,
         Some(value) if is_off(value) => Asked::Off,

@@ -230,7 +230,7 @@ impl Metrics {
 
 /// The series of one container. They go when it does.
 #[derive(Debug)]
-pub struct Series {
+pub(super) struct Series {
     name: String,
     all: Arc<Metrics>,
     lag: Gauge,
@@ -241,7 +241,7 @@ pub struct Series {
 const VERIFIED: [&str; 3] = ["true", "false", "unknown"];
 
 impl Series {
-    pub fn new(name: &str, all: &Arc<Metrics>) -> Self {
+    pub(super) fn new(name: &str, all: &Arc<Metrics>) -> Self {
         // Held until the series are there: the last bearer of the name may be removing them now.
         let mut bearers = all.bearers();
         *bearers.entry(name.to_owned()).or_default() += 1;
@@ -257,48 +257,48 @@ impl Series {
     }
 
     /// The container's name.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn captured(&self, stream: Stream, bytes: usize) {
+    pub(super) fn captured(&self, stream: Stream, bytes: usize) {
         self.lines[stream as usize].inc();
         self.bytes[stream as usize].inc_by(bytes as u64);
     }
 
     /// The last line captured is of this time.
-    pub fn lags(&self, last: Time) {
+    pub(super) fn lags(&self, last: Time) {
         let nanos = Time::now().0.saturating_sub(last.0).max(0);
         self.lag.set(nanos as f64 / 1e9);
     }
 
-    pub fn gap(&self) {
+    pub(super) fn gap(&self) {
         self.all.gaps.with_label_values(&[&self.name]).inc();
     }
 
-    pub fn stalled(&self) {
+    pub(super) fn stalled(&self) {
         self.all.stalls.with_label_values(&[&self.name]).inc();
     }
 
     /// A line was dropped.
-    pub fn rate_limited(&self) {
+    pub(super) fn rate_limited(&self) {
         self.all.dropped.inc();
         self.all.rate_limited.with_label_values(&[&self.name]).inc();
     }
 
     /// So many lines went on in a record.
-    pub fn merged(&self, lines: u32) {
+    pub(super) fn merged(&self, lines: u32) {
         if lines > 0 {
             self.all.merged.with_label_values(&[&self.name]).inc_by(lines.into());
         }
     }
 
-    pub fn has_gap(&self) -> bool {
+    pub(super) fn has_gap(&self) -> bool {
         self.all.gaps.with_label_values(&[&self.name]).get() > 0
     }
 
     /// A rotation; `released` is what the kernel says of the old connection.
-    pub fn rotated(&self, released: Option<bool>) {
+    pub(super) fn rotated(&self, released: Option<bool>) {
         let verified = match released {
             Some(true) => VERIFIED[0],
             Some(false) => VERIFIED[1],

@@ -6,7 +6,7 @@ use crate::record::ContainerId;
 /// Its id, where there is one. The engine mounts `resolv.conf`, `hostname` and `hosts` from
 /// `.../containers/<id>/` into every container; the cgroup path names it too, but not in a
 /// cgroup namespace of its own.
-pub fn container() -> Option<ContainerId> {
+pub(super) fn container() -> Option<ContainerId> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     find(&mounts, &cgroups)

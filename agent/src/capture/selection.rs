@@ -21,7 +21,7 @@ pub struct Selection {
 
 /// All that is given must match.
 #[derive(Debug)]
-pub struct Rule {
+pub(super) struct Rule {
     name: Option<Regex>,
     image: Option<Regex>,
     /// The key, and the value where one is asked for.
@@ -59,7 +59,7 @@ impl Selection {
 }
 
 impl Rule {
-    pub fn new(selector: &Selector) -> Result<Self, PatternError> {
+    pub(super) fn new(selector: &Selector) -> Result<Self, PatternError> {
         let compile = |text: &Option<String>| text.as_deref().map(pattern).transpose();
         let label = selector.label.as_deref().map(|label| match label.split_once('=') {
             Some((key, value)) => pattern(value).map(|value| (key.to_owned(), Some(value))),
@@ -73,7 +73,7 @@ impl Rule {
         })
     }
 
-    pub fn matches(&self, container: &Container) -> bool {
+    pub(super) fn matches(&self, container: &Container) -> bool {
         let fits = |wanted: &Option<Regex>, value: Option<&str>| match wanted {
             Some(wanted) => value.is_some_and(|value| wanted.is_match(value.as_bytes())),
             None => true,

@@ -35,7 +35,7 @@ const OFTEN: u64 = 4;
 type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
 
 /// Looks after one open stream.
-pub struct Silence {
+pub(super) struct Silence {
     services: Arc<Services>,
     container: ContainerId,
     doubt: Doubt,
@@ -45,13 +45,13 @@ pub struct Silence {
 
 /// Something to be judged.
 #[derive(Debug)]
-pub enum Sign {
+pub(super) enum Sign {
     Time,
     Newest(Result<Option<Time>, Fault>),
 }
 
 impl Silence {
-    pub fn new(services: &Arc<Services>, container: &ContainerId, intervals: Intervals) -> Self {
+    pub(super) fn new(services: &Arc<Services>, container: &ContainerId, intervals: Intervals) -> Self {
         let doubt = Doubt::new(intervals);
         Self {
             services: Arc::clone(services),
@@ -64,7 +64,7 @@ impl Silence {
 
     /// Waits until there is something to judge. Nothing is lost when it is cancelled, and reading does not touch it: it
     /// compares counts, now and then.
-    pub fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<Sign> {
+    pub(super) fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<Sign> {
         if let Some(asking) = &mut self.asking {
             return asking.as_mut().poll(cx).map(|newest| {
                 self.asking = None;
@@ -76,7 +76,7 @@ impl Silence {
 
     /// Judges a sign, and tells whether the stream is stalled. `reads` counts what came; `room` is false while the agent
     /// itself does not read; `knows` whether a line of this time is one of the last that were taken.
-    pub fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> bool {
+    pub(super) fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> bool {
         let outcome = match &sign {
             Sign::Time => None,
             Sign::Newest(Ok(newest)) if newest.is_none_or(&knows) => Some("quiet"),
@@ -98,12 +98,12 @@ impl Silence {
     }
 
     /// Another stream took over.
-    pub fn taken_over(&mut self) {
+    pub(super) fn taken_over(&mut self) {
         self.doubt.taken_over();
     }
 
     /// From the next look on.
-    pub fn set_intervals(&mut self, intervals: Intervals) {
+    pub(super) fn set_intervals(&mut self, intervals: Intervals) {
         self.doubt.intervals = intervals;
     }
 

@@ -4,6 +4,6 @@ use super::exit::Exit;
 use super::usable::usable;
 use crate::config::Sources;
 
-pub fn check(sources: &Sources) -> ExitCode {
+pub(super) fn check(sources: &Sources) -> ExitCode {
     usable(sources).map_or_else(|unusable| unusable, |_| Exit::Success.into())
 }

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::print::{or_dash, print, short, table};
 use crate::admin::{ConnectionsPage, client};
 
-pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
+pub(super) fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/connections")?;
     if json {
         print(&text)?;

@@ -86,7 +86,7 @@ struct Rights {
     descriptors: Option<u64>,
 }
 
-pub fn doctor(sources: &Sources, json: bool) -> ExitCode {
+pub(super) fn doctor(sources: &Sources, json: bool) -> ExitCode {
     let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::print::{print, table};
 use crate::admin::{FdsPage, GrowingRow, KindRow, client};
 
-pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
+pub(super) fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/fds")?;
     let page: FdsPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {
@@ -66,7 +66,7 @@ fn readable(page: &FdsPage) -> String {
 }
 
 /// A line for each kind that only ever grows.
-pub fn growing(rows: &[GrowingRow]) -> String {
+pub(super) fn growing(rows: &[GrowingRow]) -> String {
     let line = |row: &GrowingRow| {
         let GrowingRow {
             kind,

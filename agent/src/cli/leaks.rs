@@ -7,7 +7,7 @@ use super::fds::growing;
 use super::print::{or_dash, print, short, table};
 use crate::admin::{LeaksPage, client};
 
-pub fn show(admin: &str, json: bool) -> Result<ExitCode> {
+pub(super) fn show(admin: &str, json: bool) -> Result<ExitCode> {
     let text = client::get(admin, "/leaks")?;
     let page: LeaksPage = serde_json::from_str(&text)?;
     if page.kernel == "none" {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::exit::Exit;
 
 /// Writes text as it is.
-pub fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
@@ -15,7 +15,7 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// Columns, each as wide as its widest cell; numbers to the right.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter()
@@ -43,7 +43,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// The exit code of a command that can fail; what it failed with is shown.
-pub fn shown(result: anyhow::Result<ExitCode>) -> ExitCode {
+pub(super) fn shown(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         Exit::Failure.into()
@@ -51,12 +51,12 @@ pub fn shown(result: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 /// What a cell shows where there is nothing to tell.
-pub fn or_dash(text: Option<&str>) -> &str {
+pub(super) fn or_dash(text: Option<&str>) -> &str {
     text.unwrap_or("-")
 }
 
 /// A container's id as `docker ps` shows it.
-pub fn short(container: Option<&str>) -> String {
+pub(super) fn short(container: Option<&str>) -> String {
     or_dash(container).chars().take(12).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::config::{Level, Sources, unknown_variables};
 /// Messages that may wait for standard error; further ones are dropped.
 const QUEUE: usize = 1024;
 
-pub fn run(sources: &Sources) -> ExitCode {
+pub(super) fn run(sources: &Sources) -> ExitCode {
     let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,

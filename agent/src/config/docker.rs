@@ -12,7 +12,7 @@ use super::pool::{Health, Pool};
 use super::values::word;
 
 /// The engine's socket where nothing else is said.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+pub(super) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// The engine and the connections to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::overrides::Override;
 ///
 /// The configuration goes before the variables. But that TLS is asked for by any of them is enough for `tcp://`: nobody
 /// shall read the logs in clear because two places disagree.
-pub fn complete(docker: &mut Docker, variable: impl Fn(&str) -> Option<String>) -> Vec<Override> {
+pub(super) fn complete(docker: &mut Docker, variable: impl Fn(&str) -> Option<String>) -> Vec<Override> {
     // Empty is as good as not there, as for the docker client.
     let variable = |name| variable(name).filter(|value| !value.is_empty());
     let mut said = Vec::new();

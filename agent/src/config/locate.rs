@@ -4,7 +4,7 @@
 use serde_saphyr::granit_parser::{Event, Parser};
 
 /// Line and column, from 1, of the key that `path` names with dots.
-pub fn key(text: &str, path: &str) -> Option<(u64, u64)> {
+pub(super) fn key(text: &str, path: &str) -> Option<(u64, u64)> {
     let wanted: Vec<&str> = path.split('.').collect();
     // How many of the wanted keys the innermost open mapping lies under, a mapping each;
     // `None` for one that lies elsewhere.
@@ -47,7 +47,7 @@ pub fn key(text: &str, path: &str) -> Option<(u64, u64)> {
 }
 
 /// The key, with dots, that stands at this line and column, or has its value there.
-pub fn key_at(text: &str, line: u64, column: u64) -> Option<String> {
+pub(super) fn key_at(text: &str, line: u64, column: u64) -> Option<String> {
     // The present key of each open mapping, and whether its value is still to come; `None` for a list.
     let mut open: Vec<Option<(String, bool)>> = Vec::new();
     let mut found = None;

@@ -11,7 +11,7 @@ const VARIABLE_PREFIX: &str = "LOG_CAPTURER_";
 
 /// A value from outside the file.
 #[derive(Debug)]
-pub struct Override {
+pub(super) struct Override {
     /// With dots.
     pub key: String,
     /// In YAML.
@@ -21,7 +21,7 @@ pub struct Override {
 
 impl Override {
     /// `key=value`, as `--set` takes it.
-    pub fn from_argument(text: &str) -> Result<Self, Invalid> {
+    pub(super) fn from_argument(text: &str) -> Result<Self, Invalid> {
         let said_as = format!("--set {text}");
         match text.split_once('=') {
             Some((key, value)) => Ok(Self {
@@ -37,12 +37,12 @@ impl Override {
     }
 
     /// Whether it says the value of `key`, or of a section that `key` is in.
-    pub fn covers(&self, key: &str) -> bool {
+    pub(super) fn covers(&self, key: &str) -> bool {
         key.strip_prefix(&self.key)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
-    pub fn apply(&self, config: &Config) -> Result<Config, Invalid> {
+    pub(super) fn apply(&self, config: &Config) -> Result<Config, Invalid> {
         let refuse = |message: String| Invalid::Malformed {
             place: Place::Override(self.said_as.clone()),
             message,
@@ -72,7 +72,7 @@ impl Override {
 }
 
 /// `LOG_CAPTURER_CAPTURE_ROTATION_INTERVAL` and the other variables that name a key.
-pub fn variables() -> Vec<Override> {
+pub(super) fn variables() -> Vec<Override> {
     keys()
         .into_iter()
         .filter_map(|key| {
@@ -135,7 +135,7 @@ fn leaves(tree: &Value) -> Vec<String> {
 }
 
 /// What is wrong, without the lines that show where in the text.
-pub fn first_line(text: &str) -> String {
+pub(super) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 

@@ -44,7 +44,7 @@ impl Selector {
 }
 
 /// What is wrong with patterns.
-pub fn check_patterns<'a>(patterns: impl Iterator<Item = &'a str>, key: &str, problems: &mut Problems) {
+pub(super) fn check_patterns<'a>(patterns: impl Iterator<Item = &'a str>, key: &str, problems: &mut Problems) {
     for error in patterns.filter_map(|text| pattern(text).err()) {
         problems.add(key, error.to_string());
     }

@@ -12,7 +12,7 @@ const OFF: &str = "off";
 
 /// A size as a number of bytes: as text it is rounded, and overrides go over the whole tree once
 /// more.
-pub fn exactly<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn exactly<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(size.as_u64())
 }
 
@@ -23,7 +23,7 @@ pub fn bytes(size: ByteSize) -> usize {
 
 /// One of several words, of which some can be `on` and `off`. YAML 1.1 takes these two for `true`
 /// and `false`, and what writes YAML 1.1 writes them so.
-pub fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -34,7 +34,7 @@ where
 }
 
 /// `true` and `false`, which can be written as `on` and `off`.
-pub fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let Word(word) = deserializer.deserialize_any(AnyWord)?;
     match word.as_str() {
         ON => Ok(true),

@@ -22,7 +22,7 @@ const HEAD: &[u8] = b"{\"log\":\"";
 
 /// Reads records.
 #[derive(Debug, Default)]
-pub struct JsonFile {
+pub(super) struct JsonFile {
     clock: Clock,
     /// Length and hash of the last record's attributes. The next record nearly always has the same ones.
     attrs: Option<(usize, u64)>,

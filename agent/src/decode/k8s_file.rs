@@ -14,7 +14,7 @@ const HEAD: usize = timestamp::LONGEST + " stdout F ".len();
 
 /// Reads records.
 #[derive(Debug, Default)]
-pub struct K8sFile {
+pub(super) struct K8sFile {
     clock: Clock,
     /// A record that is longer than [`LONGEST`], of which some has been read. A runtime need not cut lines.
     inside: Option<Head>,

@@ -14,7 +14,7 @@ const ENGINE_TEXT: usize = 4 * 1024;
 
 /// Finds the messages of a stream, and merges them into lines.
 #[derive(Debug)]
-pub struct Lines {
+pub(super) struct Lines {
     max: usize,
     clock: Clock,
     merge: Merge,
@@ -30,7 +30,7 @@ pub struct Lines {
 
 impl Lines {
     /// Lines longer than `max` bytes are cut there.
-    pub fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
             max,
             clock: Clock::default(),
@@ -44,12 +44,12 @@ impl Lines {
 
     /// The earliest time of a line that has begun and not ended: a reader that resumes must
     /// ask for it again.
-    pub fn pending_since(&self) -> Option<Time> {
+    pub(super) fn pending_since(&self) -> Option<Time> {
         self.merge.pending_since().into_iter().chain(self.raw.time).min()
     }
 
     /// Takes a stretch of a frame of a multiplexed stream.
-    pub fn frame(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn frame(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         let stream = match piece.kind {
             Kind::Stdout => Stream::Stdout,
             Kind::Stderr => Stream::Stderr,
@@ -113,7 +113,7 @@ impl Lines {
 
     /// Takes a stretch of a TTY's raw stream, in which nothing but line feeds tells one
     /// message from the next.
-    pub fn raw(&mut self, mut input: &[u8], out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn raw(&mut self, mut input: &[u8], out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         // The times inside a long line are taken out only when it is whole.
         let max = self.max + self.max / PART * timestamp::PREFIX + 2 * timestamp::PREFIX;
         while let Some(end) = memchr::memchr(b'\n', input) {
@@ -180,7 +180,7 @@ impl Lines {
 
     /// The stream has ended, and the container with it: what has no line feed yet will never
     /// get one.
-    pub fn finish(&mut self, tty: bool, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn finish(&mut self, tty: bool, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         if tty {
             let pending = std::mem::take(&mut self.raw);
             if !pending.bytes.is_empty() {

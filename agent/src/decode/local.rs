@@ -16,7 +16,7 @@ const START: &[u8] = b"\x0a\x06std";
 
 /// Reads records.
 #[derive(Debug, Default)]
-pub struct Local {
+pub(super) struct Local {
     /// Of each stream, the hash of the id that the parts of a long line have, while the line goes on.
     lines: [Option<u64>; 2],
 }

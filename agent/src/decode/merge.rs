@@ -7,13 +7,13 @@
 use crate::record::{Line, Stream, Time};
 
 /// Where `copier.go` cuts a line that is longer.
-pub const PART: usize = 16 * 1024;
+pub(super) const PART: usize = 16 * 1024;
 /// A buffer that grew beyond this for one long line is given back after it.
 const KEEP: usize = 4 * 1024;
 
 /// What a driver wrote at once: a line, or a part of one.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub(super) struct Message<'a> {
     pub time: Time,
     pub stream: Stream,
     /// Without the line feed.
@@ -27,7 +27,7 @@ pub struct Message<'a> {
 
 /// What is known of the line behind a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// It ends here.
     Line,
     /// It goes on, says the driver.
@@ -39,7 +39,7 @@ pub enum End {
 
 /// Merges parts, of each stream by itself.
 #[derive(Debug)]
-pub struct Merge {
+pub(super) struct Merge {
     max: usize,
     tty: bool,
     pending: [Pending; 2],
@@ -47,7 +47,7 @@ pub struct Merge {
 
 /// A line whose end has not come yet.
 #[derive(Debug, Default)]
-pub struct Pending {
+pub(super) struct Pending {
     /// That of the first part; `None` while no line has begun.
     pub time: Option<Time>,
     pub bytes: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct Pending {
 
 impl Pending {
     /// Keeps up to `max` bytes.
-    pub fn push(&mut self, bytes: &[u8], max: usize) {
+    pub(super) fn push(&mut self, bytes: &[u8], max: usize) {
         let room = max.saturating_sub(self.bytes.len());
         self.cut |= bytes.len() > room;
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -77,7 +77,7 @@ impl Pending {
         self.goes_on || self.part >= PART || self.time == Some(time)
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.time = None;
         self.part = 0;
         self.follows_full = false;
@@ -94,7 +94,7 @@ impl Pending {
 impl Merge {
     /// Lines longer than `max` bytes are cut there. With `tty`, a line loses the CR that a terminal puts before the line
     /// feed (termios ONLCR).
-    pub fn new(max: usize, tty: bool) -> Self {
+    pub(super) fn new(max: usize, tty: bool) -> Self {
         Self {
             max,
             tty,
@@ -103,12 +103,12 @@ impl Merge {
     }
 
     /// The earliest time of a line that has begun and not ended: a reader that resumes must read it again.
-    pub fn pending_since(&self) -> Option<Time> {
+    pub(super) fn pending_since(&self) -> Option<Time> {
         self.pending.iter().filter_map(|pending| pending.time).min()
     }
 
     /// Takes a message that is whole.
-    pub fn message(&mut self, message: &Message<'_>, out: &mut impl FnMut(Line<'_>)) {
+    pub(super) fn message(&mut self, message: &Message<'_>, out: &mut impl FnMut(Line<'_>)) {
         let &Message {
             time,
             stream,
@@ -136,7 +136,7 @@ impl Merge {
     }
 
     /// A message begins, of which not all bytes are here yet.
-    pub fn begin(&mut self, time: Time, stream: Stream, out: &mut impl FnMut(Line<'_>)) {
+    pub(super) fn begin(&mut self, time: Time, stream: Stream, out: &mut impl FnMut(Line<'_>)) {
         if !self.pending[stream as usize].goes_on_with(time) {
             self.flush(stream, out);
         }
@@ -147,14 +147,14 @@ impl Merge {
     }
 
     /// More bytes of the message that has begun.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8]) {
+    pub(super) fn push(&mut self, stream: Stream, bytes: &[u8]) {
         // The CR behind a line of the longest length does not make it too long.
         let max = self.max + usize::from(self.tty);
         self.pending[stream as usize].push(bytes, max);
     }
 
     /// The message that has begun is whole.
-    pub fn end(&mut self, stream: Stream, end: End, out: &mut impl FnMut(Line<'_>)) {
+    pub(super) fn end(&mut self, stream: Stream, end: End, out: &mut impl FnMut(Line<'_>)) {
         let pending = &mut self.pending[stream as usize];
         pending.goes_on = end == End::Part;
         // Behind full parts, one that is not full is the last one. Engine 20.10 leaves out its line feed where the driver
@@ -166,7 +166,7 @@ impl Merge {
     }
 
     /// Nothing more comes of the line that has begun on this stream, if one has.
-    pub fn flush(&mut self, stream: Stream, out: &mut impl FnMut(Line<'_>)) {
+    pub(super) fn flush(&mut self, stream: Stream, out: &mut impl FnMut(Line<'_>)) {
         // Taken out for the moment, as `lend` wants the rest.
         let mut pending = std::mem::take(&mut self.pending[stream as usize]);
         if let Some(time) = pending.time {
@@ -184,7 +184,7 @@ impl Merge {
     }
 
     /// The container has ended: what has no line feed yet will never get one.
-    pub fn finish(&mut self, out: &mut impl FnMut(Line<'_>)) {
+    pub(super) fn finish(&mut self, out: &mut impl FnMut(Line<'_>)) {
         for stream in Stream::ALL {
             self.flush(stream, out);
         }

@@ -2,7 +2,7 @@
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(super) enum Value<'a> {
     Integer(u64),
     /// A string, bytes or another message.
     Bytes(&'a [u8]),
@@ -11,7 +11,7 @@ pub enum Value<'a> {
 }
 
 /// Takes the next field off a message: its number and value. `None` for what is no field.
-pub fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
+pub(super) fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
     let tag = integer(message)?;
     let value = match tag & 7 {
         0 => Value::Integer(integer(message)?),
@@ -40,7 +40,7 @@ fn take<'a>(message: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 }
 
 /// An integer, seven bits a byte, the lowest first. All bytes but the last one have the highest bit set.
-pub fn integer(message: &mut &[u8]) -> Option<u64> {
+pub(super) fn integer(message: &mut &[u8]) -> Option<u64> {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let Some((eight, rest)) = message.split_first_chunk() else {
         return integer_from(0, 0, message);

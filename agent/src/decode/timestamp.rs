@@ -7,14 +7,14 @@ const ENGINE_FORM: usize = 30;
 /// Up to and with the seconds.
 const SECONDS: usize = 19;
 /// No RFC 3339 time with nine digits and a numeric offset is longer.
-pub const LONGEST: usize = 35;
+pub(super) const LONGEST: usize = 35;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Parses times. Keeps the last second that it met: a busy stream has thousands of lines in one, and only the nanoseconds
 /// are worth parsing again.
 #[derive(Clone, Debug, Default)]
-pub struct Clock {
+pub(super) struct Clock {
     prefix: [u8; SECONDS],
     zone: Zone,
     seconds: i64,
@@ -25,7 +25,7 @@ type Zone = [u8; 6];
 
 impl Clock {
     /// Splits a message into its time and what follows the space. `None` when it has no time.
-    pub fn split<'a>(&mut self, message: &'a [u8]) -> Option<(Time, &'a [u8])> {
+    pub(super) fn split<'a>(&mut self, message: &'a [u8]) -> Option<(Time, &'a [u8])> {
         // Nearly always the engine's own form.
         if message.get(ENGINE_FORM) == Some(&b' ')
             && let Some(time) = self.parse(&message[..ENGINE_FORM])
@@ -39,7 +39,7 @@ impl Clock {
     }
 
     /// Parses one time.
-    pub fn parse(&mut self, stamp: &[u8]) -> Option<Time> {
+    pub(super) fn parse(&mut self, stamp: &[u8]) -> Option<Time> {
         let (prefix, rest) = stamp.split_first_chunk()?;
         let behind = fraction(rest);
         if let Some((nanos, zone)) = behind
@@ -114,7 +114,7 @@ fn some_digits(text: &[u8]) -> Option<(i64, &[u8])> {
 
 /// Finds, in the raw text of a TTY, the next time in the engine's form, followed by a space:
 /// the place of its first byte, and the time.
-pub fn find(clock: &mut Clock, text: &[u8]) -> Option<(usize, Time)> {
+pub(super) fn find(clock: &mut Clock, text: &[u8]) -> Option<(usize, Time)> {
     let mut from = 0;
     while let Some(found) = memchr::memchr(b'Z', &text[from..]) {
         let end = from + found + 1;
@@ -130,7 +130,7 @@ pub fn find(clock: &mut Clock, text: &[u8]) -> Option<(usize, Time)> {
 }
 
 /// Bytes that a time of the engine's form takes, with its space.
-pub const PREFIX: usize = ENGINE_FORM + 1;
+pub(super) const PREFIX: usize = ENGINE_FORM + 1;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use crate::escape::{BLOCK, clean_bytes};
 
 /// A string that was decoded.
-pub struct Unescaped {
+pub(super) struct Unescaped {
     /// The place of the quote that ends it.
     pub quote: usize,
     /// How many bytes its text has.
@@ -16,7 +16,7 @@ pub struct Unescaped {
 /// string, or is not all there: behind its quote there must be a few more bytes.
 ///
 /// Half of a surrogate pair becomes U+FFFD, as the engine's own decoder has it (`encoding/json`).
-pub fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<Unescaped> {
+pub(super) fn unescape(input: &[u8], from: usize, out: &mut Vec<u8>) -> Option<Unescaped> {
     make_room(out, from);
     out[..from].copy_from_slice(&input[..from]);
     let (mut at, mut length, mut is_usual) = (from, from, true);

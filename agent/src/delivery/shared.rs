@@ -67,26 +67,26 @@ pub(super) fn task(waker: &Waker) -> Task {
 }
 
 impl Shared {
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn desk(&self, sink: usize) -> &Desk {
+    pub(super) fn desk(&self, sink: usize) -> &Desk {
         &self.desks[sink]
     }
 
-    pub fn all(&self, holds: impl Fn(&Window) -> bool) -> bool {
+    pub(super) fn all(&self, holds: impl Fn(&Window) -> bool) -> bool {
         self.desks.iter().all(|desk| holds(&desk.window()))
     }
 
     /// How many batches may be handed over before the first window is full.
-    pub fn free(&self) -> usize {
+    pub(super) fn free(&self) -> usize {
         let free = self.desks.iter().map(|desk| desk.window().free());
         free.min().unwrap_or(self.bounds.max_batches)
     }
 
     /// A sink has got on.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         // Under the lock, so that the map keeps its room: a waker only puts its task into a queue.
         self.lock().waiting.drain().for_each(|(_, waker)| waker.wake());
     }
@@ -102,7 +102,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub fn new(name: String, limit: usize) -> Self {
+    pub(super) fn new(name: String, limit: usize) -> Self {
         Self {
             name,
             window: Mutex::new(Window::new(limit)),
@@ -110,11 +110,11 @@ impl Desk {
         }
     }
 
-    pub fn window(&self) -> MutexGuard<'_, Window> {
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn ring(&self) {
+    pub(super) fn ring(&self) {
         self.bell.notify_one();
     }
 }

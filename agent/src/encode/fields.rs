@@ -10,11 +10,11 @@ use crate::record::Container;
 
 /// Bytes of JSON that a container's labels, compose and swarm may take: each of its records bears
 /// them.
-pub const ROOM: usize = 16 * 1024;
+pub(super) const ROOM: usize = 16 * 1024;
 /// What a text takes beside its own bytes: quotes, and a colon or a comma.
 const AROUND: usize = 3;
 /// What a byte takes at most: `\u0000`.
-pub const ESCAPED: usize = 6;
+pub(super) const ESCAPED: usize = 6;
 
 /// The labels that a record bears, and what is told of compose and swarm.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::pool::{Check, Pool};
 use super::transport::{Answer, Connection, Opener, message};
 use crate::register::{Opening, Purpose};
 
-pub struct Requests {
+pub(super) struct Requests {
     pool: Pool,
     opener: Arc<Opener>,
     breaker: Breaker,
@@ -26,7 +26,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    pub fn new(opener: Opener, options: Options) -> Self {
+    pub(super) fn new(opener: Opener, options: Options) -> Self {
         let opener = Arc::new(opener);
         Self {
             pool: Pool::new(Arc::clone(&opener), options.size, options.checks),
@@ -38,24 +38,24 @@ impl Requests {
         }
     }
 
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         self.opener.endpoint.shown()
     }
 
-    pub async fn at_rest(&self) {
+    pub(super) async fn at_rest(&self) {
         self.opener.endpoint.at_rest().await;
     }
 
-    pub fn pool(&self) -> &Pool {
+    pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    pub fn health(&self) -> &Arc<Health> {
+    pub(super) fn health(&self) -> &Arc<Health> {
         &self.health
     }
 
     /// Opens what the pool shall hold ahead of need. Not while the engine is in doubt: requests find out by themselves.
-    pub async fn fill(&self) {
+    pub(super) async fn fill(&self) {
         if !self.breaker.is_closed() {
             return;
         }
@@ -67,7 +67,7 @@ impl Requests {
     }
 
     /// Pings a connection, where the engine is asked at all.
-    pub async fn check(&self, check: Check) {
+    pub(super) async fn check(&self, check: Check) {
         let Ok(call) = self.breaker.enter() else {
             return check.later();
         };
@@ -87,7 +87,7 @@ impl Requests {
             .await;
     }
 
-    pub fn refuses_for(&self) -> Option<Duration> {
+    pub(super) fn refuses_for(&self) -> Option<Duration> {
         match self.breaker.check() {
             Err(EngineError::BreakerOpen { retry_in, .. }) => Some(retry_in),
             _ => None,
@@ -96,7 +96,7 @@ impl Requests {
 
     /// A short request, of which the whole answer is read. They all only ask, so each can be repeated.
     /// `purpose` tells whom it is about: the engine, or one container's log.
-    pub async fn short(
+    pub(super) async fn short(
         &self,
         purpose: Purpose,
         endpoint: &'static str,
@@ -117,7 +117,7 @@ impl Requests {
     }
 
     /// A request whose answer goes on, over a connection of its own. Not repeated here: who follows knows from where.
-    pub async fn long<T, F: Future<Output = Result<T, EngineError>>>(
+    pub(super) async fn long<T, F: Future<Output = Result<T, EngineError>>>(
         &self,
         endpoint: &'static str,
         opening: Opening,

@@ -11,7 +11,7 @@ use std::ops::Range;
 use abi::Bits;
 
 /// What is said of the names that were asked for.
-pub struct Btf<'a, R> {
+pub(super) struct Btf<'a, R> {
     source: BufReader<R>,
     /// Where it is read next.
     at: u64,
@@ -30,7 +30,7 @@ const BUFFER: usize = 32 << 10;
 const STRIDE: usize = 64;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum BtfError {
+pub(super) enum BtfError {
     #[error("not BTF, or cut short")]
     Malformed,
     #[error("it cannot be read: {0}")]
@@ -128,7 +128,7 @@ struct Field {
 
 impl<'a, R: Read + Seek> Btf<'a, R> {
     /// Of everything that has one of these names, and of what that consists of.
-    pub fn read(source: R, names: impl IntoIterator<Item = &'a str>) -> Result<Self, BtfError> {
+    pub(super) fn read(source: R, names: impl IntoIterator<Item = &'a str>) -> Result<Self, BtfError> {
         let mut btf = Self {
             source: BufReader::with_capacity(BUFFER, source),
             at: 0,
@@ -239,7 +239,7 @@ impl<'a, R: Read + Seek> Btf<'a, R> {
     }
 
     /// The id of a kernel function.
-    pub fn function(&self, name: &str) -> Result<u32, BtfError> {
+    pub(super) fn function(&self, name: &str) -> Result<u32, BtfError> {
         let id = self.functions.get(name).copied();
         id.ok_or_else(|| BtfError::NoFunction(name.into()))
     }
@@ -312,7 +312,7 @@ impl<'a, R: Read + Seek> Btf<'a, R> {
     }
 
     /// A field's offset in bytes.
-    pub fn offset(&mut self, path: &str) -> Result<u32, BtfError> {
+    pub(super) fn offset(&mut self, path: &str) -> Result<u32, BtfError> {
         let field = self.field(path)?;
         if field.bits != 0 || field.offset % 8 != 0 {
             return Err(BtfError::BitField(path.into()));
@@ -321,7 +321,7 @@ impl<'a, R: Read + Seek> Btf<'a, R> {
     }
 
     /// A small number, bit field or not, as a part of the aligned 32-bit word that it lies in.
-    pub fn bits(&mut self, path: &str) -> Result<Bits, BtfError> {
+    pub(super) fn bits(&mut self, path: &str) -> Result<Bits, BtfError> {
         let field = self.field(path)?;
         let size = match field.bits {
             0 => self
@@ -345,7 +345,7 @@ impl<'a, R: Read + Seek> Btf<'a, R> {
 
 /// BTF in which these functions have the ids that they have in the kernel's, and nothing else has a name: aya asks for one to
 /// find a function in, and would take 15 MiB and 70 ms for all of the kernel's.
-pub fn reduced_to(functions: &[(u32, &str)]) -> Vec<u8> {
+pub(super) fn reduced_to(functions: &[(u32, &str)]) -> Vec<u8> {
     let mut strings = vec![0];
     let last = functions.iter().map(|&(id, _)| id).max().unwrap_or_default();
     let mut types = vec![[0, FWD << 24, 0]; last as usize];

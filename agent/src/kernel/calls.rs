@@ -14,7 +14,7 @@ use super::object::{ask, raw_tracepoint};
 use super::refusal::Refusal;
 
 /// `CALLS`
-pub struct Calls {
+pub(super) struct Calls {
     map: HashMap<MapData, u32, abi::Call>,
     fd: OwnedFd,
     /// By thread: the call, and at how many scans in a row it was the same.
@@ -26,7 +26,7 @@ pub struct Calls {
 const PATIENCE: u32 = 60;
 
 impl Calls {
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, Refusal> {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Refusal> {
         const NAME: &str = "CALLS";
         let map = ebpf.take_map(NAME).ok_or_else(|| Refusal::foreign_object(NAME))?;
         let aya::maps::Map::HashMap(data) = map else {
@@ -43,7 +43,7 @@ impl Calls {
     }
 
     /// By thread, those that are under way.
-    pub fn now(&self) -> Result<Map<u32, abi::Call>, Refusal> {
+    pub(super) fn now(&self) -> Result<Map<u32, abi::Call>, Refusal> {
         let all = self.map.iter().filter(|entry| {
             // One that ended between the key and the value.
             !matches!(entry, Err(MapError::KeyNotFound))
@@ -52,7 +52,7 @@ impl Calls {
     }
 
     /// At each scan: gives up those that must be over.
-    pub fn scan(&self, ebpf: &Ebpf) -> Result<(), Refusal> {
+    pub(super) fn scan(&self, ebpf: &Ebpf) -> Result<(), Refusal> {
         let now = self.now()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|thread, (call, _)| now.get(thread) == Some(&*call));
@@ -70,7 +70,7 @@ impl Calls {
 
     /// Takes the call out of the map, and lets go what it held. If its end is seen all the same, nothing is found then; so only
     /// one of both lets go.
-    pub fn give_up(&self, ebpf: &Ebpf, thread: u32) -> Result<(), Refusal> {
+    pub(super) fn give_up(&self, ebpf: &Ebpf, thread: u32) -> Result<(), Refusal> {
         match self.remove(thread) {
             Some(call) => ask(raw_tracepoint(ebpf, "let_go")?, call.inode),
             None => Ok(()),

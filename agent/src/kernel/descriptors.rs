@@ -13,14 +13,18 @@ use super::{
 };
 
 /// `KIND_TOTALS`
-pub struct Descriptors(Mapped<abi::KindTotals>);
+pub(super) struct Descriptors(Mapped<abi::KindTotals>);
 
 /// Other threads open and close while we look: a comparison is made anew this often before it is given up for this time.
 const ATTEMPTS: u32 = 3;
 
 impl Descriptors {
     /// Begins to count, and takes in what is open already.
-    pub fn begin(totals: Mapped<abi::KindTotals>, adopt: &RawTracePoint, capacity: u32) -> Result<Self, Refusal> {
+    pub(super) fn begin(
+        totals: Mapped<abi::KindTotals>,
+        adopt: &RawTracePoint,
+        capacity: u32,
+    ) -> Result<Self, Refusal> {
         for first in (0..capacity).step_by(CENSUS as usize) {
             ask(adopt, first.into())?;
         }
@@ -28,7 +32,7 @@ impl Descriptors {
     }
 
     /// What the ledger says.
-    pub fn totals(&self) -> Vec<KindTotals> {
+    pub(super) fn totals(&self) -> Vec<KindTotals> {
         self.read().collect()
     }
 
@@ -58,7 +62,7 @@ impl Descriptors {
     }
 
     /// Holds the ledger against its witnesses, and changes nothing. `None` where there was no quiet moment for it.
-    pub fn compare(&self, walk: &Walk, ebpf: &Ebpf) -> Result<Option<Comparison>, Refusal> {
+    pub(super) fn compare(&self, walk: &Walk, ebpf: &Ebpf) -> Result<Option<Comparison>, Refusal> {
         for _ in 0..ATTEMPTS {
             walk.count(ebpf)?;
             let counted = self.counted();

@@ -50,7 +50,7 @@ const OPTIONAL: &[(&str, &str)] = &[
 ];
 
 /// What this tier has to know of the kernel, beside what both do.
-pub struct Functions {
+pub(super) struct Functions {
     registers: layout::Registers,
     /// What aya looks the functions up in.
     types: Vec<u8>,
@@ -58,13 +58,13 @@ pub struct Functions {
 
 impl Functions {
     /// The functions' names.
-    pub fn names() -> impl Iterator<Item = &'static str> {
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
         let programs = EXITS.iter().chain(ENTRIES).chain(OPTIONAL);
         programs.map(|&(_, function)| function)
     }
 
     /// `types` have the [`Self::names`].
-    pub fn find(types: &mut Types) -> Result<Self, Refusal> {
+    pub(super) fn find(types: &mut Types) -> Result<Self, Refusal> {
         ask_whether_taken()?;
         Ok(Self {
             registers: layout::registers(types)?,
@@ -72,7 +72,7 @@ impl Functions {
         })
     }
 
-    pub fn load(self, object: &[u8], settings: &Settings, mut layout: Layout) -> Result<(Ebpf, Links), Refusal> {
+    pub(super) fn load(self, object: &[u8], settings: &Settings, mut layout: Layout) -> Result<(Ebpf, Links), Refusal> {
         [layout.pt_regs_first, layout.pt_regs_second, layout.pt_regs_third] = self.registers;
         let types = AyaBtf::parse(&self.types, Endianness::default()).map_err(|error| Refusal::new(FIND, &error))?;
         load(object, settings, &types, &layout)

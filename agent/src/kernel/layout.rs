@@ -55,10 +55,10 @@ const REGISTERS: &[&str] = &["pt_regs.di", "pt_regs.si", "pt_regs.dx"];
 const REGISTERS: &[&str] = &[];
 
 /// The kernel's description of its types.
-pub type Types = Btf<'static, File>;
+pub(super) type Types = Btf<'static, File>;
 
 /// With all that [`structures`] and [`registers`] look for, and these functions.
-pub fn types(functions: impl Iterator<Item = &'static str>) -> Result<Types, Refusal> {
+pub(super) fn types(functions: impl Iterator<Item = &'static str>) -> Result<Types, Refusal> {
     let file = File::open(VMLINUX).map_err(|error| Refusal::new(format_args!("read {VMLINUX}"), &error))?;
     let paths = FIELDS.iter().map(|&(path, _)| path).chain([FD, V6_ADDRESS, SHUTDOWN]);
     let paths = paths.chain(REGISTERS.iter().copied());
@@ -67,7 +67,7 @@ pub fn types(functions: impl Iterator<Item = &'static str>) -> Result<Types, Ref
 }
 
 /// The fields of kernel structures. The tracepoints' records are [`records`], the registers [`registers`].
-pub fn structures(types: &mut Types) -> Result<Layout, Refusal> {
+pub(super) fn structures(types: &mut Types) -> Result<Layout, Refusal> {
     fields(types).map_err(|error| Refusal::missing(format_args!("find kernel structures in {VMLINUX}"), error))
 }
 
@@ -85,17 +85,17 @@ fn fields(types: &mut Types) -> Result<Layout, BtfError> {
 }
 
 /// Adds the tracepoints' records: all `sys_enter_*` are alike, and all `sys_exit_*`.
-pub fn records(tracefs: &Path, layout: &mut Layout) -> Result<(), Refusal> {
+pub(super) fn records(tracefs: &Path, layout: &mut Layout) -> Result<(), Refusal> {
     layout.enter_args = record_field(tracefs, "sys_enter_close", "fd")?;
     layout.exit_ret = record_field(tracefs, "sys_exit_close", "ret")?;
     Ok(())
 }
 
 /// Where a system call's first three arguments are, in `pt_regs`.
-pub type Registers = [u32; 3];
+pub(super) type Registers = [u32; 3];
 
 /// Finds them.
-pub fn registers(types: &mut Types) -> Result<Registers, Refusal> {
+pub(super) fn registers(types: &mut Types) -> Result<Registers, Refusal> {
     const WHAT: &str = "find a system call's arguments";
     let &[first, second, third] = REGISTERS else {
         return Err(Refusal::missing(WHAT, "not known for this processor"));

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The maps, as the agent reads them.
-pub struct Ledger {
+pub(super) struct Ledger {
     connections: HashMap<MapData, u64, abi::Connection>,
     descriptors: Mapped<u64>,
     answers: Mapped<Answer>,
@@ -36,7 +36,7 @@ pub struct Ledger {
 
 /// Of a connection, as the programs have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(super) struct Entry {
     pub inode: u64,
     pub opened_ns: u64,
     pub holders: u64,
@@ -49,7 +49,7 @@ const ATTEMPTS: u32 = 3;
 const PEERS: u64 = 64;
 
 impl Ledger {
-    pub fn take(ebpf: &mut Ebpf, settings: &Settings) -> Result<Self, Refusal> {
+    pub(super) fn take(ebpf: &mut Ebpf, settings: &Settings) -> Result<Self, Refusal> {
         let mut peers: HashMap<_, Peer, Totals> = open(ebpf, "PEERS")?;
         peers
             .insert(Peer::OTHER, Totals::ZERO, 0)
@@ -74,12 +74,12 @@ impl Ledger {
     }
 
     /// How many entries descriptors lead to.
-    pub fn held(&self) -> u64 {
+    pub(super) fn held(&self) -> u64 {
         self.led_to().len() as u64
     }
 
     /// Entries that no descriptor leads to.
-    pub fn unheld(&self) -> Result<Vec<Entry>, Refusal> {
+    pub(super) fn unheld(&self) -> Result<Vec<Entry>, Refusal> {
         let led_to = self.led_to();
         let mut unheld = Vec::new();
         for entry in self.connections.iter() {
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// But for what is not the ledger of connections.
-    pub fn snapshot(&self, survey: &RawTracePoint) -> Result<Snapshot, Refusal> {
+    pub(super) fn snapshot(&self, survey: &RawTracePoint) -> Result<Snapshot, Refusal> {
         let mut totals = self.totals()?;
         let mut attempt = 1;
         loop {
@@ -235,12 +235,12 @@ where
     map.try_into().map_err(|error| Refusal::new(what(), &error))
 }
 
-pub fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
+pub(super) fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Mapped<T>, Refusal> {
     let map = array(ebpf, name)?;
     Mapped::new(map.fd(), len as usize).map_err(|error| unmapped(name, &error))
 }
 
-pub fn writable<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Writable<T>, Refusal> {
+pub(super) fn writable<T: Pod>(ebpf: &mut Ebpf, name: &str, len: u32) -> Result<Writable<T>, Refusal> {
     let map = array(ebpf, name)?;
     Writable::new(map.fd(), len as usize).map_err(|error| unmapped(name, &error))
 }

@@ -8,10 +8,10 @@ use aya::programs::{
 
 /// The attachments; they end with this.
 #[derive(Default)]
-pub struct Links(Vec<Link>);
+pub(super) struct Links(Vec<Link>);
 
 #[expect(dead_code, reason = "held for their drop")]
-pub enum Link {
+pub(super) enum Link {
     TracePoint(TracePointLink),
     RawTracePoint(RawTracePointLink),
     Entry(FEntryLink),
@@ -19,7 +19,7 @@ pub enum Link {
 }
 
 impl Links {
-    pub fn hold(&mut self, link: Link) {
+    pub(super) fn hold(&mut self, link: Link) {
         self.0.push(link);
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The programs, attached.
-pub struct Loaded {
+pub(super) struct Loaded {
     pub ebpf: Ebpf,
     pub links: Links,
     pub tier: Tier,
@@ -24,7 +24,7 @@ pub struct Loaded {
     pub refused: Option<Refusal>,
 }
 
-pub fn load(settings: &Settings) -> Result<Loaded, Refusal> {
+pub(super) fn load(settings: &Settings) -> Result<Loaded, Refusal> {
     load_best(settings).map_err(Refusal::explained)
 }
 

@@ -4,7 +4,7 @@ use log::{Level, Log, Metadata, Record};
 
 const TARGET: &str = "log_capturer::kernel::bpf";
 
-pub struct IntoTracing;
+pub(super) struct IntoTracing;
 
 impl Log for IntoTracing {
     fn enabled(&self, _: &Metadata) -> bool {

@@ -7,7 +7,7 @@ use std::{io, marker::PhantomData, os::fd::AsFd, ptr};
 use aya::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-pub struct Mapped<T> {
+pub(super) struct Mapped<T> {
     values: *const T,
     len: usize,
     kind: PhantomData<T>,
@@ -23,7 +23,7 @@ impl<T: Pod> Mapped<T> {
     const ALIGNED: () = assert!(size_of::<T>().is_multiple_of(8));
 
     /// `map` is an array of `len` such values, made with `BPF_F_MMAPABLE`.
-    pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
+    pub(super) fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
         Self::with(map, len, ProtFlags::READ)
     }
 
@@ -47,11 +47,11 @@ impl<T: Pod> Mapped<T> {
         })
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn get(&self, index: usize) -> Option<T> {
+    pub(super) fn get(&self, index: usize) -> Option<T> {
         // SAFETY: within the mapping, which is aligned to a page. Volatile, as the kernel writes when it likes: a value of
         // 8 bytes comes whole; a larger one only while no program writes to it.
         (index < self.len).then(|| unsafe { self.values.add(index).read_volatile() })
@@ -66,18 +66,18 @@ impl<T> Drop for Mapped<T> {
 }
 
 /// The same, where the agent writes.
-pub struct Writable<T>(Mapped<T>);
+pub(super) struct Writable<T>(Mapped<T>);
 
 impl<T: Pod> Writable<T> {
-    pub fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
+    pub(super) fn new(map: impl AsFd, len: usize) -> io::Result<Self> {
         Mapped::with(map, len, ProtFlags::READ | ProtFlags::WRITE).map(Self)
     }
 
-    pub fn get(&self, index: usize) -> Option<T> {
+    pub(super) fn get(&self, index: usize) -> Option<T> {
         self.0.get(index)
     }
 
-    pub fn set(&self, index: usize, value: T) {
+    pub(super) fn set(&self, index: usize, value: T) {
         if index < self.0.len {
             // SAFETY: within the mapping, which is writable. Volatile: a program may read it.
             unsafe { self.0.values.cast_mut().add(index).write_volatile(value) };

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 
-pub use abi::Mark;
+pub(super) use abi::Mark;
 use abi::Marker;
 
 use super::mapped::Writable;
@@ -15,15 +15,15 @@ thread_local! {
 }
 
 /// The one cell that all threads share: it is locked for as long as a mark is set.
-pub struct Marks(Mutex<Writable<Marker>>);
+pub(super) struct Marks(Mutex<Writable<Marker>>);
 
 impl Marks {
-    pub fn new(cell: Writable<Marker>) -> Self {
+    pub(super) fn new(cell: Writable<Marker>) -> Self {
         Self(Mutex::new(cell))
     }
 
     /// Runs `connect`; the connections that it opens bear the mark. `ask` runs the program `whoami` on this thread.
-    pub fn around<T>(
+    pub(super) fn around<T>(
         &self,
         mark: Mark,
         ask: impl FnOnce() -> Result<(), Refusal>,

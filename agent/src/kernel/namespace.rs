@@ -17,11 +17,11 @@ const IN_DEBUGFS: &str = "/sys/kernel/debug/tracing";
 const BTF: &str = "/sys/kernel/btf";
 
 /// What the thread may do with its mounts.
-pub struct Aside(rustix::io::Result<()>);
+pub(super) struct Aside(rustix::io::Result<()>);
 
 /// Runs `work` where mounts are of no consequence to anybody. A thread without the right to mount (CAP_SYS_ADMIN) has to be
 /// content with what is there.
-pub fn aside<T: Send>(work: impl FnOnce(&Aside) -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
+pub(super) fn aside<T: Send>(work: impl FnOnce(&Aside) -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
     let inside = move || {
         let own = own_mounts();
         if own.is_ok() {
@@ -40,7 +40,7 @@ pub fn aside<T: Send>(work: impl FnOnce(&Aside) -> Result<T, Refusal> + Send) ->
 
 impl Aside {
     /// Where tracefs can be read.
-    pub fn tracefs(&self) -> Result<&'static Path, Refusal> {
+    pub(super) fn tracefs(&self) -> Result<&'static Path, Refusal> {
         if let Some(mounted) = [TRACEFS, IN_DEBUGFS]
             .map(Path::new)
             .into_iter()

@@ -16,7 +16,7 @@ static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LOG_CAPTUR
 static OBJECT: Option<&[u8]> = None;
 
 /// What is decided at the load.
-pub struct Settings {
+pub(super) struct Settings {
     /// The only one to try; the best that there is, if none is named.
     pub tier: Option<Tier>,
     pub connections: u32,
@@ -25,7 +25,7 @@ pub struct Settings {
 }
 
 /// The embedded object, if it was built from this source.
-pub fn embedded() -> Result<&'static [u8], Refusal> {
+pub(super) fn embedded() -> Result<&'static [u8], Refusal> {
     let object = OBJECT.ok_or_else(Refusal::not_built)?;
     if memmem::find(object, &abi::STAMP).is_none() {
         return Err(Refusal::outdated());
@@ -34,7 +34,7 @@ pub fn embedded() -> Result<&'static [u8], Refusal> {
 }
 
 /// Creates the maps. Nothing is loaded or attached by that.
-pub fn create(object: &[u8], settings: &Settings, layout: &Layout, exact: bool) -> Result<Ebpf, Refusal> {
+pub(super) fn create(object: &[u8], settings: &Settings, layout: &Layout, exact: bool) -> Result<Ebpf, Refusal> {
     // `AYA_LOG_LEVEL` is constant to the verifier, which drops the messages that are off.
     let level = if settings.debug { aya_log::Level::Trace as u8 } else { 0 };
     let exact = u8::from(exact);
@@ -59,13 +59,13 @@ pub fn create(object: &[u8], settings: &Settings, layout: &Layout, exact: bool) 
 }
 
 /// Programs that are never attached, but run by [`ask`].
-pub const ON_DEMAND: [&str; 9] = [
+pub(super) const ON_DEMAND: [&str; 9] = [
     "identify", "whoami", "survey", "learn", "adopt", "census", "seek", "bury", "let_go",
 ];
 
 /// Loads the programs that are run on demand, and has them know this process: before the attach, or the first calls would be
 /// taken for another's.
-pub fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
+pub(super) fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
     for name in ON_DEMAND {
         raw_tracepoint_mut(ebpf, name)?
             .load()
@@ -75,7 +75,7 @@ pub fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
 }
 
 /// Where TCP sockets change their state. A raw one: it needs no tracefs, and its record has the socket itself.
-pub fn attach_tcp_state(ebpf: &mut Ebpf, links: &mut Links) -> Result<(), Refusal> {
+pub(super) fn attach_tcp_state(ebpf: &mut Ebpf, links: &mut Links) -> Result<(), Refusal> {
     const EVENT: &str = "inet_sock_set_state";
     let program = raw_tracepoint_mut(ebpf, "tcp_state")?;
     program.load().map_err(|error| Refusal::load("tcp_state", &error))?;
@@ -94,18 +94,18 @@ fn raw_tracepoint_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawT
 }
 
 /// A program that is run by [`ask`].
-pub fn raw_tracepoint<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a RawTracePoint, Refusal> {
+pub(super) fn raw_tracepoint<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a RawTracePoint, Refusal> {
     ebpf.program(name)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| Refusal::foreign_object(name))
 }
 
 /// Runs a program on this thread, in this process: its answer, if it has one, is in a map.
-pub fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
+pub(super) fn ask(program: &RawTracePoint, argument: u64) -> Result<(), Refusal> {
     ask_two(program, argument, 0)
 }
 
-pub fn ask_two(program: &RawTracePoint, first: u64, second: u64) -> Result<(), Refusal> {
+pub(super) fn ask_two(program: &RawTracePoint, first: u64, second: u64) -> Result<(), Refusal> {
     let mut options = RawTracePointRunOptions::new();
     options.args[0] = first;
     options.args[1] = second;

@@ -23,7 +23,7 @@ use super::{object::ask_two, refusal::Refusal};
 
 /// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
 /// is nothing is told as [`abi::Kind::Other`].
-pub fn teach(learn: &RawTracePoint) -> Result<(), Refusal> {
+pub(super) fn teach(learn: &RawTracePoint) -> Result<(), Refusal> {
     let made = make().map_err(|error| Refusal::new("make descriptors to learn from", &error))?;
     for (sample, fd) in &made {
         ask_two(learn, *sample as u64, fd.as_raw_fd() as u64)?;
@@ -122,7 +122,7 @@ fn by_name(target: &str) -> Option<Sample> {
 }
 
 /// Descriptor → what `/proc` calls its file. The descriptor that this takes itself is left out.
-pub fn links() -> io::Result<Vec<(i32, String)>> {
+pub(super) fn links() -> io::Result<Vec<(i32, String)>> {
     let mut directory = Dir::new(open(
         "/proc/self/fd",
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,

@@ -80,7 +80,12 @@ const REQUIRED: &[&str] = &[
     "sys_exit_socket",
 ];
 
-pub fn load(object: &[u8], settings: &Settings, tracefs: &Path, mut layout: Layout) -> Result<(Ebpf, Links), Refusal> {
+pub(super) fn load(
+    object: &[u8],
+    settings: &Settings,
+    tracefs: &Path,
+    mut layout: Layout,
+) -> Result<(Ebpf, Links), Refusal> {
     layout::records(tracefs, &mut layout)?;
     let mut ebpf = create(object, settings, &layout, false)?;
     make_ready(&mut ebpf)?;

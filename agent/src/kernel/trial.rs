@@ -18,7 +18,7 @@ use rustix::{
 use super::{Tier, ledger, mapped::Mapped, refusal::Refusal};
 
 /// `FIRED`
-pub struct Trial {
+pub(super) struct Trial {
     fired: Mapped<u64>,
     programs: &'static [&'static str],
 }
@@ -27,7 +27,7 @@ pub struct Trial {
 const ATTEMPTS: u32 = 3;
 
 impl Trial {
-    pub fn take(ebpf: &mut Ebpf, tier: Tier) -> Result<Self, Refusal> {
+    pub(super) fn take(ebpf: &mut Ebpf, tier: Tier) -> Result<Self, Refusal> {
         Ok(Self {
             fired: ledger::mapped(ebpf, "FIRED", HOOKS)?,
             programs: match tier {
@@ -39,7 +39,7 @@ impl Trial {
     }
 
     /// The programs that were to run, and did not.
-    pub fn quiet(&self) -> Result<Vec<&'static str>, Refusal> {
+    pub(super) fn quiet(&self) -> Result<Vec<&'static str>, Refusal> {
         let mut quiet = self.programs.to_vec();
         for _ in 0..ATTEMPTS {
             let before = self.counts();

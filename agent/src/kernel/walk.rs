@@ -21,10 +21,10 @@ use super::{
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// `WALK`
-pub struct Walk(Mapped<abi::Walk>);
+pub(super) struct Walk(Mapped<abi::Walk>);
 
 impl Walk {
-    pub fn new(answer: Mapped<abi::Walk>) -> Self {
+    pub(super) fn new(answer: Mapped<abi::Walk>) -> Self {
         Self(answer)
     }
 
@@ -33,7 +33,7 @@ impl Walk {
     }
 
     /// Whether one of the process's descriptors is this socket, now.
-    pub fn finds(&self, ebpf: &Ebpf, inode: u64) -> Result<bool, Refusal> {
+    pub(super) fn finds(&self, ebpf: &Ebpf, inode: u64) -> Result<bool, Refusal> {
         let seek = raw_tracepoint(ebpf, "seek")?;
         let mut first = 0;
         loop {
@@ -47,7 +47,7 @@ impl Walk {
     }
 
     /// Counts the descriptors. Gives the blocks in which the ledger disagrees, by their first number.
-    pub fn count(&self, ebpf: &Ebpf) -> Result<Vec<u64>, Refusal> {
+    pub(super) fn count(&self, ebpf: &Ebpf) -> Result<Vec<u64>, Refusal> {
         let census = raw_tracepoint(ebpf, "census")?;
         let mut doubtful = Vec::new();
         let mut first = 0;
@@ -65,7 +65,7 @@ impl Walk {
     }
 
     /// Makes the ledger agree with the table.
-    pub fn reconcile(&self, ebpf: &Ebpf, ledger: &Ledger, calls: &Calls) -> Result<(), Refusal> {
+    pub(super) fn reconcile(&self, ebpf: &Ebpf, ledger: &Ledger, calls: &Calls) -> Result<(), Refusal> {
         let doubtful = self.count(ebpf)?;
         if !doubtful.is_empty() {
             thread::sleep(MOMENT);

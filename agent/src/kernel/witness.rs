@@ -13,9 +13,9 @@ use rustix::{
 use super::samples::links;
 
 /// Descriptors, indexed by [`Kind`].
-pub type Counts = [u64; KINDS as usize];
+pub(super) type Counts = [u64; KINDS as usize];
 
-pub fn count() -> io::Result<Counts> {
+pub(super) fn count() -> io::Result<Counts> {
     let mut counts = Counts::default();
     for (fd, target) in links()? {
         // SAFETY: it is asked for its type at once, and not kept; should it have been closed meanwhile, it is not counted.

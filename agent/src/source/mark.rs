@@ -26,7 +26,7 @@ impl Identity {
 }
 
 /// Bytes before the mark that tell whether a file is still the one that it was.
-pub const BEFORE: usize = 64;
+pub(super) const BEFORE: usize = 64;
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

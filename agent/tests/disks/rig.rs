@@ -14,7 +14,7 @@ use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Rig {
+pub(crate) struct Rig {
     runtime: tokio::runtime::Runtime,
     pub outbox: Outbox,
     writers: Writers,
@@ -25,7 +25,7 @@ pub struct Rig {
 
 impl Rig {
     /// Every 4 KiB are a batch.
-    pub fn to(path: &Path) -> Self {
+    pub(crate) fn to(path: &Path) -> Self {
         let bounds = Bounds {
             batch_bytes: 4096,
             max_batches: 1024,
@@ -54,7 +54,7 @@ impl Rig {
     }
 
     /// A record for each number.
-    pub fn push(&self, numbers: std::ops::Range<usize>) {
+    pub(crate) fn push(&self, numbers: std::ops::Range<usize>) {
         for number in numbers {
             self.runtime.block_on(poll_fn(|cx| self.outbox.poll_room_for(cx, 1)));
             let text = number.to_string();
@@ -70,7 +70,7 @@ impl Rig {
     }
 
     /// Waits until the sink has everything. `None` when it has failed for good.
-    pub fn settled(&self) -> Option<Vec<(String, Mark)>> {
+    pub(crate) fn settled(&self) -> Option<Vec<(String, Mark)>> {
         let barrier = async { tokio::time::timeout(PATIENCE, self.outbox.barrier(|| ())).await };
         let settled = self
             .runtime
@@ -79,14 +79,14 @@ impl Rig {
         settled.map(|((), marks)| marks)
     }
 
-    pub fn failed(&self) -> Fatal {
+    pub(crate) fn failed(&self) -> Fatal {
         let failed = async { tokio::time::timeout(PATIENCE, self.writers.failed()).await };
         self.runtime
             .block_on(failed)
             .expect("the sink to fail for good in time")
     }
 
-    pub fn wait_error(&self, reason: &str) {
+    pub(crate) fn wait_error(&self, reason: &str) {
         let start = Instant::now();
         while self.metrics.errors.with_label_values(&["archive", reason]).get() == 0 {
             assert!(start.elapsed() < PATIENCE, "no error {reason}");
@@ -95,14 +95,14 @@ impl Rig {
     }
 
     /// Whether `/readyz` says that the sink is, and how.
-    pub fn status(&self) -> (bool, String) {
+    pub(crate) fn status(&self) -> (bool, String) {
         let status = self.readiness.snapshot()["sink archive"].clone();
         (status.ready, status.detail)
     }
 }
 
 /// The numbers of a file's records, all of which must be whole.
-pub fn numbers(path: &Path) -> Vec<usize> {
+pub(crate) fn numbers(path: &Path) -> Vec<usize> {
     let text = std::fs::read_to_string(path).expect("read the sink's file");
     assert!(
         text.is_empty() || text.ends_with('\n'),

@@ -4,6 +4,10 @@
 //! tests take turns.
 
 #![expect(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` tells what other files use"
+)]
+#![expect(
     unsafe_code,
     reason = "the tests treat descriptors as a program does that has lost track of them"
 )]

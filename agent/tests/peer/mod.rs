@@ -10,7 +10,7 @@ use tokio::task::{JoinSet, yield_now};
 
 /// How requests are answered from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Answers,
     /// A few bytes at a time.
     InPieces,
@@ -23,7 +23,7 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Answers,
         Self::InPieces,
         Self::ClosesUnanswered,
@@ -38,14 +38,14 @@ struct Shared {
     live: AtomicUsize,
 }
 
-pub struct Peer {
+pub(crate) struct Peer {
     path: PathBuf,
     shared: Arc<Shared>,
     _acceptor: JoinSet<()>,
 }
 
 impl Peer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("peer-{}-{number}.sock", std::process::id()));
@@ -76,16 +76,16 @@ impl Peer {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn set(&self, behaviour: Behaviour) {
+    pub(crate) fn set(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().expect("a lock") = behaviour;
     }
 
     /// Until every connection that was accepted is closed.
-    pub async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         while self.shared.live.load(Ordering::Relaxed) > 0 {
             yield_now().await;
         }

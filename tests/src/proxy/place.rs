@@ -30,7 +30,7 @@ enum State {
 
 /// An answer, as far as it has come.
 #[derive(Default)]
-pub struct Answer {
+pub(super) struct Answer {
     state: State,
     /// The head, or a chunk-size line.
     text: Vec<u8>,
@@ -39,7 +39,7 @@ pub struct Answer {
 
 impl Answer {
     /// Takes the next byte, and tells what a cut behind it would fall into.
-    pub fn take(&mut self, byte: u8) -> Place {
+    pub(super) fn take(&mut self, byte: u8) -> Place {
         match self.state {
             State::Head => {
                 self.text.push(byte);

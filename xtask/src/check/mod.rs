@@ -7,6 +7,7 @@ mod lints;
 mod metrics;
 mod promised;
 mod test_files;
+mod unsafe_rooms;
 mod words;
 
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ type Check = (&'static str, fn() -> Result<()>);
 
 const LICENCES: &str = "licences";
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     ("format", lints::format),
     ("clippy", lints::clippy),
     (LICENCES, lints::licences),
@@ -27,6 +28,7 @@ const CHECKS: [Check; 11] = [
     ("layering", layering::check),
     ("circles", circles::check),
     ("test files", test_files::check),
+    ("unsafe code", unsafe_rooms::check),
     ("words", words::check),
     ("reference", crate::docs::check),
     ("links", links::check),

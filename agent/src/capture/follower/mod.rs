@@ -45,7 +45,7 @@ const LAG_SHOWN: Duration = Duration::from_secs(1);
 const GAP_SHOWN: Duration = Duration::from_secs(120);
 
 /// Reads one container's log.
-pub struct Follower {
+pub(super) struct Follower {
     services: Arc<Services>,
     policy: InForce,
     life: watch::Receiver<ContainerState>,
@@ -80,7 +80,7 @@ pub(super) enum End {
 }
 
 impl Follower {
-    pub fn new(services: Arc<Services>, policy: InForce, life: watch::Receiver<ContainerState>) -> Self {
+    pub(super) fn new(services: Arc<Services>, policy: InForce, life: watch::Receiver<ContainerState>) -> Self {
         let container = Arc::clone(&life.borrow().container);
         let captured = Captured::new(&services, &policy.get(), &container);
         Self {
@@ -97,7 +97,7 @@ impl Follower {
     }
 
     /// Runs until the container is removed.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.captured.publish();
         let mut read_to = 0;
         loop {

@@ -15,7 +15,7 @@
 
 /// Where a rotation stands. `Old` is what is kept of the connection that is replaced.
 #[derive(Debug)]
-pub struct Rotation<Old> {
+pub(super) struct Rotation<Old> {
     state: State<Old>,
 }
 
@@ -35,7 +35,7 @@ enum State<Old> {
 
 /// Something that has happened.
 #[derive(Debug)]
-pub enum Event<Old> {
+pub(super) enum Event<Old> {
     /// The time that an earlier step has set is over.
     Due {
         /// The connection is as good as a new one would be.
@@ -57,13 +57,13 @@ pub enum Event<Old> {
 
 /// What to do, and when to tell of [`Event::Due`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct Step<Old> {
+pub(super) struct Step<Old> {
     pub action: Action<Old>,
     pub timer: Timer,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action<Old> {
+pub(super) enum Action<Old> {
     /// Read on.
     Wait,
     /// Open another connection, and read on meanwhile.
@@ -77,7 +77,7 @@ pub enum Action<Old> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+pub(super) enum Timer {
     /// As it was set.
     Unchanged,
     /// Nothing is due while a connection is being opened, which has a time limit of its own.
@@ -98,12 +98,12 @@ impl<Old> Default for Rotation<Old> {
 
 impl<Old> Rotation<Old> {
     /// Whether a second connection is open.
-    pub fn is_overlapping(&self) -> bool {
+    pub(super) fn is_overlapping(&self) -> bool {
         matches!(self.state, State::Overlapping { .. })
     }
 
     /// Decides what an event leads to.
-    pub fn on(&mut self, event: Event<Old>) -> Step<Old> {
+    pub(super) fn on(&mut self, event: Event<Old>) -> Step<Old> {
         let (state, action, timer) = match (std::mem::replace(&mut self.state, State::Alone), event) {
             (State::Alone, Event::Due { may_grow_old: true }) => (State::Alone, Action::Wait, Timer::Rotation),
             (State::Alone, Event::Due { .. } | Event::Stalled) => (State::Opening, Action::OpenAnother, Timer::Off),

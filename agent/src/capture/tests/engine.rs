@@ -54,20 +54,20 @@ impl Shared {
 }
 
 #[derive(Debug)]
-pub struct Engine {
+pub(super) struct Engine {
     path: PathBuf,
     shared: Arc<Shared>,
     _serving: JoinSet<()>,
 }
 
 /// An id of 64 digits for a name.
-pub fn id(name: &str) -> String {
+pub(super) fn id(name: &str) -> String {
     let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("{digits:0<64}")
 }
 
 impl Engine {
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("engine-{}-{number}.sock", std::process::id()));
@@ -96,12 +96,12 @@ impl Engine {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A container is created and started.
-    pub fn run(&self, name: &str) {
+    pub(super) fn run(&self, name: &str) {
         let container = Container {
             name: name.to_owned(),
             is_running: true,
@@ -116,44 +116,44 @@ impl Engine {
     }
 
     /// A container writes a line.
-    pub fn write(&self, name: &str, time: i64, text: &str) {
+    pub(super) fn write(&self, name: &str, time: i64, text: &str) {
         self.of(name, |container| container.log.push((time, text.to_owned())));
     }
 
     /// The last records of a log come once more over each open follow, as when Engine 20.10 begins a file.
-    pub fn repeat(&self, name: &str, records: usize) {
+    pub(super) fn repeat(&self, name: &str, records: usize) {
         self.of(name, |container| container.repeats.push((records, container.log.len())));
     }
 
     /// A log loses what it has so far.
-    pub fn truncate(&self, name: &str) {
+    pub(super) fn truncate(&self, name: &str) {
         self.of(name, |container| container.first = container.log.len());
     }
 
     /// From now on follows go on when their container has ended.
-    pub fn never_end_follows(&self) {
+    pub(super) fn never_end_follows(&self) {
         self.shared.change(|state| state.never_ends = true);
     }
 
-    pub fn die(&self, name: &str) {
+    pub(super) fn die(&self, name: &str) {
         self.of(name, |container| container.is_running = false);
         self.tell("die", name);
     }
 
-    pub fn destroy(&self, name: &str) {
+    pub(super) fn destroy(&self, name: &str) {
         self.shared.change(|state| state.containers.remove(&id(name)));
         self.tell("destroy", name);
     }
 
     /// How many follows of a log are open.
-    pub fn follows(&self, name: &str) -> usize {
+    pub(super) fn follows(&self, name: &str) -> usize {
         let state = self.shared.state();
         let container = state.containers.get(&id(name));
         container.map_or(0, |container| container.follows.load(Ordering::Relaxed))
     }
 
     /// The queries for a log so far.
-    pub fn asked(&self, name: &str) -> Vec<String> {
+    pub(super) fn asked(&self, name: &str) -> Vec<String> {
         self.shared.state().containers[&id(name)].asked.clone()
     }
 

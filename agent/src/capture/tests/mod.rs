@@ -1,5 +1,7 @@
 //! What capture does on an engine in miniature, with the clock of the tests.
 
+#![allow(dead_code, reason = "not every test does all that an engine can do")]
+
 mod engine;
 mod policies;
 

@@ -44,7 +44,7 @@ pub struct Thresholds {
 
 /// What a call says of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Success,
     Failure,
     /// Something of this one request, or it was given up.
@@ -174,7 +174,7 @@ impl Circuit {
 
 /// The circuit that all of the engine's requests share.
 #[derive(Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     shared: Mutex<Shared>,
     metrics: Arc<Metrics>,
 }
@@ -187,7 +187,7 @@ struct Shared {
 }
 
 impl Breaker {
-    pub fn new(thresholds: Thresholds, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(thresholds: Thresholds, metrics: Arc<Metrics>) -> Self {
         let breaker = Self {
             shared: Mutex::new(Shared {
                 circuit: Circuit::new(thresholds),
@@ -199,12 +199,12 @@ impl Breaker {
         breaker
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.lock().circuit.state, State::Closed { .. })
     }
 
     /// Refuses at once what would be refused when its turn has come.
-    pub fn check(&self) -> Result<(), EngineError> {
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
         let shared = self.lock();
         match shared.circuit.refuses(Instant::now()) {
             Some(wait) => Err(shared.refusal(wait)),
@@ -213,7 +213,7 @@ impl Breaker {
     }
 
     /// Lets one call through. Dropped without a word, it says nothing of the engine.
-    pub fn enter(&self) -> Result<Call<'_>, EngineError> {
+    pub(crate) fn enter(&self) -> Result<Call<'_>, EngineError> {
         let mut shared = self.lock();
         let before = shared.circuit.epoch;
         let ticket = shared.circuit.enter(Instant::now());
@@ -283,14 +283,14 @@ impl Shared {
 
 /// A call that was let through.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     breaker: &'a Breaker,
     ticket: Option<Ticket>,
 }
 
 impl Call<'_> {
     /// `cause` is asked for only where it changes the state.
-    pub fn ended(mut self, verdict: Outcome, cause: impl Fn() -> String) {
+    pub(crate) fn ended(mut self, verdict: Outcome, cause: impl Fn() -> String) {
         if let Some(ticket) = self.ticket.take() {
             self.breaker.leave(ticket, verdict, &cause);
         }

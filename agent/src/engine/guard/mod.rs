@@ -12,7 +12,10 @@ mod health;
 mod rate;
 mod retry;
 
-pub use breaker::{Breaker, Call, Outcome, Thresholds};
-pub use health::{Health, Signs, Verdict};
-pub use rate::{Queue, Rate, RateLimit};
+pub use breaker::Thresholds;
+pub(super) use breaker::{Breaker, Call, Outcome};
+pub(super) use health::Health;
+pub use health::{Signs, Verdict};
+pub use rate::Rate;
+pub(super) use rate::{Queue, RateLimit};
 pub use retry::{Delays, Retry};

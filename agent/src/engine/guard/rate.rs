@@ -40,7 +40,7 @@ impl Clock for TokioClock {
 
 /// First come, first served; short requests do not wait behind streams.
 #[derive(Debug)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>,
     clock: TokioClock,
     streams: Semaphore,
@@ -49,13 +49,13 @@ pub struct RateLimit {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
+pub(crate) enum Queue {
     Streams,
     Control,
 }
 
 impl RateLimit {
-    pub fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let quota = Quota::per_second(rate.requests_per_second).allow_burst(rate.burst);
         let clock = TokioClock(Instant::now());
         Self {
@@ -68,7 +68,7 @@ impl RateLimit {
     }
 
     /// Waits until one more request may be sent.
-    pub async fn pass(&self, queue: Queue) -> Result<(), EngineError> {
+    pub(crate) async fn pass(&self, queue: Queue) -> Result<(), EngineError> {
         let queue = match queue {
             Queue::Streams => &self.streams,
             Queue::Control => &self.control,

@@ -34,7 +34,7 @@ use super::transport::{Connection, Opener};
 use crate::register::{Opening, Site};
 
 pub use checks::Checks;
-pub use health::Check;
+pub(super) use health::Check;
 pub use scale::Size;
 
 #[derive(Clone)]

@@ -28,7 +28,7 @@ pub struct Size {
 /// How many are in use, on average since the last look: one request a minute is no load, although it uses all of the
 /// one connection that there is.
 #[derive(Debug)]
-pub struct Load {
+pub(super) struct Load {
     in_use: usize,
     /// The sum of the time that each was in use.
     busy: Duration,
@@ -38,7 +38,7 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             in_use: 0,
             busy: Duration::ZERO,
@@ -48,27 +48,27 @@ impl Load {
         }
     }
 
-    pub fn begins(&mut self, now: Instant) {
+    pub(super) fn begins(&mut self, now: Instant) {
         self.add_up(now);
         self.in_use += 1;
     }
 
-    pub fn ends(&mut self, now: Instant) {
+    pub(super) fn ends(&mut self, now: Instant) {
         self.add_up(now);
         self.in_use -= 1;
     }
 
-    pub fn in_use(&self) -> usize {
+    pub(super) fn in_use(&self) -> usize {
         self.in_use
     }
 
     /// As of the last look.
-    pub fn wanted(&self) -> usize {
+    pub(super) fn wanted(&self) -> usize {
         self.wanted
     }
 
     /// How many connections there shall be, of which `held` are there.
-    pub fn look(&mut self, held: usize, size: &Size, now: Instant) -> usize {
+    pub(super) fn look(&mut self, held: usize, size: &Size, now: Instant) -> usize {
         self.add_up(now);
         let span = (now - self.looked).as_secs_f64();
         let load = if span > 0.0 {

@@ -315,7 +315,7 @@ fn transfer(headers: &HeaderMap) -> Transfer {
 }
 
 /// The engine's errors are `{"message": "..."}`; a peer that is no engine sends anything.
-pub fn message(body: &[u8]) -> String {
+pub(crate) fn message(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,

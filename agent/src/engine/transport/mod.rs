@@ -16,8 +16,9 @@ mod resolve;
 mod socket;
 mod tls;
 
-pub use connection::{Answer, Connection, Limits, Opener, RawBody, StreamBody, message};
+pub(super) use connection::{Answer, Connection, RawBody, StreamBody, message};
+pub use connection::{Limits, Opener};
 pub use endpoint::Endpoint;
 pub use error::EndpointError;
-pub use socket::Socket;
+pub(super) use socket::Socket;
 pub use tls::Tls;

@@ -13,7 +13,7 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// Where the engine is, by its name or its address.
 #[derive(Debug)]
-pub struct Host {
+pub(super) struct Host {
     name: String,
     port: u16,
     asked: Mutex<Asked>,
@@ -31,7 +31,7 @@ struct Asked {
 type Answer = (Instant, io::Result<Vec<SocketAddr>>);
 
 impl Host {
-    pub fn new(name: String, port: u16) -> Self {
+    pub(super) fn new(name: String, port: u16) -> Self {
         Self {
             name,
             port,
@@ -39,12 +39,12 @@ impl Host {
         }
     }
 
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// As an URL has it.
-    pub fn authority(&self) -> String {
+    pub(super) fn authority(&self) -> String {
         match self.name.parse::<IpAddr>() {
             Ok(IpAddr::V6(address)) => format!("[{address}]:{}", self.port),
             _ => format!("{}:{}", self.name, self.port),
@@ -52,7 +52,7 @@ impl Host {
     }
 
     /// At least one.
-    pub async fn addresses(&self) -> io::Result<Arc<[SocketAddr]>> {
+    pub(super) async fn addresses(&self) -> io::Result<Arc<[SocketAddr]>> {
         if let Ok(address) = self.name.parse::<IpAddr>() {
             return Ok([SocketAddr::new(address, self.port)].into());
         }
@@ -88,7 +88,7 @@ impl Host {
     }
 
     /// Waits until no lookup is under way.
-    pub async fn at_rest(&self) {
+    pub(super) async fn at_rest(&self) {
         if let Some(lookup) = self.asked.lock().await.lookup.take() {
             let _ = lookup.await;
         }

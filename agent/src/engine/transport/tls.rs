@@ -41,7 +41,7 @@ impl fmt::Debug for Tls {
 }
 
 /// Why a connection failed, noted where it was read: hyper, in between, has other words for it.
-pub type Cause = Arc<OnceLock<TlsError>>;
+pub(super) type Cause = Arc<OnceLock<TlsError>>;
 
 impl Tls {
     /// Reads the files. `host` is whom the address names.

@@ -19,7 +19,7 @@ use crate::record::Time;
 
 /// A file of a log that is there now.
 #[derive(Debug)]
-pub struct Listed {
+pub(super) struct Listed {
     pub path: PathBuf,
     pub identity: Identity,
     pub compressed: bool,
@@ -29,7 +29,7 @@ pub struct Listed {
 
 impl Listed {
     /// When the file was created, in nanoseconds since 1970-01-01T00:00:00Z; `None` where the file system does not tell.
-    pub fn born(&self) -> Option<i64> {
+    pub(super) fn born(&self) -> Option<i64> {
         let found = statx(CWD, &self.path, AtFlags::empty(), StatxFlags::BTIME).ok()?;
         let known = found.stx_mask & StatxFlags::BTIME.bits() != 0;
         known.then(|| found.stx_btime.tv_sec * 1_000_000_000 + i64::from(found.stx_btime.tv_nsec))
@@ -40,7 +40,7 @@ impl Listed {
 ///
 /// They can be renamed while they are listed. A file that got a higher number meanwhile is seen twice, or the one before it
 /// not at all; so they are listed again until two lists are alike. `between` is called between two lists.
-pub fn list(place: &Place, mut between: impl FnMut()) -> io::Result<Vec<Listed>> {
+pub(super) fn list(place: &Place, mut between: impl FnMut()) -> io::Result<Vec<Listed>> {
     const ATTEMPTS: usize = 16;
     let mut before = list_once(place)?;
     for _ in 0..ATTEMPTS {
@@ -101,7 +101,7 @@ fn number(name: &str, log: &str) -> Option<(u32, bool)> {
 }
 
 /// Opens a file that was listed; `None` where it has another name by now, or none.
-pub fn open(listed: &Listed) -> io::Result<Option<File>> {
+pub(super) fn open(listed: &Listed) -> io::Result<Option<File>> {
     let file = match File::open(&listed.path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

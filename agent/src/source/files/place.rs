@@ -21,7 +21,7 @@ const STORAGE: [&str; 5] = ["overlay", "vfs", "btrfs", "zfs", "aufs"];
 
 /// Where a log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     pub folder: PathBuf,
     /// The name of the file that is written to. Those that were rotated away have a number behind it.
     pub name: String,
@@ -69,7 +69,7 @@ impl NotHere {
 
 impl Place {
     /// Looks in the engine's data root, as `/info` names it (`DockerRootDir`).
-    pub fn find(root: &Path, container: &ContainerId) -> Result<Self, NotHere> {
+    pub(super) fn find(root: &Path, container: &ContainerId) -> Result<Self, NotHere> {
         let folder = root.join("containers").join(container.as_str());
         if is_folder(&folder)? {
             return docker(folder, container);
@@ -83,7 +83,7 @@ impl Place {
         Err(NotHere::NoFolder(root.to_owned()))
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
 }

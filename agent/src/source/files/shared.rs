@@ -33,7 +33,13 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     /// `root` is the configuration's, if there is one.
-    pub fn new(root: Option<PathBuf>, watcher: Watcher, max_line_bytes: usize, rests: bool, most_held: u64) -> Self {
+    pub(super) fn new(
+        root: Option<PathBuf>,
+        watcher: Watcher,
+        max_line_bytes: usize,
+        rests: bool,
+        most_held: u64,
+    ) -> Self {
         Self {
             configured: root.is_some(),
             root: Mutex::new(root),
@@ -46,17 +52,17 @@ impl Shared {
     }
 
     /// Bytes on the disk that are there only because a log is open.
-    pub fn held(&self) -> u64 {
+    pub(super) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
     /// A decoder of a log at this place.
-    pub fn decoder(&self, place: &Place) -> FileDecoder {
+    pub(super) fn decoder(&self, place: &Place) -> FileDecoder {
         FileDecoder::new(place.format, self.max_line_bytes, place.tty)
     }
 
     /// One stream holds `now` bytes in place of `before`. Gives what all hold.
-    pub fn hold(&self, before: u64, now: u64) -> u64 {
+    pub(super) fn hold(&self, before: u64, now: u64) -> u64 {
         self.held.fetch_add(now, Ordering::Relaxed);
         let all = self.held.fetch_sub(before, Ordering::Relaxed);
         all - before

@@ -20,6 +20,7 @@ use super::{Durable as _, Mark, Recovered, Sink};
 /// How often the path is compared with what is open.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Appends to a file, and opens a new one at its path if that was moved away.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
