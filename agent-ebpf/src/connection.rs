@@ -18,24 +18,17 @@ use crate::{
     peer,
 };
 
-/// `connect` has returned on an AF_UNIX socket. Whether it failed.
+/// `connect` has returned on a stream socket of this family. Whether that is a failure that is not counted yet.
 #[inline(always)]
-pub fn attempted_unix(thread: Thread, call: &Call, socket: Socket, sk: Address, result: i64) -> bool {
-    if result == 0 {
-        enter(call.fd, socket, sk, Name::Call(call), Phase::Open, true, Some(thread));
-    }
-    result != 0
-}
-
-/// `connect` has returned on a TCP socket. Whether that is a failure that is not counted yet.
-#[inline(always)]
-pub fn attempted_tcp(thread: Thread, call: &Call, socket: Socket, sk: Address, family: u16, result: i64) -> bool {
+pub fn attempted(thread: Thread, call: &Call, socket: Socket, sk: Address, family: u16, result: i64) -> bool {
+    let is_tcp = family != AF_UNIX;
     let phase = match result {
-        0 if peer::is_unspecified(call) => {
+        0 if is_tcp && peer::is_unspecified(call) => {
             disconnected(socket.inode);
             return false;
         }
         0 => Phase::Open,
+        _ if !is_tcp => return true,
         // Interrupted, it goes on by itself.
         EINPROGRESS | EINTR | ..=ERESTART => Phase::Connecting,
         _ => {
@@ -45,7 +38,12 @@ pub fn attempted_tcp(thread: Thread, call: &Call, socket: Socket, sk: Address, f
             return told.is_err();
         }
     };
-    enter(call.fd, socket, sk, Name::Socket(sk, family), phase, true, Some(thread));
+    let name = if is_tcp {
+        Name::Socket(sk, family)
+    } else {
+        Name::Call(call, sk)
+    };
+    enter(call.fd, socket, sk, name, phase, true, Some(thread));
     false
 }
 
@@ -163,20 +161,21 @@ extern "C" fn connection_is_unknown(fd: u32) -> u32 {
 
 /// Where the peer's name is.
 enum Name<'a> {
-    /// In the process's memory, as it gave it to `connect`.
-    Call(&'a Call),
+    /// In the process's memory, as it gave it to `connect` for this socket.
+    Call(&'a Call, Address),
     Bound(kernel::Bound),
     /// In the TCP socket, of this family.
     Socket(Address, u16),
 }
 
 impl Name<'_> {
+    /// Into the peer of the connection with this inode, which the caller holds.
     #[inline(always)]
-    fn write(self, peer: &mut Peer) {
+    fn write(self, inode: u64, peer: &mut Peer) {
         match self {
-            Name::Call(call) => peer::of_call(call, peer),
+            Name::Call(call, sk) => peer::of_call(call, sk, peer),
             Name::Bound(bound) => peer::of_socket(&bound, peer),
-            Name::Socket(sk, family) => peer::of_tcp(sk, family, peer),
+            Name::Socket(sk, family) => peer::of_tcp(inode, sk, family),
         }
     }
 }
@@ -205,10 +204,10 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     let connection = unsafe { &mut *held.entry() };
     connection.inode = socket.inode;
     connection.sk = sk as u64;
-    name.write(&mut connection.peer);
+    name.write(socket.inode, &mut connection.peer);
     if let Some(mark) = opener.and_then(Thread::mark) {
         // SAFETY: a map's value, which this thread does not write to while it is in a system call.
-        connection.mark = unsafe { *mark };
+        unsafe { kernel::copy(mark, &raw mut connection.mark) };
     }
     begin(held, phase);
     held.holders().store(1);
@@ -259,7 +258,7 @@ fn again(inode: u64, name: Name, phase: Phase) {
         connection.ended_ns = 0;
         connection.state_at_close = BLANK.state_at_close;
         connection.peer = BLANK.peer;
-        name.write(&mut connection.peer);
+        name.write(inode, &mut connection.peer);
         held.phase().store(Phase::Idle as u64);
         begin(held, phase);
     }
@@ -369,8 +368,11 @@ extern "C" fn connection_look(fd: u32, index: u32) -> u32 {
     answer.opened_ns = connection.opened_ns;
     answer.ended_ns = connection.ended_ns;
     answer.own_shutdown = connection.own_shutdown;
-    answer.mark = connection.mark;
-    answer.peer = connection.peer;
+    // SAFETY: a map's value; see above.
+    unsafe {
+        kernel::copy(&raw const (*entry).mark, &raw mut answer.mark);
+        kernel::copy(&raw const (*entry).peer, &raw mut answer.peer);
+    }
     if kernel::is_socket(kernel::file(fd), inode) && descriptor::connection(fd) == inode {
         answer.inode = inode;
     }

@@ -15,7 +15,7 @@ use abi::{Call, Limited};
 use crate::{
     atomic::Cell,
     call::{self, Thread},
-    held::{Held, hold, owned},
+    held::{Held, hold, hold_unseen, owned},
     kernel::{self, Address},
     maps::{DESCRIPTORS, refused},
 };
@@ -65,8 +65,11 @@ pub fn settle(fd: u32) {
 #[inline(never)]
 extern "C" fn descriptor_settle(fd: u32) -> u32 {
     let Some(cell) = cell(fd) else {
-        if let Some(held) = hold(kernel::socket(fd).inode) {
-            held.release();
+        let inode = kernel::socket(fd).inode;
+        if hold_unseen(inode) {
+            if let Some(held) = owned(inode) {
+                held.release();
+            }
             refused(Limited::Descriptors);
         }
         return 0;
@@ -77,14 +80,13 @@ extern "C" fn descriptor_settle(fd: u32) -> u32 {
         if now == before {
             return 0;
         }
-        let held = hold(now);
-        let now = if held.is_some() { now } else { 0 };
+        let now = if hold_unseen(now) { now } else { 0 };
         if now == before {
             return 0;
         }
         let swapped = cell.replace(before, now).is_ok();
         // The cell's holder of the old connection is ours to release now; or else the new one, which the cell did not take.
-        if let Some(held) = if swapped { owned(before) } else { held } {
+        if let Some(held) = owned(if swapped { before } else { now }) {
             held.release();
         }
     }

@@ -21,9 +21,26 @@ const TURNS: u32 = 4;
 #[derive(Clone, Copy)]
 pub struct Held(*mut Connection);
 
+/// The same as [`hold`], for who has no use for the entry itself. Global, see `table::settle`.
+#[inline(always)]
+pub fn hold_unseen(inode: u64) -> bool {
+    connection_hold(inode) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_hold(inode: u64) -> u32 {
+    take_hold(inode).is_some().into()
+}
+
 /// Holds the connection with this inode, if there is one that is not just being removed.
 #[inline(never)]
 pub fn hold(inode: u64) -> Option<Held> {
+    take_hold(inode)
+}
+
+#[inline(always)]
+fn take_hold(inode: u64) -> Option<Held> {
     if inode == 0 {
         return None;
     }
@@ -86,8 +103,9 @@ impl Held {
         unsafe { (*self.0).peer.family }
     }
 
-    /// Lets go; the last one out removes the connection.
-    #[inline(never)]
+    /// Lets go; the last one out removes the connection. Inline, for it would be a frame too many below `close_range`, and the
+    /// verifier allows eight.
+    #[inline(always)]
     pub fn release(self) {
         if self.holders().decrement() != 1 {
             return;
@@ -100,13 +118,8 @@ impl Held {
     /// Brings the phase up to the socket's state.
     #[inline(always)]
     pub fn progress(self, state: u32) {
-        if self.phase().load() != Phase::Connecting as u64 {
-            return;
-        }
-        match state {
-            tcp::SYN_SENT | tcp::SYN_RECV => {}
-            tcp::CLOSE => self.failed(),
-            _ => self.open(Phase::Connecting),
+        if self.phase().load() == Phase::Connecting as u64 {
+            connection_progress(self.inode(), state);
         }
     }
 
@@ -122,18 +135,10 @@ impl Held {
     }
 
     /// From now on it is a connection.
-    #[inline(never)]
+    #[inline(always)]
     pub fn open(self, from: Phase) {
-        if self.phase().replace(from as u64, Phase::Open as u64).is_err() {
-            return;
-        }
-        // SAFETY: held; and it was us who opened it.
-        let connection = unsafe {
-            Cell::new(&raw mut (*self.0).opened_ns).store(now());
-            &*self.0
-        };
-        if let Some(totals) = totals::of(&connection.peer).or_else(|| totals::first_of(&connection.peer)) {
-            totals.opened().count();
+        if self.phase().replace(from as u64, Phase::Open as u64).is_ok() {
+            connection_opened(self.inode());
         }
     }
 
@@ -183,6 +188,35 @@ impl Held {
         // SAFETY: a map's value.
         unsafe { Cell::new(&raw mut (*self.0).phase) }
     }
+}
+
+/// See [`Held::progress`]; the caller holds it. Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_progress(inode: u64, state: u32) -> u32 {
+    let Some(held) = owned(inode) else { return 0 };
+    match state {
+        tcp::SYN_SENT | tcp::SYN_RECV => {}
+        tcp::CLOSE => held.failed(),
+        _ => held.open(Phase::Connecting),
+    }
+    0
+}
+
+/// The caller holds it, and was the one to open it. Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn connection_opened(inode: u64) -> u32 {
+    let Some(held) = owned(inode) else { return 0 };
+    // SAFETY: held.
+    let connection = unsafe {
+        Cell::new(&raw mut (*held.0).opened_ns).store(now());
+        &*held.0
+    };
+    if let Some(totals) = totals::of(&connection.peer).or_else(|| totals::first_of(&connection.peer)) {
+        totals.opened().count();
+    }
+    0
 }
 
 /// The last holder is gone. Global, see `table::settle`.

@@ -5,8 +5,7 @@ use aya_log_ebpf::{debug, trace};
 
 use crate::{
     call::{self, Thread},
-    connection, descriptor, held,
-    kernel::{self, AF_UNIX},
+    connection, descriptor, held, kernel,
     maps::{self, CONNECT_ERRORS},
     range, table,
 };
@@ -27,8 +26,7 @@ pub fn connected(ctx: &impl Sized, thread: Thread, call: &Call, result: i64) {
     let sk = socket.sk();
     let failed = match socket.stream(sk) {
         0 => return,
-        AF_UNIX => connection::attempted_unix(thread, call, socket, sk, result),
-        family => connection::attempted_tcp(thread, call, socket, sk, family, result),
+        family => connection::attempted(thread, call, socket, sk, family, result),
     };
     if failed {
         debug!(ctx, "connect failed: fd {}, result {}", call.fd, result);

@@ -50,6 +50,17 @@ fn read<T: Copy>(base: Address, offset: u32) -> T {
     }
 }
 
+/// Copies a struct from one map to another. By the helper: what LLVM makes of an assignment is a loop over single bytes, and the
+/// verifier walks through every turn of it.
+///
+/// # Safety
+/// `to` is in a map's value, and nobody else writes there meanwhile.
+#[inline(always)]
+pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
+    // SAFETY: the caller's; the helper refuses a bad source instead of faulting.
+    unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from.cast()) };
+}
+
 /// The registers of a system call's caller, `struct pt_regs`.
 #[derive(Clone, Copy)]
 pub struct Registers(pub Address);
@@ -72,10 +83,19 @@ impl Registers {
 #[derive(Clone, Copy)]
 pub struct Table {
     pub max_fds: u32,
-    fd: Address,
+    pub fd: Address,
 }
 
 impl Table {
+    /// As it was found before, handed on to a global function.
+    #[inline(always)]
+    pub fn of(max_fds: u32, fd: u64) -> Self {
+        Self {
+            max_fds,
+            fd: fd as Address,
+        }
+    }
+
     #[inline(always)]
     pub fn now() -> Self {
         // SAFETY: the helper has no preconditions.
@@ -176,9 +196,9 @@ pub fn inet_peer(sk: Address) -> (u16, [u8; 4]) {
     (read(sk, offset!(sock_skc_dport)), read(sk, offset!(sock_skc_daddr)))
 }
 
-/// The same of an IPv6 socket.
+/// The other end's address of an IPv6 socket.
 #[inline(always)]
-pub fn inet6_peer(sk: Address) -> [u8; 16] {
+pub fn inet6_peer(sk: Address) -> [u32; 4] {
     read(sk, offset!(sock_skc_v6_daddr))
 }
 
@@ -188,6 +208,19 @@ pub fn family_and_type(file: Address) -> (u16, u16) {
     let socket: Address = read(file, offset!(file_private_data));
     let sk: Address = read(socket, offset!(socket_sk));
     (read(sk, offset!(sock_skc_family)), read(socket, offset!(socket_type)))
+}
+
+/// Whether the descriptor is the socket with this inode.
+#[inline(always)]
+pub fn is_found(table: Table, fd: u32, wanted: u64) -> bool {
+    table_is_socket(table.max_fds, table.fd as u64, fd, wanted) != 0
+}
+
+/// Global, see `table::settle`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_is_socket(max_fds: u32, files: u64, fd: u32, wanted: u64) -> u32 {
+    is_socket(Table::of(max_fds, files).file(fd), wanted).into()
 }
 
 /// Whether it is the socket with this inode: the question that a walk asks of each file, hence with few reads.
@@ -272,9 +305,15 @@ pub struct Bound {
 #[inline(always)]
 pub fn connected_to(sk: Address) -> Option<Bound> {
     let own: Address = read(sk, offset!(unix_sock_addr));
+    if own.is_null() { bound_peer(sk) } else { None }
+}
+
+/// The address of the other end, if it has one.
+#[inline(always)]
+pub fn bound_peer(sk: Address) -> Option<Bound> {
     let peer: Address = read(sk, offset!(unix_sock_peer));
     let theirs: Address = read(peer, offset!(unix_sock_addr));
-    if !own.is_null() || peer.is_null() || theirs.is_null() {
+    if peer.is_null() || theirs.is_null() {
         return None;
     }
     Some(Bound {

@@ -124,7 +124,7 @@ pub fn seek(ctx: RawTracePointContext) -> i32 {
         (*walk).end = table.max_fds.into();
         (*walk).found = 0;
         for index in 0..CENSUS {
-            if kernel::is_socket(table.file(first.wrapping_add(index)), inode) {
+            if kernel::is_found(table, first.wrapping_add(index), inode) {
                 (*walk).found = 1;
                 break;
             }

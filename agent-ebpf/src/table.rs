@@ -252,13 +252,13 @@ pub fn begin_block() {
 /// is put right.
 #[inline(always)]
 pub fn count(table: Table, fd: u32, repair: bool) {
-    table_count(fd, table.file(fd) as u64, repair.into());
+    table_count(table.max_fds, table.fd as u64, fd, repair.into());
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn table_count(fd: u32, file: u64, repair: u32) -> u32 {
-    let file = file as Address;
+extern "C" fn table_count(max_fds: u32, files: u64, fd: u32, repair: u32) -> u32 {
+    let file = Table::of(max_fds, files).file(fd);
     let now = kind::of(file);
     // A second walk through the same block is there to repair.
     if now != 0 && repair == 0 {

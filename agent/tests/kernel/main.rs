@@ -21,6 +21,7 @@ mod limits;
 mod marks;
 mod messages;
 mod missed;
+mod names;
 mod namespace;
 mod quiet;
 mod random;
