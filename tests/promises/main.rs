@@ -25,6 +25,7 @@ mod multiline;
 mod namespaces;
 mod podman;
 mod record;
+mod reload;
 mod remote_engines;
 mod repair;
 mod restart;

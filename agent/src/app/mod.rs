@@ -1,6 +1,8 @@
 //! Builds everything, wires it, and ends it in order.
 
 mod memory;
+mod metrics;
+mod reload;
 mod rights;
 mod shutdown;
 mod wiring;
@@ -10,11 +12,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
+use self::reload::Reloads;
+pub use self::reload::{ShowFrom, load};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
@@ -22,11 +26,10 @@ use self::wiring::{Shared, attach, checkpoints, delivery, open_sinks, policy, se
 use crate::admin::{self, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints, Policies};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Sources};
 use crate::delivery;
 use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
-use crate::metrics::{self};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};
 use crate::record::Time;
@@ -36,8 +39,8 @@ use crate::source::{Files, Source, Watcher};
 /// How often the kernel side's messages are fetched, when they are asked for.
 const KERNEL_LOG: Duration = Duration::from_millis(100);
 
-/// Runs the agent until a signal ends it.
-pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
+/// Runs the agent until a signal ends it. `sources` are what `config` and `endpoint` were loaded from.
+pub fn run(config: &Config, endpoint: Endpoint, sources: &Sources, show_from: ShowFrom) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
     let watcher = Arc::new(OnceLock::<Watcher>::new());
@@ -55,18 +58,26 @@ pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
         })
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, endpoint, pace, &watcher));
+    let endpoint = Arc::new(endpoint);
+    let result = runtime.block_on(serve(config, endpoint, sources, show_from, pace, &watcher));
     // A sink's thread may be stuck in a write; it ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &OnceLock<Watcher>) -> Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    endpoint: Arc<Endpoint>,
+    sources: &Sources,
+    show_from: ShowFrom,
+    pace: Arc<Pace>,
+    looks: &OnceLock<Watcher>,
+) -> Result<ExitCode> {
     // First of all: one that comes during the start ends the agent in order, too.
     let mut signals = Signals::new()?;
     // Before the first connection, so that none is missed.
     let readiness = Readiness::default();
-    let registry = metrics::registry()?;
+    let registry = crate::metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     // Most of what has run by now does not run again, and the attach takes the most memory of all.
     memory::give_back();
@@ -82,7 +93,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
 
     let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
     tell_way(&endpoint);
-    let engine = client(config, endpoint, &register, &registry)?;
+    let engine = client(config, Arc::clone(&endpoint), &register, &registry)?;
     let started = Time::now();
     let checkpoints = checkpoints(config, &readiness, &registry)?;
     let checkpoint = checkpoints
@@ -140,6 +151,16 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     let source = source(config, &engine, looks, &mut background)?;
     let part = readiness.part("engine");
     let policies = Policies::new(policy(config)?);
+    let reloads = Reloads {
+        sources: Arc::new(sources.clone()),
+        begun: config.clone(),
+        endpoint,
+        policies: policies.clone(),
+        show_from,
+        metrics: metrics::Metrics::new(&registry)?,
+    };
+    let reload = Arc::new(Notify::new());
+    background.spawn(reloads.run(Arc::clone(&reload)));
     let capture = Capture::new(
         services(
             config,
@@ -168,7 +189,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     capture
         .run(async {
             tokio::select! {
-                () = signals.stop(&outbox) => {}
+                () = signals.stop(&outbox, &reload) => {}
                 fatal = writers.failed() => failed = Some(fatal),
             }
             engine.leave();

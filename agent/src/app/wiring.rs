@@ -11,7 +11,7 @@ use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
 use crate::encode;
-use crate::engine::{self, Endpoint, Engine, Opener, Tls};
+use crate::engine::{self, Endpoint, Engine, Opener};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
 use crate::pace::Pace;
@@ -112,10 +112,10 @@ pub(super) fn tell_account(
 }
 
 /// A client of the engine that the configuration names.
-pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry: &Registry) -> Result<Engine> {
+pub fn client(config: &Config, endpoint: Arc<Endpoint>, register: &Register, registry: &Registry) -> Result<Engine> {
     let docker = &config.docker;
     let opener = Opener {
-        endpoint: Arc::new(endpoint),
+        endpoint,
         register: register.clone(),
         limits: (&docker.api).into(),
         metrics: Arc::new(engine::Metrics::new(registry)?),
@@ -131,7 +131,7 @@ pub(super) fn tell_way(endpoint: &Endpoint) {
             "the connection to the engine is without TLS: anybody on the way can read the logs, and anybody who reaches that port controls the machine"
         );
     }
-    if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
+    if let Some(fault) = endpoint.tls().and_then(|tls| tls.own_invalidity()) {
         warn!("the agent's certificate (docker.tls.cert) {fault}");
     }
 }
@@ -226,6 +226,7 @@ pub(super) fn policy(config: &Config) -> Result<Policy> {
         options: capture.try_into().context("capture.multiline")?,
         host: config.host.clone(),
         fields: capture.try_into().context("capture.labels")?,
+        slots: capture.into(),
         rotation: (&capture.rotation).into(),
         silence: (&capture.silence).into(),
     })

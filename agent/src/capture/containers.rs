@@ -79,6 +79,7 @@ impl Capture {
         tokio::select! {
             () = stop => {}
             () = show_held(Arc::clone(&self.services)) => {}
+            () = keep_limits(Arc::clone(&self.services), self.policies.follow()) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -318,5 +319,20 @@ async fn show_held(services: Arc<Services>) {
     loop {
         tokio::time::sleep(HELD_SHOWN).await;
         services.metrics.held_deleted.set(services.source.held().cast_signed());
+    }
+}
+
+/// Holds the slots to what the policy in force says, for as long as it is polled.
+async fn keep_limits(services: Arc<Services>, mut policy: InForce) {
+    let mut limits = policy.get().slots;
+    loop {
+        let resized = async {
+            services.slots.resize(limits).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = resized => {}
+            policy = policy.renewed() => limits = policy.slots,
+        }
     }
 }

@@ -21,7 +21,9 @@ pub(crate) enum Command {
     /// Captures the log of every container until SIGTERM or SIGINT.
     ///
     /// Records go to standard output, one JSON object a line, unless the configuration names other
-    /// sinks. Messages go to standard error. SIGUSR1 and SIGHUP make it open the sinks' files anew.
+    /// sinks. Messages go to standard error. SIGHUP makes it read the configuration again: what is
+    /// wrong changes nothing, and what cannot change without a restart is named. SIGHUP and SIGUSR1
+    /// make it open the sinks' files anew.
     Run {
         #[command(flatten)]
         sources: SourceArguments,

@@ -46,7 +46,7 @@ pub use kernel::{Kernel, KernelMode, KernelTier, Leaks};
 pub use labels::{ContainerLabels, RateLabel};
 pub use lines::{LineRate, Multiline, MultilineRule};
 pub use load::Sources;
-pub use overrides::unknown_variables;
+pub use overrides::{changed, unknown_variables};
 pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};

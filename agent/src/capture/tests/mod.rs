@@ -84,6 +84,7 @@ pub(super) fn policy(capture: &str) -> Policy {
         options: Options::try_from(&capture).unwrap(),
         host: "host".into(),
         fields: Fields::new(&[], &[]).unwrap(),
+        slots: (&capture).into(),
         rotation: (&capture.rotation).into(),
         silence: (&capture.silence).into(),
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -41,7 +41,11 @@ pub struct Endpoint {
 #[derive(Debug)]
 enum Transport {
     Unix(PathBuf),
-    Tcp { host: Host, tls: Option<Arc<Tls>> },
+    Tcp {
+        host: Host,
+        /// Replaced when the files are read again. Connections that are open go on as they began.
+        tls: Option<Mutex<Arc<Tls>>>,
+    },
 }
 
 impl Endpoint {
@@ -62,7 +66,7 @@ impl Endpoint {
                     authority,
                     transport: Transport::Tcp {
                         host,
-                        tls: tls.map(Arc::new),
+                        tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
                     },
                 })
             }
@@ -96,10 +100,17 @@ impl Endpoint {
     }
 
     /// The TLS settings; `None` for a connection without TLS.
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<Arc<Tls>> {
         match &self.transport {
-            Transport::Tcp { tls, .. } => tls.as_deref(),
+            Transport::Tcp { tls, .. } => tls.as_ref().map(shared),
             Transport::Unix(_) => None,
+        }
+    }
+
+    /// Makes new connections with the certificates and the key of `other`, which was made of the same files later.
+    pub fn renew(&self, other: &Self) {
+        if let (Transport::Tcp { tls: Some(tls), .. }, Some(new)) = (&self.transport, other.tls()) {
+            *tls.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
     }
 
@@ -124,9 +135,16 @@ impl Endpoint {
                 link.map(Io::Plain)
             }
             // Boxed: a follower of a log that is waiting to be opened shall not be as large as this.
-            Transport::Tcp { host, tls } => Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await,
+            Transport::Tcp { host, tls } => {
+                let tls = tls.as_ref().map(shared);
+                Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await
+            }
         }
     }
+}
+
+fn shared(tls: &Mutex<Arc<Tls>>) -> Arc<Tls> {
+    Arc::clone(&tls.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, EngineError> {
