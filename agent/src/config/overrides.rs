@@ -108,7 +108,7 @@ fn keys() -> Vec<String> {
     leaves(&tree(&Config::default()))
 }
 
-fn tree(config: &Config) -> Value {
+pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).unwrap_or(Value::Null)
 }
 
