@@ -22,6 +22,9 @@ pub mod state;
 /// How every metric is made.
 pub mod metrics;
 
+/// Which agent this is.
+pub mod version;
+
 /// Where text must be escaped in JSON.
 pub mod escape;
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Policy, Positions, Probes, Services, Slots};
+use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
@@ -201,6 +201,11 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         engine,
         register,
         outbox,
+        host: Host::default(),
+        to_stdout: config
+            .sinks
+            .iter()
+            .any(|sink| matches!(sink, SinkConfig::Stdout { .. })),
         positions,
         unseen_since,
         slots: Slots::new((&config.capture).into(), Arc::clone(&metrics)),

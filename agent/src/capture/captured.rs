@@ -84,7 +84,7 @@ impl Captured {
             multiline,
             rate_limit,
             _refused: refused,
-            tail: Tail::new(container, &policy.host, &policy.fields),
+            tail: Tail::new(container, services.host.unless(&policy.host), &policy.fields),
             series: Series::new(&container.name, &services.metrics),
             position: services.positions.of(&container.id),
             replay: None,
@@ -99,7 +99,7 @@ impl Captured {
 
     /// The container has a new name, or other labels.
     pub(super) fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
-        self.tail = Tail::new(container, &policy.host, &policy.fields);
+        self.tail = Tail::new(container, self.services.host.unless(&policy.host), &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
         }

@@ -36,6 +36,8 @@ pub struct Capture {
     policy: InForce,
     readiness: Part,
     own: Option<ContainerId>,
+    /// Of its own log, which is said once.
+    has_warned: bool,
     known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
@@ -60,6 +62,7 @@ impl Capture {
             policy: policies.follow(),
             readiness,
             own: own::container(),
+            has_warned: false,
             known: HashMap::new(),
             followers: JoinSet::new(),
             last_event: None,
@@ -118,6 +121,7 @@ impl Capture {
         let subscribed = async {
             let version = engine.ping().await?;
             self.services.source.meet().await;
+            self.services.host.learn(&engine, self.own.is_some()).await?;
             let events = engine.events(self.last_event).await?;
             let listed = Time::now();
             Ok((version, events, listed, engine.list().await?))
@@ -132,6 +136,14 @@ impl Capture {
         }
         self.reconcile(listed);
         self.readiness.up(&format!("API {version}"));
+        if let Some(own) = self
+            .own
+            .as_ref()
+            .filter(|_| self.services.to_stdout && !self.has_warned)
+        {
+            own::warn_of_own_log(&engine, own).await;
+            self.has_warned = true;
+        }
         info!(api = %version, containers = self.known.len(), "connected to the engine");
         let mut reconcile = interval(RECONCILE);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);

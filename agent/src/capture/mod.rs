@@ -26,6 +26,7 @@ mod checkpoint;
 mod containers;
 mod expressions;
 mod follower;
+mod host;
 mod labels;
 mod metrics;
 mod multiline;
@@ -50,6 +51,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
+pub use host::Host;
 pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
 pub use policy::{Policies, Policy, Rotation, first_time};

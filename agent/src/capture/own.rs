@@ -1,7 +1,23 @@
 //! The container that the agent itself runs in. To capture its own messages would be to
 //! write a message for each message.
 
+use tracing::warn;
+
+use crate::engine::Engine;
 use crate::record::ContainerId;
+
+/// Warns if the engine keeps what the agent writes to its standard output. An engine that does not know the container, or
+/// does not answer, is another one or will be heard of.
+pub(super) async fn warn_of_own_log(engine: &Engine, own: &ContainerId) {
+    match engine.log_driver(own).await {
+        Ok(driver) if driver != "none" => warn!(
+            driver,
+            "a sink is standard output, which the engine writes to this container's own log: every line is stored twice; \
+             use a sink of another type, or run the container with --log-driver none"
+        ),
+        _ => {}
+    }
+}
 
 /// Its id, where there is one. The engine mounts `resolv.conf`, `hostname` and `hosts` from
 /// `.../containers/<id>/` into every container; the cgroup path names it too, but not in a

@@ -62,7 +62,7 @@ pub struct Policy {
     pub start: Option<Time>,
     /// How a container's lines are treated.
     pub options: Options,
-    /// The `host` of every record.
+    /// The `host` of every record; if it is empty, what [`super::Host`] has found out.
     pub host: String,
     /// What a record says of its container.
     pub fields: Fields,

@@ -16,6 +16,7 @@ mod address;
 mod capture;
 mod delivery;
 mod docker;
+mod effective;
 mod environment;
 mod guard;
 mod kernel;
@@ -58,7 +59,7 @@ pub use values::bytes;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The `host` of every record; the machine's name when empty.
+    /// The `host` of every record. When empty, the machine's name; in a container, the engine's.
     pub host: String,
     /// The engine and the connections to it.
     pub docker: Docker,

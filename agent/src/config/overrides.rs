@@ -117,7 +117,7 @@ pub fn changed(one: &Config, other: &Config) -> Vec<String> {
     keys
 }
 
-fn tree(config: &Config) -> Value {
+pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).unwrap_or(Value::Null)
 }
 

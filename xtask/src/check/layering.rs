@@ -11,13 +11,13 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
         &[
-            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics", "version",
         ],
     ),
     (
@@ -43,7 +43,15 @@ const MODULES: [(&str, &[&str]); 22] = [
     // Its pages show what the kernel side holds, and what the pool believes.
     (
         "admin",
-        &["audit", "kernel", "engine", "register", "metrics", "readiness"],
+        &[
+            "audit",
+            "kernel",
+            "engine",
+            "register",
+            "metrics",
+            "readiness",
+            "version",
+        ],
     ),
     // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
     // was written, and reads on from there.
@@ -78,6 +86,7 @@ const MODULES: [(&str, &[&str]); 22] = [
     ("state", &["trusted"]),
     ("trusted", &[]),
     ("pace", &[]),
+    ("version", &[]),
     ("register", &["record"]),
     ("record", &[]),
     ("escape", &[]),

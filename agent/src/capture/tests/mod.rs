@@ -63,6 +63,8 @@ pub(super) fn services(socket: &std::path::Path, slots: usize, positions: Positi
         engine,
         register,
         outbox,
+        host: Host::default(),
+        to_stdout: false,
         positions,
         unseen_since: Time(0),
         slots: Slots::new(limits, Arc::clone(&metrics)),
