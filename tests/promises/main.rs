@@ -12,6 +12,7 @@ mod drivers;
 mod engine_absent;
 mod engine_restart;
 mod fds;
+mod file_limits;
 mod files;
 mod floor;
 mod growth;
