@@ -20,6 +20,7 @@ mod hostile_labels;
 mod hurt_engine;
 mod labels;
 mod leaks;
+mod loki;
 mod memory;
 mod metrics;
 mod multiline;

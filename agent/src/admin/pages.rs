@@ -33,6 +33,8 @@ pub struct Pages {
     pub leaks: Leaks,
     /// See `metrics`.
     pub kernel_metrics: crate::kernel::Metrics,
+    /// Brings up to date what other parts show.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
 }
 
 pub struct Page {
@@ -191,6 +193,7 @@ impl Pages {
     fn metrics(&self) -> Page {
         self.engine.pool().observe();
         self.metrics.observe();
+        (self.refresh)();
         if let Some(snapshot) = self.snapshot() {
             self.kernel_metrics.show(&snapshot);
         }

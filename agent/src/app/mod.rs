@@ -102,12 +102,12 @@ async fn serve(
         .transpose()?
         .unwrap_or_default();
     let unseen_since = checkpoint.saved.unwrap_or(started);
-    let mut sinks = open_sinks(config)?;
+    let mut sinks = open_sinks(config, &register)?;
     let positions = checkpoint
         .recover(&mut sinks)
         .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
+    let (outbox, mut writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
 
     let mut background = JoinSet::new();
     let leaks = Leaks::default();
@@ -128,6 +128,7 @@ async fn serve(
             DriftMetrics::new(&registry)?,
         ));
     }
+    let (observed, shown) = (outbox.clone(), delivery_metrics.clone());
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
@@ -137,6 +138,7 @@ async fn serve(
         leaks,
         kernel_metrics,
         registry: registry.clone(),
+        refresh: Box::new(move || observed.observe(&shown)),
     };
     background.spawn(Server::new(listener, pages).run());
     background.spawn(engine.clone().tend());
@@ -225,6 +227,7 @@ async fn serve(
         }
     }
     background.shutdown().await;
+    writers.end(deadline).await;
     let _ = timeout_at(deadline, engine.at_rest()).await;
     if !account(kernel.as_deref(), &register) {
         code = ExitCode::FAILURE;

@@ -30,6 +30,8 @@ mod place;
 mod pool;
 mod selector;
 mod source;
+mod store;
+mod store_url;
 mod values;
 
 use std::net::SocketAddr;
@@ -53,6 +55,8 @@ pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
 pub use source::{LogFiles, Source, Start};
+pub use store::{Auth, LokiField, StoreTls};
+pub use store_url::StoreUrl;
 pub use values::bytes;
 
 /// All of the configuration.

@@ -10,6 +10,7 @@
 //! | `api`, `listed`, `version` | the endpoints |
 //! | `events` | the event stream |
 //! | `log_stream` | a container's log, followed |
+//! | `store` | a store of logs, which takes records over connections of the same kind |
 
 mod api;
 mod error;
@@ -21,6 +22,7 @@ mod metrics;
 mod options;
 mod pool;
 mod requests;
+mod store;
 mod transport;
 mod version;
 
@@ -33,5 +35,6 @@ pub use log_stream::{LogStream, Progress};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pool::{Checks, Size};
+pub use store::{Reply, Store, StoreError};
 pub use transport::{Endpoint, EndpointError, Limits, Opener, Tls};
 pub use version::ApiVersion;

@@ -72,9 +72,18 @@ const MODULES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
+    // A store is reached as the engine is.
     (
         "delivery",
-        &["encode", "record", "config", "metrics", "readiness", "trusted"],
+        &[
+            "encode",
+            "engine",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+            "trusted",
+        ],
     ),
     ("encode", &["escape", "record", "config"]),
     ("decode", &["escape", "record"]),

@@ -1,4 +1,4 @@
-//! Where the engine is, and the way there.
+//! Where the engine or a store is, and the way there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
 use super::tls::Tls;
-use crate::config::{Address, Docker, TlsMode};
+use crate::config::{Address, Docker, StoreTls, StoreUrl, TlsMode};
 use crate::register::{Opening, Register};
 
 /// How long to wait for the engine to accept, when too many wait for it already.
@@ -71,6 +71,21 @@ impl Endpoint {
                 })
             }
         }
+    }
+
+    /// Where a store is. The files that TLS needs are read here.
+    pub fn of_store(url: &StoreUrl, tls: &StoreTls) -> Result<Self, EndpointError> {
+        let tls = url.is_secure().then(|| Tls::of_store(tls, url.host())).transpose()?;
+        let host = Host::new(url.host().to_owned(), url.port());
+        let authority = host.authority();
+        Ok(Self {
+            shown: url.to_string(),
+            authority,
+            transport: Transport::Tcp {
+                host,
+                tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
+            },
+        })
     }
 
     /// An engine at a unix socket.
