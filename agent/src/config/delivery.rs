@@ -62,7 +62,7 @@ pub enum Sink {
         auth: Auth,
         /// For a `url` with `https://`.
         #[serde(default)]
-        tls: StoreTls,
+        tls: Box<StoreTls>,
         /// What makes a stream in Loki: few things, which have few values. By default `[host, container, project]`.
         #[serde(default = "labels")]
         labels: Vec<LokiField>,

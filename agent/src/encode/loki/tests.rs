@@ -180,7 +180,7 @@ fn a_label_is_written_as_go_reads_it_and_is_not_too_long() {
         0,
     );
     let expected = r#"project="a\"b\\c\nd\x01ä"#;
-    assert!(seen.labels.contains(&expected), "{}", &seen.labels[..120]);
+    assert!(seen.labels.contains(expected), "{}", &seen.labels[..120]);
     assert!(seen.labels.len() < VALUE + 100);
 }
 

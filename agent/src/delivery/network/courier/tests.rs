@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::super::super::outbox::Outbox;
 use super::super::super::shared::Bounds;
-use super::super::super::testing::{line, tail};
+use super::super::super::tests::{line, tail};
 use super::super::loki::Loki;
 use super::super::verdict::Verdict;
 use super::*;
