@@ -27,6 +27,7 @@ pub struct Delivery {
 }
 
 /// A place that records go to.
+#[expect(clippy::large_enum_variant, reason = "there is a handful of sinks")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
@@ -62,7 +63,7 @@ pub enum Sink {
         auth: Auth,
         /// For a `url` with `https://`.
         #[serde(default)]
-        tls: Box<StoreTls>,
+        tls: StoreTls,
         /// What makes a stream in Loki: few things, which have few values. By default `[host, container, project]`.
         #[serde(default = "labels")]
         labels: Vec<LokiField>,
