@@ -158,7 +158,7 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
                 Kind::Written(Box::new(file))
             }
             SinkConfig::Loki { .. } => {
-                let target = loki(&config.host, sink, &name, register);
+                let target = loki(sink, &name, register);
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
@@ -169,7 +169,7 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
 }
 
 /// A Loki, ready to be sent to. Its secrets must be there now.
-fn loki(host: &str, sink: &SinkConfig, name: &str, register: &Register) -> Result<Target> {
+fn loki(sink: &SinkConfig, name: &str, register: &Register) -> Result<Target> {
     let SinkConfig::Loki {
         url,
         tenant,
@@ -199,7 +199,7 @@ fn loki(host: &str, sink: &SinkConfig, name: &str, register: &Register) -> Resul
     // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
     let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
     let path = url.path(network::LOKI);
-    let encode = encode::Loki::new(labels, metadata, host, config::bytes(*max_line_bytes));
+    let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
     Ok(Target {
         store: Store::new(
             endpoint,
