@@ -11,7 +11,7 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -38,12 +38,21 @@ const MODULES: [(&str, &[&str]); 22] = [
             "readiness",
             "pace",
             "state",
+            "open_files",
         ],
     ),
     // Its pages show what the kernel side holds, and what the pool believes.
     (
         "admin",
-        &["audit", "kernel", "engine", "register", "metrics", "readiness"],
+        &[
+            "audit",
+            "kernel",
+            "engine",
+            "register",
+            "metrics",
+            "readiness",
+            "open_files",
+        ],
     ),
     // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
     // was written, and reads on from there.
@@ -73,9 +82,13 @@ const MODULES: [(&str, &[&str]); 22] = [
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "config", "metrics"]),
     ("kernel", &["config", "metrics"]),
-    ("engine", &["decode", "register", "record", "config", "metrics"]),
+    (
+        "engine",
+        &["decode", "register", "record", "config", "metrics", "open_files"],
+    ),
     ("readiness", &[]),
-    ("state", &["trusted"]),
+    ("state", &["trusted", "open_files"]),
+    ("open_files", &[]),
     ("trusted", &[]),
     ("pace", &[]),
     ("register", &["record"]),
