@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Policy, Positions, Probes, Services, Slots};
+use crate::capture::{self, Checkpoints, Policy, Positions, Probes, Services, SlotLimits, Slots};
 use crate::config::{Config, KernelMode, Sink as SinkConfig};
 use crate::delivery::sink::{self, Named, Sink};
 use crate::delivery::{self, Bounds, Outbox, Writers};
@@ -14,6 +14,7 @@ use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Tls};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::Registry;
+use crate::open_files;
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
@@ -203,7 +204,7 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         outbox,
         positions,
         unseen_since,
-        slots: Slots::new((&config.capture).into(), Arc::clone(&metrics)),
+        slots: Slots::new(slots((&config.capture).into()), Arc::clone(&metrics)),
         probes: Probes::default(),
         pace,
         metrics,
@@ -215,6 +216,24 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         }),
         retry: (&config.docker.retry).into(),
     }
+}
+
+/// As many streams as the limit on open files leaves room for. Containers then wait for their turn, instead of failing.
+fn slots(wanted: SlotLimits) -> SlotLimits {
+    let Some(left) = open_files::left().and_then(|left| usize::try_from(left).ok()) else {
+        return wanted;
+    };
+    let allowed = wanted.within(left);
+    if allowed.streams < wanted.streams {
+        warn!(
+            left,
+            wanted = wanted.streams,
+            allowed = allowed.streams,
+            "the limit on open files is too low for capture.streams.max_concurrent: fewer logs are read at a time; raise the \
+             hard limit (LimitNOFILE= of systemd, --ulimit nofile= of docker)"
+        );
+    }
+    allowed
 }
 
 /// What a reload replaces while the agent runs.
