@@ -25,6 +25,9 @@ pub mod open_files;
 /// How every metric is made.
 pub mod metrics;
 
+/// Which agent this is.
+pub mod version;
+
 /// Where text must be escaped in JSON.
 pub mod escape;
 

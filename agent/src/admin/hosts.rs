@@ -13,7 +13,8 @@ pub struct Hosts(Vec<String>);
 impl Hosts {
     /// These names, however they are written.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
+        let named = names.into_iter().filter(|name| !name.is_empty());
+        Self(named.map(|name| name.to_ascii_lowercase()).collect())
     }
 
     /// Whether a request with this `Host` is answered.
@@ -38,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_foreign_name_is_not_allowed() {
-        let hosts = Hosts::new(["Agent.example".to_owned(), "node-1".to_owned()]);
+        let hosts = Hosts::new(["Agent.example".to_owned(), "node-1".to_owned(), String::new()]);
         for host in [
             "127.0.0.1:8001",
             "127.0.0.1",

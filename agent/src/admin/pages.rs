@@ -36,6 +36,8 @@ pub struct Pages {
     pub kernel_metrics: crate::kernel::Metrics,
     /// Held while `/metrics` is written down.
     pub scrapes: tokio::sync::Mutex<()>,
+    /// Brings up to date what other parts show.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
 }
 
 pub(super) struct Page {
@@ -206,6 +208,7 @@ impl Pages {
     async fn metrics(self: Arc<Self>) -> Page {
         self.engine.pool().observe();
         self.metrics.observe();
+        (self.refresh)();
         if let Some(snapshot) = self.snapshot() {
             self.kernel_metrics.show(&snapshot);
         }

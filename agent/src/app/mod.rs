@@ -2,6 +2,8 @@
 
 mod background;
 mod memory;
+mod metrics;
+mod reload;
 mod rights;
 mod shutdown;
 mod wiring;
@@ -11,11 +13,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use self::background::Background;
+use self::reload::Reloads;
+pub use self::reload::{ShowFrom, load};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
@@ -23,11 +28,10 @@ use self::wiring::{Shared, attach, checkpoints, delivery, open_sinks, policy, se
 use crate::admin::{self, Hosts, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints, Policies};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Sources};
 use crate::delivery;
 use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
-use crate::metrics::{self};
 use crate::open_files::{self, Raised};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};
@@ -38,8 +42,8 @@ use crate::source::{Files, Source, Watcher};
 /// How often the kernel side's messages are fetched, when they are asked for.
 const KERNEL_LOG: Duration = Duration::from_millis(100);
 
-/// Runs the agent until a signal ends it.
-pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
+/// Runs the agent until a signal ends it. `sources` are what `config` and `endpoint` were loaded from.
+pub fn run(config: &Config, endpoint: Endpoint, sources: &Sources, show_from: ShowFrom) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
     let watcher = Arc::new(OnceLock::<Watcher>::new());
@@ -57,20 +61,28 @@ pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
         })
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, endpoint, pace, &watcher));
+    let endpoint = Arc::new(endpoint);
+    let result = runtime.block_on(serve(config, endpoint, sources, show_from, pace, &watcher));
     // A sink's thread may be stuck in a write; it ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &OnceLock<Watcher>) -> Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    endpoint: Arc<Endpoint>,
+    sources: &Sources,
+    show_from: ShowFrom,
+    pace: Arc<Pace>,
+    looks: &OnceLock<Watcher>,
+) -> Result<ExitCode> {
     // First of all: one that comes during the start ends the agent in order, too.
     let mut signals = Signals::new()?;
     // The kernel half has room for as many descriptors as there may be.
     raise_limit();
     // Before the first connection, so that none is missed.
     let readiness = Readiness::default();
-    let registry = metrics::registry()?;
+    let registry = crate::metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     // Most of what has run by now does not run again, and the attach takes the most memory of all.
     memory::give_back();
@@ -83,7 +95,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
 
     let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
     tell_way(&endpoint);
-    let engine = client(config, endpoint, &register, &registry)?;
+    let engine = client(config, Arc::clone(&endpoint), &register, &registry)?;
     let started = Time::now();
     let checkpoints = checkpoints(config, &readiness, &registry)?;
     let checkpoint = checkpoints
@@ -92,12 +104,12 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         .transpose()?
         .unwrap_or_default();
     let unseen_since = checkpoint.saved.unwrap_or(started);
-    let mut sinks = open_sinks(config)?;
+    let mut sinks = open_sinks(config, &register)?;
     let positions = checkpoint
         .recover(&mut sinks)
         .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
+    let (outbox, mut writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
 
     let mut background = Background::default();
     let leaks = Leaks::default();
@@ -124,6 +136,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
             ),
         );
     }
+    let (observed, shown) = (outbox.clone(), delivery_metrics.clone());
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
@@ -134,8 +147,10 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         kernel_metrics,
         scrapes: tokio::sync::Mutex::default(),
         registry: registry.clone(),
+        refresh: Box::new(move || observed.observe(&shown)),
     };
-    let hosts = Hosts::new(config.admin.hosts.iter().cloned().chain([config.host.clone()]));
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let hosts = Hosts::new(config.admin.hosts.iter().cloned().chain([config.host.clone(), machine]));
     background.spawn("admin", Server::new(listener, pages, hosts).run());
     background.spawn("tend", engine.clone().tend());
     background.spawn("memory", memory::tend());
@@ -155,6 +170,16 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     }
     let part = readiness.part("engine");
     let policies = Policies::new(policy(config)?);
+    let reloads = Reloads {
+        sources: Arc::new(sources.clone()),
+        begun: config.clone(),
+        endpoint,
+        policies: policies.clone(),
+        show_from,
+        metrics: metrics::Metrics::new(&registry)?,
+    };
+    let reload = Arc::new(Notify::new());
+    background.spawn("reload", reloads.run(Arc::clone(&reload)));
     let capture = Capture::new(
         services(
             config,
@@ -184,7 +209,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     capture
         .run(async {
             tokio::select! {
-                () = signals.stop(&outbox) => {}
+                () = signals.stop(&outbox, &reload) => {}
                 fatal = writers.failed() => failed = Some(fatal),
                 task = background.ended() => {
                     error!("{task}");
@@ -199,6 +224,10 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
     engine.pool().close();
     if let Some(saving) = saving {
         saving.abort();
+        // Two must not save at the same time.
+        while !saving.is_finished() {
+            yield_now().await;
+        }
     }
     let last = async {
         let Some(checkpoints) = &checkpoints else {
@@ -226,6 +255,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         }
     }
     background.shutdown().await;
+    writers.end(deadline).await;
     let _ = timeout_at(deadline, engine.at_rest()).await;
     if !account(kernel.as_deref(), &register) {
         code = ExitCode::FAILURE;

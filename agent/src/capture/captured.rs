@@ -86,7 +86,7 @@ impl Captured {
             multiline,
             rate_limit,
             _refused: refused,
-            tail: Tail::new(container, &policy.host, &policy.fields),
+            tail: Tail::new(container, services.host.unless(&policy.host), &policy.fields),
             series: Series::new(&container.name, &services.metrics),
             position: services.positions.of(&container.id),
             replay: None,
@@ -102,7 +102,7 @@ impl Captured {
 
     /// The container has a new name, or other labels.
     pub(super) fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
-        self.tail = Tail::new(container, &policy.host, &policy.fields);
+        self.tail = Tail::new(container, self.services.host.unless(&policy.host), &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
         }
@@ -189,6 +189,11 @@ impl Captured {
         if let Some(latest) = self.position.last() {
             self.series.lags(latest);
         }
+    }
+
+    /// Nothing can come for now: shows how far the container falls behind, if it writes.
+    pub(super) fn show_waiting(&self) {
+        self.series.waits();
     }
 
     /// Whether no line was ever taken.

@@ -15,10 +15,10 @@ use tracing::{debug, error, info, warn};
 use super::descriptions::{Descriptions, Teller, completed};
 use super::follower::Follower;
 use super::listing::{Answer, Listing};
-use super::own::OwnContainer;
+use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
 use super::{ContainerState, Services};
-use crate::engine::{Action, EngineError, Event, List, Listed, Told};
+use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
 
@@ -37,6 +37,8 @@ pub struct Capture {
     readiness: Part,
     own: OwnContainer,
     descriptions: Arc<Descriptions>,
+    /// Of its own log, which is said once.
+    has_warned: bool,
     known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
@@ -66,6 +68,7 @@ impl Capture {
             own: OwnContainer::default(),
             descriptions: Arc::new(Descriptions::new(services.engine.clone())),
             services: Arc::new(services),
+            has_warned: false,
             known: HashMap::new(),
             followers: JoinSet::new(),
             last_event: None,
@@ -81,6 +84,7 @@ impl Capture {
         tokio::select! {
             () = stop => {}
             () = show_held(Arc::clone(&self.services)) => {}
+            () = keep_limits(Arc::clone(&self.services), self.policies.follow()) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -119,6 +123,7 @@ impl Capture {
         let subscribed = async {
             let version = engine.ping().await?;
             self.services.source.meet().await;
+            self.services.host.learn(&engine, self.own.is_hinted()).await?;
             Ok((version, engine.events(self.last_event).await?))
         };
         let (version, mut events) = match subscribed.await {
@@ -129,7 +134,7 @@ impl Capture {
         if let Some(policy) = self.policy.renew() {
             self.obey(&policy).await;
         }
-        let mut listing = Listing::new(engine, self.services.retry);
+        let mut listing = Listing::new(engine.clone(), self.services.retry);
         let mut is_connected = false;
         loop {
             tokio::select! {
@@ -153,6 +158,7 @@ impl Capture {
                     Ok(answer) => {
                         self.reconcile(answer).await;
                         self.readiness.up(&format!("API {version}"));
+                        self.warn_of_own_log(&engine).await;
                         if !std::mem::replace(&mut is_connected, true) {
                             info!(api = %version, containers = self.known.len(), "connected to the engine");
                         }
@@ -163,6 +169,16 @@ impl Capture {
                 },
                 Some(ended) = self.followers.join_next() => self.let_go(ended),
             }
+        }
+    }
+
+    /// Once, where the agent's own output is what the engine keeps.
+    async fn warn_of_own_log(&mut self, engine: &Engine) {
+        if let Some(own) = self.own.confirmed()
+            && self.services.to_stdout
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
+            own::warn_of_own_log(engine, own).await;
         }
     }
 
@@ -435,5 +451,20 @@ async fn show_held(services: Arc<Services>) {
             services.metrics.show_waiting();
         }
         services.metrics.held_deleted.set(services.source.held().cast_signed());
+    }
+}
+
+/// Holds the slots to what the policy in force says, for as long as it is polled.
+async fn keep_limits(services: Arc<Services>, mut policy: InForce) {
+    let mut limits = policy.get().slots;
+    loop {
+        let resized = async {
+            services.slots.resize(limits.within(services.stream_room)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = resized => {}
+            policy = policy.renewed() => limits = policy.slots,
+        }
     }
 }

@@ -243,6 +243,8 @@ struct Lag {
     last: AtomicI64,
     /// When that came.
     came: AtomicI64,
+    /// Since when nothing can come; 0 if lines can come.
+    waits_since: AtomicI64,
 }
 
 /// A container of which a line came as shortly before writes.
@@ -250,20 +252,29 @@ const WRITES_NANOS: i64 = 10_000_000_000;
 
 impl Lag {
     fn new(gauge: Gauge) -> Self {
-        let (last, came) = (AtomicI64::new(0), AtomicI64::new(i64::MIN));
-        Self { gauge, last, came }
+        Self {
+            gauge,
+            last: AtomicI64::new(0),
+            came: AtomicI64::new(i64::MIN),
+            waits_since: AtomicI64::new(0),
+        }
     }
 
     /// A line of this time was the last.
     fn came(&self, last: Time, now: Time) {
         self.last.store(last.0, Ordering::Relaxed);
         self.came.store(now.0, Ordering::Relaxed);
+        self.waits_since.store(0, Ordering::Relaxed);
         self.show(now);
     }
 
-    /// Nothing is read since `since`.
-    fn waits(&self, since: Time, now: Time) {
-        if self.came.load(Ordering::Relaxed) >= since.0.saturating_sub(WRITES_NANOS) {
+    /// Nothing can come. A container that wrote until then falls behind; one that was quiet may have nothing to say.
+    fn waits(&self, now: Time) {
+        let first = self
+            .waits_since
+            .compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
+        let since = first.map_or_else(|since| since, |_| now.0);
+        if self.came.load(Ordering::Relaxed) >= since.saturating_sub(WRITES_NANOS) {
             self.show(now);
         }
     }
@@ -275,15 +286,11 @@ impl Lag {
 }
 
 impl Metrics {
-    /// The sinks take nothing, so nothing is read: who wrote until then falls behind. To be called again and again.
+    /// The sinks take nothing, so nothing is read. To be called again and again.
     pub(super) fn show_waiting(&self) {
         let now = Time::now();
-        let bearers = self.bearers();
-        // Since the last line of any container came.
-        let latest = bearers.values().map(|of| of.lag.came.load(Ordering::Relaxed)).max();
-        let Some(since) = latest else { return };
-        for of in bearers.values() {
-            of.lag.waits(Time(since), now);
+        for of in self.bearers().values() {
+            of.lag.waits(now);
         }
     }
 
@@ -337,6 +344,11 @@ impl Series {
     /// The last line captured is of this time.
     pub(super) fn lags(&self, last: Time) {
         self.lag.came(last, Time::now());
+    }
+
+    /// Nothing can come for now. To be called again and again.
+    pub(super) fn waits(&self) {
+        self.lag.waits(Time::now());
     }
 
     pub(super) fn gap(&self) {

@@ -28,6 +28,7 @@ mod containers;
 mod descriptions;
 mod expressions;
 mod follower;
+mod host;
 mod labels;
 mod listing;
 mod loops;
@@ -54,6 +55,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
+pub use host::Host;
 pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
 pub use policy::{Policies, Policy, Rotation, first_time};

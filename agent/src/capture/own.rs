@@ -16,6 +16,19 @@ use crate::record::ContainerId;
 /// How long the engine may take to describe one container.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Warns if the engine keeps what the agent writes to its standard output. An engine that does not know the container, or
+/// does not answer, is another one or will be heard of.
+pub(super) async fn warn_of_own_log(engine: &Engine, own: &ContainerId) {
+    match engine.inspect(own).await {
+        Ok(it) if it.log_driver != "none" => warn!(
+            driver = it.log_driver,
+            "a sink is standard output, which the engine writes to this container's own log: every line is stored twice; \
+             use a sink of another type, or run the container with --log-driver none"
+        ),
+        _ => {}
+    }
+}
+
 /// What the agent's own process shows of the container that it may run in.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
@@ -51,6 +64,16 @@ pub(super) struct OwnContainer {
 impl OwnContainer {
     pub(super) fn is(&self, container: &ContainerId) -> bool {
         self.confirmed.as_ref() == Some(container)
+    }
+
+    pub(super) fn confirmed(&self) -> Option<&ContainerId> {
+        self.confirmed.as_ref()
+    }
+
+    /// Whether the agent seems to run in a container, of whichever engine.
+    pub(super) fn is_hinted(&mut self) -> bool {
+        let hints = self.hints.get_or_insert_with(Hints::gather);
+        !hints.cgroups.is_empty() || !hints.mounts.is_empty()
     }
 
     /// Looks for it in the list, and asks the engine more if others share its network.

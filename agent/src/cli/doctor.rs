@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -128,7 +129,7 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             cert_fault: tls.own_invalidity(),
         }
     });
-    let client = app::client(config, endpoint, &Register::default(), &metrics::registry()?)?;
+    let client = app::client(config, Arc::new(endpoint), &Register::default(), &metrics::registry()?)?;
     let asked = async {
         let api = client.ping().await?.to_string();
         let release = client.release().await?;

@@ -3,6 +3,7 @@
 //! Their text is what sinks of JSON lines write as it is. Beside the text stands what a sink of another encoding needs of
 //! each record, so that it need not parse the text: the container, the time, the stream, and where the line is.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::encode::{Encoder, Span, Tail, Writing};
@@ -92,6 +93,11 @@ impl Records {
         self.entries.len()
     }
 
+    /// The time of the first record.
+    pub fn first_time(&self) -> Option<Time> {
+        self.entries.first().map(|entry| entry.time)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -99,8 +105,19 @@ impl Records {
 
     /// Each record, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        let (mut runs, mut start) = (self.runs.iter().peekable(), 0);
-        self.entries.iter().enumerate().filter_map(move |(number, entry)| {
+        self.range(0..self.len())
+    }
+
+    /// The records of these numbers, which are counted from 0.
+    pub fn range(&self, range: Range<usize>) -> impl Iterator<Item = Record<'_>> {
+        let mut start = match range.start.checked_sub(1) {
+            Some(before) => self.entries[before].end,
+            None => 0,
+        };
+        let first = self.runs.partition_point(|run| run.end <= range.start);
+        let mut runs = self.runs[first..].iter().peekable();
+        let entries = self.entries[range.clone()].iter();
+        range.zip(entries).filter_map(move |(number, entry)| {
             while runs.next_if(|run| run.end <= number).is_some() {}
             let text = &self.text[start..entry.end];
             start = entry.end;
@@ -260,6 +277,11 @@ mod tests {
             assert_eq!(bytes, [b"before ", line.bytes].concat());
         }
         assert_eq!(text, records.text());
+        for start in 0..records.len() {
+            let texts = |record: Record<'_>| (record.text.to_vec(), record.container.name.clone());
+            let rest: Vec<_> = records.range(start..records.len()).map(texts).collect();
+            assert_eq!(rest, records.iter().skip(start).map(texts).collect::<Vec<_>>());
+        }
         assert!(
             records.runs.len() < 12,
             "a run for each change of the container: {}",

@@ -1,8 +1,9 @@
 //! What delivery counts.
 
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
-use crate::metrics::counters;
+use super::network;
+use crate::metrics::{counters, gauges, ratios};
 
 /// The metrics of all sinks.
 #[derive(Clone, Debug)]
@@ -13,6 +14,14 @@ pub struct Metrics {
     pub errors: IntCounterVec,
     /// `lines_dropped_total`, by sink and reason.
     pub dropped: IntCounterVec,
+    /// `sink_waiting_lines`, by sink.
+    pub waiting: IntGaugeVec,
+    /// `sink_lag_seconds`, by sink.
+    pub lag: GaugeVec,
+    /// `delivery_drift`, by sink.
+    pub drift: IntGaugeVec,
+    /// Those of the sinks that send to a store.
+    pub network: network::Metrics,
 }
 
 impl Metrics {
@@ -37,6 +46,25 @@ impl Metrics {
                 "Lines that were read and are not delivered. sink is empty if they were dropped before any sink.",
                 &["sink", "reason"],
             )?,
+            waiting: gauges(
+                registry,
+                "sink_waiting_lines",
+                "Records that the sink has not acknowledged.",
+                &["sink"],
+            )?,
+            lag: ratios(
+                registry,
+                "sink_lag_seconds",
+                "Age of the oldest record that the sink has not acknowledged; 0 without one.",
+                &["sink"],
+            )?,
+            drift: gauges(
+                registry,
+                "delivery_drift",
+                "Records that were made for the sink, less those that it acknowledged, that it dropped, and that wait: 0 is right.",
+                &["sink"],
+            )?,
+            network: network::Metrics::new(registry)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! From lines to the sinks: encoded once, gathered in batches, written by a thread a sink.
+//! From lines to the sinks: encoded once, gathered in batches, and delivered by a thread or a task for each sink.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -8,15 +8,21 @@
 //! | `intake` | a sink's end of that |
 //! | `shared` | what the outbox and the intakes share |
 //! | `writer` | the thread of a sink that writes bytes |
-//! | `sink` | where records go |
+//! | `sink` | where records are written to |
+//! | `network` | stores that records are sent to |
 
 mod batch;
 mod intake;
 mod metrics;
 mod outbox;
 mod shared;
+#[cfg(test)]
+mod testing;
 mod window;
 mod writer;
+
+/// Stores that records are sent to.
+pub mod network;
 
 /// Where records go.
 pub mod sink;

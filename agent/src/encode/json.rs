@@ -52,7 +52,7 @@ struct Owner {
 struct CommonFields<'a> {
     /// The container that wrote the line.
     container: ContainerFields<'a>,
-    /// The key `host` of the configuration: by default the name of the machine.
+    /// The key `host` of the configuration: by default the name of the machine, in a container that of the engine's machine.
     host: &'a str,
 }
 

@@ -260,6 +260,17 @@ impl Engine {
         Ok(docker_root_dir)
     }
 
+    /// The name of the machine that the engine runs on.
+    pub async fn name(&self) -> Result<String, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            name: String,
+        }
+        let Info { name } = self.json("info", "/info").await?;
+        Ok(name)
+    }
+
     /// What the engine calls itself, as in `20.10.24`.
     pub async fn release(&self) -> Result<String, EngineError> {
         let path = self.peer().await?.path(VERSION);

@@ -11,6 +11,7 @@
 //! | `shorten` | answers in which one container takes too much room |
 //! | `events` | the event stream |
 //! | `log_stream` | a container's log, followed |
+//! | `store` | a store of logs, which takes records over connections of the same kind |
 
 mod api;
 mod error;
@@ -24,6 +25,7 @@ mod options;
 mod pool;
 mod requests;
 mod shorten;
+mod store;
 mod transport;
 mod version;
 
@@ -37,5 +39,6 @@ pub use log_stream::{LogStream, Progress};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pool::{Checks, Size};
+pub use store::{Reply, Store, StoreError};
 pub use transport::{Endpoint, EndpointError, Limits, Opener, Tls};
 pub use version::ApiVersion;

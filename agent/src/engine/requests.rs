@@ -31,7 +31,7 @@ impl Requests {
         let opener = Arc::new(opener);
         Self {
             pool: Pool::new(Arc::clone(&opener), options.size, options.checks),
-            breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics)),
+            breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics), "the engine"),
             rate: RateLimit::new(options.rate),
             retry: options.retry,
             health: Arc::new(Health::new(options.signs)),

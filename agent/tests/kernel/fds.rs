@@ -25,7 +25,7 @@ use rustix::{
     time::{TimerfdClockId, TimerfdFlags, timerfd_create},
 };
 
-use super::{Fixture, entry, fixture, preempts};
+use super::{Fixture, entry, fixture, fixture_in, options, preempts, turn};
 
 impl Fixture {
     /// The ledger of all descriptors, in agreement with its witnesses.
@@ -100,10 +100,13 @@ fn accepted_and_connected() {
 /// Every kind that this process has since before the attach.
 #[test]
 fn open_before_the_attach() {
+    let turn = turn();
     let pipe = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let file = File::open("/dev/null").unwrap();
     let unix = UnixStream::pair().unwrap();
-    let Some(fixture) = fixture() else { return };
+    let Some(fixture) = fixture_in(turn, &options()) else {
+        return;
+    };
     for (kind, least) in [(Kind::Pipe, 2), (Kind::File, 1), (Kind::Unix, 2), (Kind::Bpf, 1)] {
         let totals = fixture.fd(kind);
         assert!(totals.preexisting >= least, "{totals:?}");

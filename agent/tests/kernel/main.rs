@@ -90,7 +90,15 @@ fn preempts() -> bool {
 }
 
 fn fixture_with(options: &Options) -> Option<Fixture> {
-    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fixture_in(turn(), options)
+}
+
+/// For what a test has to open before the attach: the witnesses of another test would count it, too.
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn fixture_in(turn: MutexGuard<'static, ()>, options: &Options) -> Option<Fixture> {
     // Both ends of a thousand connections are ours.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(

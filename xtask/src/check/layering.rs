@@ -11,13 +11,13 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
         &[
-            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics", "version",
         ],
     ),
     (
@@ -52,6 +52,7 @@ const MODULES: [(&str, &[&str]); 23] = [
             "metrics",
             "readiness",
             "open_files",
+            "version",
         ],
     ),
     // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
@@ -73,9 +74,18 @@ const MODULES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
+    // A store is reached as the engine is.
     (
         "delivery",
-        &["encode", "record", "config", "metrics", "readiness", "trusted"],
+        &[
+            "encode",
+            "engine",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+            "trusted",
+        ],
     ),
     ("encode", &["escape", "record", "config"]),
     ("decode", &["escape", "record"]),
@@ -91,6 +101,7 @@ const MODULES: [(&str, &[&str]); 23] = [
     ("open_files", &[]),
     ("trusted", &[]),
     ("pace", &[]),
+    ("version", &[]),
     ("register", &["record"]),
     ("record", &[]),
     ("escape", &[]),

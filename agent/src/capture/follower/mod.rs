@@ -218,7 +218,7 @@ impl Follower {
         let mut news = pin!(timeout(pause, self.life.changed()));
         loop {
             let waited = self.captured.while_waiting(timeout(LAG_SHOWN, &mut news)).await;
-            self.captured.show_lag();
+            self.captured.show_waiting();
             if waited.is_ok() {
                 return;
             }

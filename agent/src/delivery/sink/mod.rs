@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::network::{Credentials, Protocol};
+use crate::engine::Store;
+
 pub use file::File;
 pub use stdout::Stdout;
 
@@ -52,8 +55,26 @@ pub trait Sink: Send {
 pub struct Named {
     /// What it is called.
     pub name: String,
-    /// The sink.
-    pub sink: Box<dyn Sink>,
+    /// How it is driven.
+    pub kind: Kind,
+}
+
+/// What drives a sink.
+pub enum Kind {
+    /// A thread, which writes bytes.
+    Written(Box<dyn Sink>),
+    /// A task, which sends records to a store.
+    Sent(Box<Target>),
+}
+
+/// A store, and how records get there.
+pub struct Target {
+    /// The store.
+    pub store: Store,
+    /// Who the agent says it is.
+    pub credentials: Credentials,
+    /// How the store is spoken to.
+    pub protocol: Box<dyn Protocol>,
 }
 
 /// A whole record that a sink has got behind a mark.

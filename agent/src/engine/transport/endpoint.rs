@@ -1,10 +1,10 @@
-//! Where the engine is, and the way there.
+//! Where the engine or a store is, and the way there.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
 use super::tls::Tls;
-use crate::config::{Address, Docker, TlsMode};
+use crate::config::{Address, Docker, StoreTls, StoreUrl, TlsMode};
 use crate::open_files;
 use crate::register::{Opening, Purpose, Register};
 
@@ -42,7 +42,11 @@ pub struct Endpoint {
 #[derive(Debug)]
 enum Transport {
     Unix(PathBuf),
-    Tcp { host: Host, tls: Option<Arc<Tls>> },
+    Tcp {
+        host: Host,
+        /// Replaced when the files are read again. Connections that are open go on as they began.
+        tls: Option<Mutex<Arc<Tls>>>,
+    },
 }
 
 impl Endpoint {
@@ -63,11 +67,26 @@ impl Endpoint {
                     authority,
                     transport: Transport::Tcp {
                         host,
-                        tls: tls.map(Arc::new),
+                        tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
                     },
                 })
             }
         }
+    }
+
+    /// Where a store is. The files that TLS needs are read here.
+    pub fn of_store(url: &StoreUrl, tls: &StoreTls) -> Result<Self, EndpointError> {
+        let tls = url.is_secure().then(|| Tls::of_store(tls, url.host())).transpose()?;
+        let host = Host::new(url.host().to_owned(), url.port());
+        let authority = host.authority();
+        Ok(Self {
+            shown: url.to_string(),
+            authority,
+            transport: Transport::Tcp {
+                host,
+                tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
+            },
+        })
     }
 
     /// An engine at a unix socket.
@@ -97,10 +116,17 @@ impl Endpoint {
     }
 
     /// The TLS settings; `None` for a connection without TLS.
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<Arc<Tls>> {
         match &self.transport {
-            Transport::Tcp { tls, .. } => tls.as_deref(),
+            Transport::Tcp { tls, .. } => tls.as_ref().map(shared),
             Transport::Unix(_) => None,
+        }
+    }
+
+    /// Makes new connections with the certificates and the key of `other`, which was made of the same files later.
+    pub fn renew(&self, other: &Self) {
+        if let (Transport::Tcp { tls: Some(tls), .. }, Some(new)) = (&self.transport, other.tls()) {
+            *tls.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
     }
 
@@ -125,9 +151,16 @@ impl Endpoint {
                 link.map(Io::Plain)
             }
             // Boxed: a follower of a log that is waiting to be opened shall not be as large as this.
-            Transport::Tcp { host, tls } => Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await,
+            Transport::Tcp { host, tls } => {
+                let tls = tls.as_ref().map(shared);
+                Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await
+            }
         }
     }
+}
+
+fn shared(tls: &Mutex<Arc<Tls>>) -> Arc<Tls> {
+    Arc::clone(&tls.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, EngineError> {
