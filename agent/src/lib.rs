@@ -19,6 +19,9 @@ pub mod trusted;
 /// The folder for what must outlive the agent.
 pub mod state;
 
+/// How many files may be open.
+pub mod open_files;
+
 /// How every metric is made.
 pub mod metrics;
 

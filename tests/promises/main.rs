@@ -5,6 +5,7 @@
     reason = "a binary has no outside: `pub` tells what other files use"
 )]
 
+mod admin;
 mod bad_engines;
 mod configuration;
 mod cuts;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, Slots};
+use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreUrl};
 use crate::delivery::network::{self, Credentials};
 use crate::delivery::sink;
@@ -15,6 +15,7 @@ use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
 use crate::kernel::{self, Kernel, Tier};
 use crate::metrics::{self, Registry};
+use crate::open_files;
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
@@ -257,6 +258,8 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         kernel,
     } = shared;
     let metrics = Arc::new(metrics);
+    let limits = SlotLimits::from(&config.capture);
+    let stream_room = stream_room(limits);
     Services {
         source,
         engine,
@@ -269,7 +272,8 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
             .any(|sink| matches!(sink, SinkConfig::Stdout { .. })),
         positions,
         unseen_since,
-        slots: Slots::new((&config.capture).into(), Arc::clone(&metrics)),
+        slots: Slots::new(limits.within(stream_room), Arc::clone(&metrics)),
+        stream_room,
         probes: Probes::default(),
         pace,
         metrics,
@@ -281,6 +285,25 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         }),
         retry: (&config.docker.retry).into(),
     }
+}
+
+/// How many streams the limit on open files leaves room for. Beyond that, containers wait for their turn instead of
+/// failing.
+fn stream_room(wanted: SlotLimits) -> usize {
+    let Some(left) = open_files::left().and_then(|left| usize::try_from(left).ok()) else {
+        return usize::MAX;
+    };
+    let allowed = wanted.within(left);
+    if allowed.streams < wanted.streams {
+        warn!(
+            left,
+            wanted = wanted.streams,
+            allowed = allowed.streams,
+            "the limit on open files is too low for capture.streams.max_concurrent: fewer logs are read at a time; raise the \
+             hard limit (LimitNOFILE= of systemd, --ulimit nofile= of docker)"
+        );
+    }
+    left
 }
 
 /// What a reload replaces while the agent runs.

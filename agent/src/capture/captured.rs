@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::expressions::Expression;
+use super::loops::{Loop, Part};
 use super::metrics::Series;
 use super::multiline::Multiline;
 use super::options::Treatment;
@@ -43,6 +44,7 @@ pub(super) struct Captured {
     /// To ask for the end of the log is enough to go on from: it costs the engine little.
     end_suffices: bool,
     falls_short: bool,
+    loops: Loop,
 }
 
 /// What became of a line.
@@ -93,6 +95,7 @@ impl Captured {
             floor: policy.start,
             end_suffices: true,
             falls_short: false,
+            loops: Loop::default(),
             services: Arc::clone(services),
         }
     }
@@ -186,6 +189,11 @@ impl Captured {
         if let Some(latest) = self.position.last() {
             self.series.lags(latest);
         }
+    }
+
+    /// Nothing can come for now: shows how far the container falls behind, if it writes.
+    pub(super) fn show_waiting(&self) {
+        self.series.waits();
     }
 
     /// Whether no line was ever taken.
@@ -338,6 +346,9 @@ impl Captured {
             }
         }
         self.series.captured(line.stream, line.bytes.len());
+        if self.is_of_loop(line) {
+            return Taken::New;
+        }
         if line.truncated {
             self.services.metrics.truncated.inc();
         }
@@ -353,6 +364,21 @@ impl Captured {
             }
         }
         Taken::New
+    }
+
+    /// Whether a line is left out because the container writes out what is captured of it.
+    fn is_of_loop(&mut self, line: &Line<'_>) -> bool {
+        let part = self.loops.judge(line.bytes, &self.id);
+        if part == Part::First {
+            warn!(
+                container = self.series.name(),
+                id = self.id.as_str(),
+                "this container writes out what is captured of it: records of its own lines are left out and counted; exclude it"
+            );
+        }
+        let is_left_out = part != Part::None;
+        self.services.metrics.looped.inc_by(is_left_out.into());
+        is_left_out
     }
 
     /// A read has brought so many new lines, and a line has `begun` since this time: published where that is news.

@@ -36,6 +36,8 @@ pub struct Services {
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    /// How many streams the limit on open files leaves room for.
+    pub stream_room: usize,
     /// How many streams are read at a time.
     pub slots: Slots,
     /// Whose turn it is to ask about a silent stream.

@@ -34,6 +34,17 @@ impl From<&config::Capture> for SlotLimits {
     }
 }
 
+impl SlotLimits {
+    /// As many of them as so many descriptors serve; one stream, and one rotation, in any case.
+    pub fn within(self, descriptors: usize) -> Self {
+        let spare = self.spare.min(descriptors / 4).max(1);
+        Self {
+            streams: self.streams.min(descriptors.saturating_sub(spare)).max(1),
+            spare,
+        }
+    }
+}
+
 /// The limit on streams, first come first served, and the spare places that rotations use
 /// while the old connection is still open.
 #[derive(Clone, Debug)]

@@ -138,9 +138,9 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             root => root.clone(),
         };
         let mut containers = Vec::new();
-        for listed in client.list().await? {
+        for listed in client.list().await?.containers {
             // One that was removed meanwhile has none.
-            let Ok(log_driver) = client.log_driver(&listed.container.id).await else {
+            let Ok(log_driver) = client.inspect(&listed.container.id).await.map(|it| it.log_driver) else {
                 continue;
             };
             let (source, because) = source_of(config.capture.source, &root, &listed.container.id);

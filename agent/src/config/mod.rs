@@ -91,6 +91,8 @@ pub struct Config {
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Names that it may be asked by, beside addresses, `localhost` and the machine's name.
+    pub hosts: Vec<String>,
 }
 
 /// The messages of the agent itself, on standard error.
@@ -165,6 +167,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            hosts: Vec::new(),
         }
     }
 }

@@ -76,6 +76,11 @@ impl Metrics {
     pub fn rate_limited(&self) -> IntCounter {
         self.dropped.with_label_values(&["", "rate_limited"])
     }
+
+    /// Lines that are records of the container's own lines.
+    pub fn looped(&self) -> IntCounter {
+        self.dropped.with_label_values(&["", "loop"])
+    }
 }
 
 /// The metrics of all network sinks.

@@ -3,6 +3,7 @@
 //! task.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -135,8 +136,10 @@ impl Writers {
 
 impl Writer {
     fn run(mut self) {
-        let Err(source) = self.serve() else {
-            return;
+        let source = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => return,
+            Ok(Err(source)) => source,
+            Err(_) => io::Error::other("its thread has panicked, please report this"),
         };
         let fatal = Fatal {
             sink: self.name,

@@ -11,7 +11,7 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -38,6 +38,7 @@ const MODULES: [(&str, &[&str]); 23] = [
             "readiness",
             "pace",
             "state",
+            "open_files",
         ],
     ),
     // Its pages show what the kernel side holds, and what the pool believes.
@@ -50,6 +51,7 @@ const MODULES: [(&str, &[&str]); 23] = [
             "register",
             "metrics",
             "readiness",
+            "open_files",
             "version",
         ],
     ),
@@ -90,9 +92,13 @@ const MODULES: [(&str, &[&str]); 23] = [
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "config", "metrics"]),
     ("kernel", &["config", "metrics"]),
-    ("engine", &["decode", "register", "record", "config", "metrics"]),
+    (
+        "engine",
+        &["decode", "register", "record", "config", "metrics", "open_files"],
+    ),
     ("readiness", &[]),
-    ("state", &["trusted"]),
+    ("state", &["trusted", "open_files"]),
+    ("open_files", &[]),
     ("trusted", &[]),
     ("pace", &[]),
     ("version", &[]),

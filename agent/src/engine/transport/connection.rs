@@ -23,6 +23,7 @@ use hyper::{Request, Response, StatusCode};
 
 use super::super::error::EngineError;
 use super::super::metrics::Metrics;
+use super::super::shorten::{Limit, Shortened};
 use super::endpoint::Endpoint;
 use super::socket::{Gate, Socket};
 use super::tls::Cause;
@@ -109,7 +110,7 @@ pub struct Connection {
 }
 
 /// A whole answer.
-pub struct Answer {
+pub(in crate::engine) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -141,12 +142,24 @@ impl Connection {
         self.idle && driver.is_some()
     }
 
-    /// Sends a request and reads its whole answer, of at most `limit` bytes.
-    pub async fn get(&mut self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
-        let (head, body) = self.send(self.asking(path)?).await?.into_parts();
+    /// Sends a request and reads its whole answer, as far as `limit` lets it.
+    pub(in crate::engine) async fn get(
+        &mut self,
+        endpoint: &'static str,
+        path: &str,
+        limit: Limit,
+    ) -> Result<Answer, EngineError> {
+        let (head, mut body) = self.send(self.asking(path)?).await?.into_parts();
         let body = within("reading the answer", self.limits.body, async {
-            let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
-            body.map_err(|error| body_error(endpoint, limit, error))
+            let mut text = Shortened::new(limit);
+            while let Some(frame) = drive(unlocked(&mut self.driver), body.frame()).await {
+                let data = frame.map_err(cut_or_malformed)?.into_data().unwrap_or_default();
+                if !text.add(&data) {
+                    let limit = limit.text;
+                    return Err(EngineError::TooLarge { endpoint, limit });
+                }
+            }
+            Ok(text.finish())
         })
         .await
         .map_err(|error| self.explained(error))?;
@@ -154,7 +167,7 @@ impl Connection {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.to_bytes(),
+            body: body.into(),
         })
     }
 
@@ -162,7 +175,7 @@ impl Connection {
     pub async fn stream(mut self, path: &str) -> Result<StreamBody, EngineError> {
         let response = self.send(self.asking(path)?).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refused(response).await);
+            return Err(self.refused(path, response).await);
         }
         Ok(StreamBody {
             body: response.into_body(),
@@ -178,7 +191,7 @@ impl Connection {
             if let Some(gate) = &self.gate {
                 gate.open();
             }
-            return Err(self.refused(response).await);
+            return Err(self.refused(path, response).await);
         }
         let transfer = transfer(response.headers());
         let socket = unlocked(&mut self.driver).take().map(|driver| driver.into_parts().io);
@@ -190,7 +203,7 @@ impl Connection {
 
     /// Sends a request with a body, and reads its whole answer, whatever the status. Of an answer that is longer than `limit`
     /// there is only the head.
-    pub async fn post(
+    pub(in crate::engine) async fn post(
         &mut self,
         path: &str,
         headers: &[(&str, &str)],
@@ -266,7 +279,7 @@ impl Connection {
     }
 
     /// The error that an answer other than 200 is.
-    async fn refused(&mut self, response: Response<Incoming>) -> EngineError {
+    async fn refused(&mut self, path: &str, response: Response<Incoming>) -> EngineError {
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ERROR_BODY).collect();
         let read = tokio::time::timeout(self.limits.body, drive(unlocked(&mut self.driver), body)).await;
@@ -276,7 +289,7 @@ impl Connection {
         };
         EngineError::Status {
             status,
-            message: message(&text),
+            message: message(path, &text),
         }
     }
 }
@@ -368,8 +381,8 @@ fn transfer(headers: &HeaderMap) -> Transfer {
     }
 }
 
-/// The engine's errors are `{"message": "..."}`; a peer that is no engine sends anything.
-pub(crate) fn message(body: &[u8]) -> String {
+/// What was asked, and the engine's words on it. They are `{"message": "..."}`; a peer that is no engine sends anything.
+pub(crate) fn message(path: &str, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,
@@ -379,7 +392,9 @@ pub(crate) fn message(body: &[u8]) -> String {
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let short: String = text.trim().chars().take(300).collect();
-    short.replace(char::is_control, " ")
+    // The query says where to begin, and is another one each time.
+    let path = path.split('?').next().unwrap_or_default();
+    format!("{} (GET {path})", short.replace(char::is_control, " "))
 }
 
 fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
@@ -392,7 +407,7 @@ fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::E
     }
 }
 
-/// The same of a body. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
+/// What a body failed for. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
 fn cut_or_malformed(error: hyper::Error) -> EngineError {
     let socket = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let is_cut = socket.is_some_and(|error| !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));

@@ -12,14 +12,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::error::EngineError;
+use super::super::error::{EngineError, is_of_descriptors};
 use super::error::EndpointError;
 use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
 use super::tls::Tls;
 use crate::config::{Address, Docker, StoreTls, StoreUrl, TlsMode};
-use crate::register::{Opening, Register};
+use crate::open_files;
+use crate::register::{Opening, Purpose, Register};
 
 /// How long to wait for the engine to accept, when too many wait for it already.
 const BACKLOG_FULL: Duration = Duration::from_millis(10);
@@ -164,7 +165,7 @@ fn shared(tls: &Mutex<Arc<Tls>>) -> Arc<Tls> {
 
 async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, EngineError> {
     let socket = loop {
-        match register.connecting(opening, || begin_unix(path)) {
+        match register.connecting(opening, || reserved(opening, || begin_unix(path))) {
             Err(Errno::AGAIN) => tokio::time::sleep(BACKLOG_FULL).await,
             connected => break connected.map_err(|errno| EngineError::Connect(errno.into()))?,
         }
@@ -172,6 +173,15 @@ async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Re
     let entry = register.enter(&socket, opening.clone())?;
     let stream = UnixStream::from_std(socket.into()).map_err(EngineError::Connect)?;
     Ok(Link::unix(stream, entry))
+}
+
+/// What is asked of the engine itself must not fail because logs have taken all descriptors.
+fn reserved<T>(opening: &Opening, begin: impl FnOnce() -> T) -> T {
+    if opening.site.purpose() == Purpose::Logs {
+        begin()
+    } else {
+        open_files::with_reserve(begin)
+    }
 }
 
 /// Connects at once or not at all: on AF_UNIX a `connect` that would wait fails with EAGAIN, and nothing is under way then.
@@ -239,6 +249,8 @@ async fn first_of(
         let attempt = timeout_at(Instant::now() + share, connect_to(address, register, opening));
         let error = match attempt.await {
             Ok(Ok(link)) => return Ok(link),
+            // Another address would fare no better.
+            Ok(Err(error)) if is_of_descriptors(&error) => return Err(EngineError::Connect(error)),
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
         };
@@ -251,7 +263,7 @@ async fn first_of(
 }
 
 async fn connect_to(address: SocketAddr, register: &Register, opening: &Opening) -> io::Result<Link> {
-    let socket = register.connecting(opening, || begin_tcp(address))?;
+    let socket = register.connecting(opening, || reserved(opening, || begin_tcp(address)))?;
     let entry = register.enter(&socket, opening.clone())?;
     let link = Connecting(TcpStream::from_std(socket.into())?, entry);
     link.0.writable().await?;
