@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
-use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreUrl};
-use crate::delivery::network::{self, Credentials};
+use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::delivery::network::{self, Credentials, Protocol};
 use crate::delivery::sink;
 use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
 use crate::encode;
@@ -158,8 +158,19 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
                 let file = file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?;
                 Kind::Written(Box::new(file))
             }
-            SinkConfig::Loki { .. } => {
-                let target = loki(sink, &name, register);
+            SinkConfig::Loki {
+                url,
+                tenant,
+                auth,
+                tls,
+                labels,
+                metadata,
+                max_line_bytes,
+                ..
+            } => {
+                let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
+                let protocol = network::Loki::new(encode, tenant);
+                let target = target(url, network::LOKI, (tls, auth), protocol, &name, register);
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
@@ -169,48 +180,32 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
     config.sinks.iter().zip(names).map(open).collect()
 }
 
-/// A Loki, ready to be sent to. Its secrets must be there now.
-fn loki(sink: &SinkConfig, name: &str, register: &Register) -> Result<Target> {
-    let SinkConfig::Loki {
-        url,
-        tenant,
-        auth,
-        tls,
-        labels,
-        metadata,
-        max_line_bytes,
-        ..
-    } = sink
-    else {
-        bail!("it is no Loki");
-    };
+/// A store, ready to be sent to. The secrets must be there now.
+fn target(
+    url: &str,
+    own_path: &str,
+    (tls, auth): (&StoreTls, &Auth),
+    protocol: impl Protocol + 'static,
+    sink: &str,
+    register: &Register,
+) -> Result<Target> {
     let url: StoreUrl = url.parse()?;
     let endpoint = Endpoint::of_store(&url, tls)?;
     if auth.is_given() && endpoint.is_in_clear() {
         warn!(
-            sink = name,
+            sink,
             "the credentials are sent without TLS: anybody on the way can read them"
         );
     }
     let mut credentials = Credentials::from(auth);
-    if let Err(error) = credentials.refresh() {
-        let file = credentials.file().unwrap_or_else(|| "".as_ref());
-        return Err(error).with_context(|| format!("auth: {}", file.display()));
-    }
+    credentials.refresh().context("auth")?;
     // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
     let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
-    let path = url.path(network::LOKI);
-    let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
+    let name = format!("the store of sink {sink}");
     Ok(Target {
-        store: Store::new(
-            endpoint,
-            path,
-            &format!("the store of sink {name}"),
-            register,
-            uncounted,
-        ),
+        store: Store::new(endpoint, url.path(own_path), &name, register, uncounted),
         credentials,
-        protocol: Box::new(network::Loki::new(encode, tenant)),
+        protocol: Box::new(protocol),
     })
 }
 

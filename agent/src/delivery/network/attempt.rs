@@ -22,7 +22,10 @@ const SHOWN: usize = 300;
 /// What a store has said for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    Stored,
+    /// Whether the store may have had the records before, too.
+    Stored {
+        again: bool,
+    },
     Split,
     Bad(Bad),
 }
@@ -38,6 +41,8 @@ pub(super) struct Attempts {
     failing_since: Option<Instant>,
     /// Why only a person can mend that.
     held: Option<&'static str>,
+    /// The file of the secret could not be read. What was read before still counts.
+    is_unread: bool,
     /// What the store has said last, where it was not that all is well.
     said: String,
 }
@@ -53,6 +58,7 @@ impl Attempts {
             part,
             failing_since: None,
             held: None,
+            is_unread: false,
             said: String::new(),
         }
     }
@@ -75,10 +81,7 @@ impl Attempts {
             let pause = match self.post(protocol, request, &mut may_be_stored, &mut delays).await {
                 Verdict::Stored => {
                     self.is_well();
-                    if may_be_stored {
-                        self.redelivered(request.records);
-                    }
-                    return Answer::Stored;
+                    return Answer::Stored { again: may_be_stored };
                 }
                 Verdict::Split => return Answer::Split,
                 Verdict::Bad(bad) => return Answer::Bad(bad),
@@ -95,12 +98,6 @@ impl Attempts {
         }
     }
 
-    /// Records that the store may have had before have been stored.
-    pub(super) fn redelivered(&self, records: usize) {
-        let redelivered = self.metrics.network.redelivered.with_label_values(&[&self.sink]);
-        redelivered.inc_by(records as u64);
-    }
-
     /// Sends it once. [`Verdict::Later`] comes with the pause that is due.
     async fn post(
         &mut self,
@@ -109,11 +106,7 @@ impl Attempts {
         may_be_stored: &mut bool,
         delays: &mut Delays,
     ) -> Verdict {
-        if let Err(error) = self.credentials.refresh() {
-            // What was read before still counts.
-            let file = self.credentials.file().unwrap_or_else(|| "".as_ref()).display();
-            self.failing("credentials", &format!("cannot read {file}: {error}"));
-        }
+        self.refresh();
         let mut headers = protocol.headers();
         headers.extend(self.credentials.header().map(|value| ("Authorization", value)));
         let began = Instant::now();
@@ -162,10 +155,22 @@ impl Attempts {
         let until = Instant::now() + HOLD;
         while Instant::now() < until {
             self.meanwhile(sleep(LOOK)).await;
-            if matches!(self.credentials.refresh(), Ok(true)) {
+            if self.refresh() {
                 return;
             }
         }
+    }
+
+    /// Looks whether the secret has changed. That it cannot be read is told once.
+    fn refresh(&mut self) -> bool {
+        let refreshed = self.credentials.refresh();
+        let was_unread = std::mem::replace(&mut self.is_unread, refreshed.is_err());
+        refreshed.unwrap_or_else(|error| {
+            if !was_unread {
+                warn!(sink = self.sink, "auth: {error}; what was read before still counts");
+            }
+            false
+        })
     }
 
     fn failing(&mut self, reason: &str, said: &str) {

@@ -111,10 +111,12 @@ impl Courier {
                 continue;
             }
             match self.attempts.settle(&*self.protocol, &request).await {
-                Answer::Stored => {
+                Answer::Stored { again } => {
                     self.stored(&request);
-                    if request.range.start < seen {
-                        self.attempts.redelivered(request.records);
+                    if again || request.range.start < seen {
+                        let redelivered = &self.metrics.network.redelivered;
+                        let redelivered = redelivered.with_label_values(&[&self.sink]);
+                        redelivered.inc_by(request.records as u64);
                     }
                 }
                 Answer::Split if request.records > 1 => self.parts.halve(request.range),

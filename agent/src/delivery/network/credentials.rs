@@ -63,9 +63,14 @@ impl Credentials {
 
     /// Reads the file again if it has changed. Tells whether it has.
     pub fn refresh(&mut self) -> io::Result<bool> {
-        let Some(file) = &self.file else {
+        let Some(file) = self.file.clone() else {
             return Ok(false);
         };
+        let refreshed = self.read(&file);
+        refreshed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
+    }
+
+    fn read(&mut self, file: &Path) -> io::Result<bool> {
         let version = Version::of(file)?;
         if self.seen == Some(version) {
             return Ok(false);
@@ -83,11 +88,6 @@ impl Credentials {
         };
         self.seen = Some(version);
         Ok(true)
-    }
-
-    /// The file that the secret is in.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
     }
 }
 
