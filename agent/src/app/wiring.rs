@@ -9,8 +9,8 @@ use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, Slots};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreUrl};
 use crate::delivery::network::{self, Credentials};
-use crate::delivery::sink::{self, Kind, Named, Target};
-use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::delivery::sink;
+use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
 use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
 use crate::kernel::{self, Kernel, Tier};
@@ -158,7 +158,7 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
                 Kind::Written(Box::new(file))
             }
             SinkConfig::Loki { .. } => {
-                let target = loki(&config.host, sink, &name, register);
+                let target = loki(sink, &name, register);
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
@@ -169,7 +169,7 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
 }
 
 /// A Loki, ready to be sent to. Its secrets must be there now.
-fn loki(host: &str, sink: &SinkConfig, name: &str, register: &Register) -> Result<Target> {
+fn loki(sink: &SinkConfig, name: &str, register: &Register) -> Result<Target> {
     let SinkConfig::Loki {
         url,
         tenant,
@@ -199,7 +199,7 @@ fn loki(host: &str, sink: &SinkConfig, name: &str, register: &Register) -> Resul
     // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
     let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
     let path = url.path(network::LOKI);
-    let encode = encode::Loki::new(labels, metadata, host, config::bytes(*max_line_bytes));
+    let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
     Ok(Target {
         store: Store::new(
             endpoint,

@@ -20,7 +20,7 @@ use super::metrics::CheckpointMetrics;
 use super::positions::Positions;
 use super::resume::Position;
 use crate::delivery::Outbox;
-use crate::delivery::sink::{Kind, Named};
+use crate::delivery::{Kind, Named};
 use crate::encode::Decoded;
 use crate::readiness::Part;
 use crate::record::{ContainerId, Time};

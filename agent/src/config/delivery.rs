@@ -27,6 +27,7 @@ pub struct Delivery {
 }
 
 /// A place that records go to.
+#[expect(clippy::large_enum_variant, reason = "there is a handful of sinks")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {

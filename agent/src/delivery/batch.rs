@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::encode::{Encoder, Span, Tail, Writing};
+use crate::encode::{Encoder, Origin, Span, Tail, Writing};
 use crate::record::{Container, Line, Stream, Time};
 
 /// Records in the order of their arrival.
@@ -35,7 +35,7 @@ struct Entry {
 /// Records that follow each other and are of one container: what one read brings is such a run.
 #[derive(Debug)]
 struct Run {
-    container: Arc<Container>,
+    origin: Arc<Origin>,
     /// The number of the first record behind it.
     end: usize,
 }
@@ -45,6 +45,8 @@ struct Run {
 pub struct Record<'a> {
     /// The container that wrote it.
     pub container: &'a Arc<Container>,
+    /// The machine that the container runs on.
+    pub host: &'a str,
     /// The time of its first line.
     pub time: Time,
     /// The output that it was written to.
@@ -75,9 +77,9 @@ impl Records {
         });
         let end = self.entries.len();
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.container, tail.container()) => run.end = end,
+            Some(run) if Arc::ptr_eq(&run.origin, tail.origin()) => run.end = end,
             _ => self.runs.push(Run {
-                container: Arc::clone(tail.container()),
+                origin: Arc::clone(tail.origin()),
                 end,
             }),
         }
@@ -121,8 +123,10 @@ impl Records {
             while runs.next_if(|run| run.end <= number).is_some() {}
             let text = &self.text[start..entry.end];
             start = entry.end;
+            let origin = &runs.peek()?.origin;
             Some(Record {
-                container: &runs.peek()?.container,
+                container: &origin.container,
+                host: &origin.host,
                 time: entry.time,
                 stream: entry.stream,
                 truncated: entry.truncated,
@@ -271,6 +275,7 @@ mod tests {
             assert_eq!((record.truncated, decoded.truncated), (line.truncated, line.truncated));
             assert_eq!((record.lines, decoded.lines), (*lines, *lines));
             assert!(Arc::ptr_eq(record.container, container));
+            assert_eq!(record.host, "host");
             assert_eq!(decoded.container, container.id);
             let mut bytes = b"before ".to_vec();
             record.span.append_line(record.text, &mut bytes);

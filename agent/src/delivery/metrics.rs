@@ -1,9 +1,13 @@
 //! What delivery counts.
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
-use super::network;
-use crate::metrics::{counters, gauges, ratios};
+use crate::metrics::{counters, gauges, histograms, ratios};
+
+/// Seconds, from a store next door to one that ran into its timeout.
+const LATENCY: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// The metrics of all sinks.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct Metrics {
     /// `delivery_drift`, by sink.
     pub drift: IntGaugeVec,
     /// Those of the sinks that send to a store.
-    pub network: network::Metrics,
+    pub network: NetworkMetrics,
 }
 
 impl Metrics {
@@ -64,12 +68,76 @@ impl Metrics {
                 "Records that were made for the sink, less those that it acknowledged, that it dropped, and that wait: 0 is right.",
                 &["sink"],
             )?,
-            network: network::Metrics::new(registry)?,
+            network: NetworkMetrics::new(registry)?,
         })
     }
 
     /// Lines that a container's rate limit keeps from all sinks.
     pub fn rate_limited(&self) -> IntCounter {
         self.dropped.with_label_values(&["", "rate_limited"])
+    }
+}
+
+/// The metrics of all network sinks.
+#[derive(Clone, Debug)]
+pub struct NetworkMetrics {
+    /// `sink_requests_total`, by sink and status.
+    pub requests: IntCounterVec,
+    /// `sink_request_duration_seconds`, by sink.
+    pub seconds: HistogramVec,
+    /// `sink_retries_total`, by sink.
+    pub retries: IntCounterVec,
+    /// `lines_redelivered_total`, by sink.
+    pub redelivered: IntCounterVec,
+    /// `sink_held`, by sink and reason.
+    pub held: IntGaugeVec,
+    /// `lines_cut_total`, by sink.
+    pub cut: IntCounterVec,
+}
+
+impl NetworkMetrics {
+    /// Enters them in the registry. It fails if one of the names is taken.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: counters(
+                registry,
+                "sink_requests_total",
+                "Requests that a sink's store answered, by status.",
+                &["sink", "status"],
+            )?,
+            seconds: histograms(
+                registry,
+                HistogramOpts::new(
+                    "sink_request_duration_seconds",
+                    "Time from a request of a sink to the whole answer of its store.",
+                )
+                .buckets(LATENCY.to_vec()),
+                &["sink"],
+            )?,
+            retries: counters(
+                registry,
+                "sink_retries_total",
+                "Requests that were made again because the one before brought no final answer.",
+                &["sink"],
+            )?,
+            redelivered: counters(
+                registry,
+                "lines_redelivered_total",
+                "Records that a sink delivered by a request after one that the store may have stored already.",
+                &["sink"],
+            )?,
+            held: gauges(
+                registry,
+                "sink_held",
+                "1 while the store refuses everything in a way that only a person can mend, by reason.",
+                &["sink", "reason"],
+            )?,
+            cut: counters(
+                registry,
+                "lines_cut_total",
+                "Lines that a sink has cut, because its store would refuse them as too long.",
+                &["sink"],
+            )?,
+        })
     }
 }

@@ -8,16 +8,18 @@
 //! | `intake` | a sink's end of that |
 //! | `shared` | what the outbox and the intakes share |
 //! | `writer` | the thread of a sink that writes bytes |
+//! | `named` | a sink of either kind, as it was configured |
 //! | `sink` | where records are written to |
 //! | `network` | stores that records are sent to |
 
 mod batch;
 mod intake;
 mod metrics;
+mod named;
 mod outbox;
 mod shared;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod window;
 mod writer;
 
@@ -30,6 +32,7 @@ pub mod sink;
 pub use batch::{Batch, Record, Records};
 pub use intake::Intake;
 pub use metrics::Metrics;
+pub use named::{Kind, Named, Target};
 pub use outbox::Outbox;
 pub use shared::Bounds;
 pub use window::{Order, Ticket};

@@ -14,8 +14,9 @@ use tracing::{info, warn};
 
 use super::intake::Intake;
 use super::metrics::Metrics;
+use super::named::Target;
 use super::network::Courier;
-use super::sink::{Sink, Target};
+use super::sink::Sink;
 use super::window::Order;
 use crate::engine::Endpoint;
 use crate::readiness::{Part, Readiness};

@@ -25,7 +25,6 @@ pub struct Loki {
     /// In the order of their names, as Loki shows them.
     labels: Vec<LokiField>,
     metadata: Vec<LokiField>,
-    host: String,
     max_line_bytes: usize,
 }
 
@@ -34,6 +33,8 @@ pub struct Loki {
 pub struct Entry<'a> {
     /// The container that wrote it.
     pub container: &'a Container,
+    /// The machine that the container runs on.
+    pub host: &'a str,
     /// Its time.
     pub time: Time,
     /// The output that it was written to.
@@ -50,13 +51,12 @@ pub struct Entry<'a> {
 
 impl Loki {
     /// `labels` make a stream, and each entry has `metadata`. A longer line is cut.
-    pub fn new(labels: &[LokiField], metadata: &[LokiField], host: &str, max_line_bytes: usize) -> Self {
+    pub fn new(labels: &[LokiField], metadata: &[LokiField], max_line_bytes: usize) -> Self {
         let mut labels = labels.to_vec();
         labels.sort_by_key(|&label| name(label));
         Self {
             labels,
             metadata: metadata.to_vec(),
-            host: host.to_owned(),
             max_line_bytes,
         }
     }
@@ -67,12 +67,12 @@ impl Loki {
     }
 
     /// Begins a stream. Its entries follow.
-    pub fn begin_stream(&self, container: &Container, stream: Stream, out: &mut Vec<u8>) -> Begun {
+    pub fn begin_stream(&self, container: &Container, host: &str, stream: Stream, out: &mut Vec<u8>) -> Begun {
         let begun = begin(1, STREAM, out);
         let labels = begin(1, AROUND, out);
         let mut opening = "{";
         for &label in &self.labels {
-            let value = self.value(label, container, stream);
+            let value = value(label, container, host, stream);
             if value.is_empty() {
                 continue;
             }
@@ -122,7 +122,8 @@ impl Loki {
         end(line, out);
 
         for &field in &self.metadata {
-            pair(name(field), self.value(field, entry.container, entry.stream), out);
+            let value = value(field, entry.container, entry.host, entry.stream);
+            pair(name(field), value, out);
         }
         if is_base64 {
             pair("encoding", "base64", out);
@@ -136,20 +137,20 @@ impl Loki {
         end(begun, out);
         is_cut
     }
+}
 
-    fn value<'a>(&'a self, field: LokiField, container: &'a Container, stream: Stream) -> &'a str {
-        let label = |key| container.labels.get(key).map_or("", String::as_str);
-        let value = match field {
-            LokiField::Host => &self.host,
-            LokiField::Container => &container.name,
-            LokiField::Project => label("com.docker.compose.project"),
-            LokiField::Service => label("com.docker.compose.service"),
-            LokiField::Id => container.id.as_str(),
-            LokiField::Image => &container.image,
-            LokiField::Stream => stream.as_str(),
-        };
-        &value[..whole(value.as_bytes(), VALUE)]
-    }
+fn value<'a>(field: LokiField, container: &'a Container, host: &'a str, stream: Stream) -> &'a str {
+    let label = |key| container.labels.get(key).map_or("", String::as_str);
+    let value = match field {
+        LokiField::Host => host,
+        LokiField::Container => &container.name,
+        LokiField::Project => label("com.docker.compose.project"),
+        LokiField::Service => label("com.docker.compose.service"),
+        LokiField::Id => container.id.as_str(),
+        LokiField::Image => &container.image,
+        LokiField::Stream => stream.as_str(),
+    };
+    &value[..whole(value.as_bytes(), VALUE)]
 }
 
 fn name(field: LokiField) -> &'static str {

@@ -48,6 +48,7 @@ impl Loki {
 /// The stream of Loki's that is being written.
 struct Current<'a> {
     container: &'a Container,
+    host: &'a str,
     stream: Stream,
     begun: Begun,
 }
@@ -80,6 +81,7 @@ impl Protocol for Loki {
             }
             let goes_on = current.as_ref().is_some_and(|current| {
                 std::ptr::eq(current.container, &**record.container)
+                    && std::ptr::eq(current.host, record.host)
                     && (current.stream == record.stream || !self.encode.has_stream_label())
             });
             if !goes_on {
@@ -88,12 +90,16 @@ impl Protocol for Loki {
                 }
                 current = Some(Current {
                     container: record.container,
+                    host: record.host,
                     stream: record.stream,
-                    begun: self.encode.begin_stream(record.container, record.stream, out),
+                    begun: self
+                        .encode
+                        .begin_stream(record.container, record.host, record.stream, out),
                 });
             }
             let entry = Entry {
                 container: record.container,
+                host: record.host,
                 time: record.time,
                 stream: record.stream,
                 text: record.text,

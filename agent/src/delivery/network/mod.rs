@@ -14,7 +14,6 @@ mod attempt;
 mod courier;
 mod credentials;
 mod loki;
-mod metrics;
 mod parts;
 mod repeats;
 mod verdict;
@@ -29,7 +28,6 @@ use crate::engine::Reply;
 pub use courier::Courier;
 pub use credentials::Credentials;
 pub use loki::{Loki, PATH as LOKI};
-pub use metrics::Metrics;
 use parts::Parts;
 use verdict::Verdict;
 

@@ -86,7 +86,7 @@ fn hash(record: &Record<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Written, records};
+    use super::super::super::tests::{Written, records};
     use super::*;
 
     fn counted(repeats: &mut Repeats, written: &[Written<'_>]) -> Vec<u32> {

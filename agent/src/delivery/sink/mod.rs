@@ -9,9 +9,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::network::{Credentials, Protocol};
-use crate::engine::Store;
-
 pub use file::File;
 pub use stdout::Stdout;
 
@@ -49,32 +46,6 @@ pub trait Sink: Send {
     fn recover(&mut self, _from: Option<&Value>, _record: &mut dyn FnMut(Recovered<'_>)) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A sink, and what it is called: in its metrics, in `/readyz` and in messages.
-pub struct Named {
-    /// What it is called.
-    pub name: String,
-    /// How it is driven.
-    pub kind: Kind,
-}
-
-/// What drives a sink.
-pub enum Kind {
-    /// A thread, which writes bytes.
-    Written(Box<dyn Sink>),
-    /// A task, which sends records to a store.
-    Sent(Box<Target>),
-}
-
-/// A store, and how records get there.
-pub struct Target {
-    /// The store.
-    pub store: Store,
-    /// Who the agent says it is.
-    pub credentials: Credentials,
-    /// How the store is spoken to.
-    pub protocol: Box<dyn Protocol>,
 }
 
 /// A whole record that a sink has got behind a mark.

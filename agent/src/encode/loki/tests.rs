@@ -115,9 +115,10 @@ fn sent(loki: &Loki, container: Container, line: &[u8], time: i64, truncated: bo
     let mut record = Vec::new();
     let span = Encoder::default().encode(&line, None, &tail, &mut record);
     let mut out = Vec::new();
-    let stream = loki.begin_stream(&container, line.stream, &mut out);
+    let stream = loki.begin_stream(&container, "node-1", line.stream, &mut out);
     let entry = Entry {
         container: &container,
+        host: "node-1",
         time: line.time,
         stream: line.stream,
         text: &record,
@@ -134,12 +135,7 @@ fn sent(loki: &Loki, container: Container, line: &[u8], time: i64, truncated: bo
 
 fn loki(max_line_bytes: usize) -> Loki {
     use LokiField::*;
-    Loki::new(
-        &[Host, Project, Container],
-        &[Id, Image, Stream],
-        "node-1",
-        max_line_bytes,
-    )
+    Loki::new(&[Host, Project, Container], &[Id, Image, Stream], max_line_bytes)
 }
 
 #[test]
@@ -180,7 +176,7 @@ fn a_label_is_written_as_go_reads_it_and_is_not_too_long() {
         0,
     );
     let expected = r#"project="a\"b\\c\nd\x01ä"#;
-    assert!(seen.labels.contains(&expected), "{}", &seen.labels[..120]);
+    assert!(seen.labels.contains(expected), "{}", &seen.labels[..120]);
     assert!(seen.labels.len() < VALUE + 100);
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::super::super::outbox::Outbox;
 use super::super::super::shared::Bounds;
-use super::super::super::testing::{line, tail};
+use super::super::super::tests::{line, tail};
 use super::super::loki::Loki;
 use super::super::verdict::Verdict;
 use super::*;
@@ -159,7 +159,7 @@ async fn rig(auth: &Auth, turn: impl FnMut(&str, &[&str]) -> Turn + Send + 'stat
     let (metrics, readiness) = (Metrics::new(&registry).unwrap(), Readiness::default());
     let endpoint = Endpoint::of_store(&url, &StoreTls::default()).unwrap();
     let uncounted = Arc::new(engine::Metrics::new(&registry).unwrap());
-    let loki = Loki::new(encode::Loki::new(&[LokiField::Host], &[], "host", 1 << 10), "");
+    let loki = Loki::new(encode::Loki::new(&[LokiField::Host], &[], 1 << 10), "");
     let courier = Courier::new(
         Store::new(endpoint, "/".to_owned(), "the store", &Register::default(), uncounted),
         Credentials::from(auth),
