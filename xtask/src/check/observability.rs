@@ -97,10 +97,11 @@ fn unknown(query: &str, known: &BTreeMap<String, Option<BTreeSet<String>>>) -> V
     while let Some(at) = rest.find(is_part) {
         let name = rest[at..].split(|c| !is_part(c)).next().unwrap_or_default();
         rest = &rest[at + name.len()..];
-        let is_metric = ["log_capturer", "process_"]
+        let is_ours = ["log_capturer", "process_"]
             .iter()
             .any(|prefix| name.starts_with(prefix));
-        if !is_metric && !(name == MADE_BY_PROMETHEUS && rest.starts_with('{')) {
+        let is_up = name == MADE_BY_PROMETHEUS && rest.starts_with('{');
+        if !is_ours && !is_up {
             continue;
         }
         let Some(labels) = known.get(name) else {
