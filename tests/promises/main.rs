@@ -19,6 +19,7 @@ mod floor;
 mod growth;
 mod hostile_labels;
 mod hurt_engine;
+mod image;
 mod labels;
 mod leaks;
 mod loki;

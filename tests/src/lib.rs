@@ -33,6 +33,7 @@ pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod gate;
+pub mod image;
 pub mod ledger;
 pub mod lines;
 pub mod loki;
