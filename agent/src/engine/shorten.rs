@@ -232,9 +232,9 @@ mod tests {
 
     #[test]
     fn what_is_short_enough_stays_as_it_is() {
-        let text = r#" [{"a": "\\", "b": {"c": [null, -1.5e3, "\u00e9é"]}}, [], {} ] "#.repeat(1);
+        let text = r#" [{"a": "\\", "b": {"c": [null, -1.5e3, "\u00e9é"]}}, [], {} ] "#;
         for piece in [1, 2, 100] {
-            assert_eq!(shortened(&text, LIMIT, piece).0, text);
+            assert_eq!(shortened(text, LIMIT, piece).0, text);
         }
         let huge = format!(r#"{{"a":"{}"}}"#, "x".repeat(100_000));
         let all = Limit { value: None, ..LIMIT };
