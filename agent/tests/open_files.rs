@@ -18,7 +18,12 @@ fn what_must_not_fail_has_a_reserve_when_all_else_is_refused() {
     let left = open_files::left().unwrap();
     let open = || File::open("/dev/null");
     let all: Vec<File> = std::iter::from_fn(|| open().ok()).collect();
-    assert_eq!(all.len() as u64, left);
+    // What was inherited with a number above the limit takes no room below it.
+    assert!(
+        (left..=left + 2).contains(&(all.len() as u64)),
+        "{} of {left}",
+        all.len()
+    );
     assert!((60..=100).contains(&left), "{left}");
 
     let kept: Vec<File> = (0..30).map(|_| open_files::with_reserve(open).unwrap()).collect();
