@@ -19,8 +19,14 @@ pub mod trusted;
 /// The folder for what must outlive the agent.
 pub mod state;
 
+/// How many files may be open.
+pub mod open_files;
+
 /// How every metric is made.
 pub mod metrics;
+
+/// Which agent this is.
+pub mod version;
 
 /// Where text must be escaped in JSON.
 pub mod escape;

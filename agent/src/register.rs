@@ -27,6 +27,8 @@ pub enum Purpose {
     Events,
     /// One container's log.
     Logs,
+    /// A sink's store.
+    Delivery,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
             Purpose::Control => "control",
             Purpose::Events => "events",
             Purpose::Logs => "logs",
+            Purpose::Delivery => "delivery",
         }
     }
 }
@@ -51,11 +54,13 @@ pub enum Site {
     Follow,
     /// A second connection takes over a container's log.
     Rotation,
+    /// A sink posts records to its store.
+    Sink,
 }
 
 impl Site {
     /// All of them.
-    pub const ALL: [Site; 4] = [Site::Pool, Site::Events, Site::Follow, Site::Rotation];
+    pub const ALL: [Site; 5] = [Site::Pool, Site::Events, Site::Follow, Site::Rotation, Site::Sink];
 
     /// What a connection opened by this call is for.
     pub fn purpose(self) -> Purpose {
@@ -63,6 +68,7 @@ impl Site {
             Site::Pool => Purpose::Control,
             Site::Events => Purpose::Events,
             Site::Follow | Site::Rotation => Purpose::Logs,
+            Site::Sink => Purpose::Delivery,
         }
     }
 
@@ -73,6 +79,7 @@ impl Site {
             Site::Events => "events",
             Site::Follow => "follow",
             Site::Rotation => "rotation",
+            Site::Sink => "sink",
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::trusted;
+use crate::{open_files, trusted};
 
 const STATE: &str = "state.json";
 const NEW: &str = "state.json.new";
@@ -89,7 +89,8 @@ impl StateDir {
                 in_use @ StateError::InUse(_) => io::Error::other(in_use),
             })?),
         };
-        folder.save(state)
+        // Streams can have taken all other descriptors.
+        open_files::with_reserve(|| folder.save(state))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Folder>> {

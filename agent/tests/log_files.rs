@@ -10,6 +10,7 @@ use flate2::{Compression, GzBuilder};
 use log_capturer::capture::resume::{Position, Verdict};
 use log_capturer::record::{ContainerId, Line, Since, Time};
 use log_capturer::source::{FileStream, Files, Log, Mark, Progress, Trouble, Watcher};
+use rustix::fs::inotify;
 use tempfile::TempDir;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -118,6 +119,7 @@ impl Driver {
 
 /// Reads as the agent does: what a position knows is taken once.
 struct Reader {
+    watcher: Watcher,
     files: Files,
     position: Position,
     stream: Option<FileStream>,
@@ -132,7 +134,8 @@ impl Reader {
         let watcher = Watcher::new().unwrap();
         tokio::spawn(watcher.clone().run());
         Self {
-            files: Files::new(root, watcher, 1 << 20, true),
+            files: Files::new(root, watcher.clone(), 1 << 20, true),
+            watcher,
             position: Position::default(),
             stream: None,
             replay: None,
@@ -430,5 +433,70 @@ async fn whatever_the_driver_does_between_two_looks_no_line_is_lost_or_doubled()
         assert_eq!(reader.lines.len(), expected.len(), "seed {seed}");
         assert_eq!(reader.lines, expected, "seed {seed}");
         assert_eq!((&reader.troubles[..], reader.gaps), (&[][..], 0), "seed {seed}");
+    }
+}
+
+/// More events than `fs.inotify.max_queued_events` lets wait: of two folders in turn, as only equal ones in a row are one.
+#[tokio::test]
+async fn a_queue_of_events_that_overflows_costs_no_line_and_no_rotation() {
+    let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let mut driver = Driver::new(5);
+    let mut reader = Reader::new(driver.root.path());
+    driver.lines(10);
+    reader.open();
+    reader.read().await;
+    let other = tempfile::tempdir().unwrap();
+    let _watch = reader.watcher.watch(other.path(), "other");
+    let mut noise = File::create(other.path().join("other")).unwrap();
+    let witness = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).unwrap();
+    for folder in [driver.path(0).parent().unwrap(), other.path()] {
+        inotify::add_watch(&witness, folder, inotify::WatchFlags::MODIFY).unwrap();
+    }
+    for event in 0..limit + 1000 {
+        driver.lines(1);
+        noise.write_all(b"x").unwrap();
+        // What is told of the last rotations comes after the overflow, and is dropped.
+        if event % (limit / 2) == limit / 2 - 1 {
+            driver.rotate();
+        }
+    }
+    let mut buffer = vec![std::mem::MaybeUninit::uninit(); 64 * 1024];
+    let mut events = inotify::Reader::new(witness, &mut buffer);
+    let has_overflown = std::iter::from_fn(|| Some(events.next().ok()?.events()))
+        .any(|events| events.contains(inotify::ReadFlags::QUEUE_OVERFLOW));
+    assert!(has_overflown, "a queue has room for all of it");
+    reader.read().await;
+    reader.assert_exact(driver.written);
+    // And the queue tells again.
+    driver.rotate();
+    driver.lines(10);
+    reader.read().await;
+    reader.assert_exact(driver.written);
+}
+
+#[tokio::test]
+async fn the_reader_of_a_file_that_was_idle_is_woken_by_its_next_line() {
+    let mut driver = Driver::new(3);
+    let mut reader = Reader::new(driver.root.path());
+    driver.lines(1);
+    reader.open();
+    reader.read().await;
+    for _ in 0..3 {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let stream = reader.stream.as_mut().unwrap();
+        let woken = std::future::poll_fn(|cx| stream.poll_read(cx, |_| Poll::Ready(64 * 1024), &mut |_| {}));
+        let mut woken = std::pin::pin!(woken);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(woken.as_mut().poll(&mut cx).is_pending(), "nothing is there");
+        driver.lines(1);
+        let progress = tokio::time::timeout(std::time::Duration::from_secs(5), woken).await;
+        assert!(
+            matches!(progress, Ok(Ok(Progress::Read(_)))),
+            "nobody was woken: {progress:?}"
+        );
     }
 }

@@ -5,6 +5,7 @@
     reason = "a binary has no outside: `pub` tells what other files use"
 )]
 
+mod admin;
 mod bad_engines;
 mod configuration;
 mod cuts;
@@ -12,19 +13,23 @@ mod drivers;
 mod engine_absent;
 mod engine_restart;
 mod fds;
+mod file_limits;
 mod files;
 mod floor;
 mod growth;
 mod hostile_labels;
 mod hurt_engine;
+mod image;
 mod labels;
 mod leaks;
+mod loki;
 mod memory;
 mod metrics;
 mod multiline;
 mod namespaces;
 mod podman;
 mod record;
+mod reload;
 mod remote_engines;
 mod repair;
 mod restart;

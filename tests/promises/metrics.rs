@@ -60,6 +60,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("leaked_connections", "gauge", &["reason"]),
     ("leaks_detected_total", "counter", &["reason"]),
     ("tasks", "gauge", &[]),
+    ("build_info", "gauge", &["version", "revision"]),
 ];
 
 /// What must be there after a container was captured and its stream rotated.

@@ -267,6 +267,32 @@ fn an_agent_whose_certificate_is_not_taken_says_why() {
     assert_refused(&stranger, refused, "it is not signed by");
 }
 
+/// A certificate is renewed in its place, as certbot and others do, and the agent is told by SIGHUP.
+#[test]
+fn a_certificate_that_was_renewed_is_taken_up_at_a_reload() {
+    needs!(requirements::engine());
+    let certificates = Certificates::new();
+    let (engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let folder = certificates.client(Validity::Expired);
+    let mut agent = by_environment(address, &folder).start();
+    agent.wait_said("it has expired at 2001-02-03T00:00:00Z", PATIENCE);
+    // Half of the files are new: they do not belong together, and nothing changes.
+    let key = std::fs::read(folder.join("key.pem")).expect("the key");
+    assert_eq!(certificates.client(Validity::Good), folder);
+    let new = std::fs::read(folder.join("key.pem")).expect("the key");
+    std::fs::write(folder.join("key.pem"), key).expect("the old key");
+    agent.signal(agent::Signal::HUP);
+    agent.wait_said("SIGHUP: nothing is changed", PATIENCE);
+    std::fs::write(folder.join("key.pem"), new).expect("the new key");
+    agent.signal(agent::Signal::HUP);
+    agent.wait_ready();
+    let writer = Writer::new("web", Kind::Short, 100);
+    writer.start(&engine);
+    agent.settle(100, PATIENCE);
+    assert!(!agent.stderr().contains("PRIVATE KEY"));
+    agent.stop();
+}
+
 #[test]
 fn an_engine_whose_certificate_has_expired_is_not_followed() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());

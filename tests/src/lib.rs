@@ -13,6 +13,7 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
+//! - [`loki`]: a stand-in for Loki, which keeps its limits and misbehaves when told to
 //! - [`crowd`]: an engine with very many containers
 //! - [`podman`]: another engine
 //! - [`proxy`]: a hurtful one between the agent and its engine
@@ -32,8 +33,10 @@ pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod gate;
+pub mod image;
 pub mod ledger;
 pub mod lines;
+pub mod loki;
 pub mod metrics;
 pub mod podman;
 pub mod preload;

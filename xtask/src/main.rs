@@ -13,6 +13,7 @@ mod check;
 mod docs;
 mod files;
 mod fuzz;
+mod image;
 mod run;
 mod say;
 mod setup;
@@ -89,6 +90,8 @@ enum Verb {
         #[arg(long)]
         compiler: Option<build_ebpf::Compiler>,
     },
+    /// Builds the image of the agent, and tries it on a private engine.
+    Image(image::Options),
     /// Format, lints, licences, the rules of the house, and the documents.
     Check {
         /// Only checks whose name contains this
@@ -124,6 +127,7 @@ fn do_verb(verb: Verb) -> Result<ExitCode> {
             ));
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Image(options) => image::image(&options),
         Verb::Check { filter } => check::check(filter.as_deref()),
         Verb::Docs => docs::docs(),
         Verb::Setup => setup::setup(),

@@ -2,7 +2,8 @@
 
 use prometheus::{IntGauge, Registry};
 
-use crate::metrics::gauge;
+use crate::metrics::{gauge, gauges};
+use crate::version::{REVISION, VERSION};
 
 /// The metrics of the process.
 pub struct Metrics {
@@ -13,6 +14,13 @@ pub struct Metrics {
 impl Metrics {
     /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let build_info = gauges(
+            registry,
+            "build_info",
+            "1, with the version and the commit that the agent was built from.",
+            &["version", "revision"],
+        )?;
+        build_info.with_label_values(&[VERSION, REVISION]).set(1);
         Ok(Self {
             tasks: gauge(registry, "tasks", "Asynchronous tasks that are alive.")?,
         })

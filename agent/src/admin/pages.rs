@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use super::fds::{FdsPage, GrowingRow};
 use super::metrics::Metrics;
@@ -33,19 +34,23 @@ pub struct Pages {
     pub leaks: Leaks,
     /// See `metrics`.
     pub kernel_metrics: crate::kernel::Metrics,
+    /// Held while `/metrics` is written down.
+    pub scrapes: tokio::sync::Mutex<()>,
+    /// Brings up to date what other parts show.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
 }
 
-pub struct Page {
-    pub status: StatusCode,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
+pub(super) struct Page {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 impl Page {
-    pub fn text(status: StatusCode, text: &str) -> Self {
+    pub(super) fn text(status: StatusCode, text: &str) -> Self {
         Self {
             status,
             content_type: TEXT,
@@ -167,11 +172,21 @@ impl From<Leak> for LeakRow {
     }
 }
 
+/// All metrics, in the text format of Prometheus.
+fn exposition(registry: &Registry) -> Result<Vec<u8>, String> {
+    let mut families = registry.gather();
+    // The process collector keeps to its own names, without our prefix.
+    families.extend(prometheus::gather());
+    let mut body = Vec::new();
+    let encoded = TextEncoder::new().encode(&families, &mut body);
+    encoded.map(|()| body).map_err(|error| error.to_string())
+}
+
 impl Pages {
     /// The page at a path. An unknown path is answered with 404 and a list of the pages.
-    pub fn get(&self, path: &str) -> Page {
+    pub(super) async fn get(self: Arc<Self>, path: &str) -> Page {
         match path {
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics().await,
             "/healthz" => Page::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readyz(),
             "/connections" => Page::json(StatusCode::OK, &self.connections()),
@@ -188,24 +203,25 @@ impl Pages {
         }
     }
 
-    fn metrics(&self) -> Page {
+    /// The series of hundreds of containers take long to write down, and lines would wait: another thread does it, for
+    /// one client at a time.
+    async fn metrics(self: Arc<Self>) -> Page {
         self.engine.pool().observe();
         self.metrics.observe();
+        (self.refresh)();
         if let Some(snapshot) = self.snapshot() {
             self.kernel_metrics.show(&snapshot);
         }
-        let encoder = TextEncoder::new();
-        let mut families = self.registry.gather();
-        // The process collector keeps to its own names, without our prefix.
-        families.extend(prometheus::gather());
-        let mut body = Vec::new();
-        match encoder.encode(&families, &mut body) {
-            Ok(()) => Page {
+        let _turn = self.scrapes.lock().await;
+        let registry = self.registry.clone();
+        let written = spawn_blocking(move || exposition(&registry)).await;
+        match written.map_err(|error| error.to_string()) {
+            Ok(Ok(body)) => Page {
                 status: StatusCode::OK,
                 content_type: "text/plain; version=0.0.4",
                 body,
             },
-            Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+            Ok(Err(error)) | Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         }
     }
 

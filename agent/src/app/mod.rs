@@ -1,6 +1,9 @@
 //! Builds everything, wires it, and ends it in order.
 
+mod background;
 mod memory;
+mod metrics;
+mod reload;
 mod rights;
 mod shutdown;
 mod wiring;
@@ -10,23 +13,26 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use self::background::Background;
+use self::reload::Reloads;
+pub use self::reload::{ShowFrom, load};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
 use self::wiring::{Shared, attach, checkpoints, delivery, open_sinks, policy, services, tell_account, tell_way};
-use crate::admin::{self, Listener, Pages, Server};
+use crate::admin::{self, Hosts, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints, Policies};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Sources};
 use crate::delivery;
 use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
-use crate::metrics::{self};
+use crate::open_files::{self, Raised};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};
 use crate::record::Time;
@@ -36,8 +42,8 @@ use crate::source::{Files, Source, Watcher};
 /// How often the kernel side's messages are fetched, when they are asked for.
 const KERNEL_LOG: Duration = Duration::from_millis(100);
 
-/// Runs the agent until a signal ends it.
-pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
+/// Runs the agent until a signal ends it. `sources` are what `config` and `endpoint` were loaded from.
+pub fn run(config: &Config, endpoint: Endpoint, sources: &Sources, show_from: ShowFrom) -> Result<ExitCode> {
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
     let watcher = Arc::new(OnceLock::<Watcher>::new());
@@ -55,34 +61,41 @@ pub fn run(config: &Config, endpoint: Endpoint) -> Result<ExitCode> {
         })
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, endpoint, pace, &watcher));
+    let endpoint = Arc::new(endpoint);
+    let result = runtime.block_on(serve(config, endpoint, sources, show_from, pace, &watcher));
     // A sink's thread may be stuck in a write; it ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &OnceLock<Watcher>) -> Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    endpoint: Arc<Endpoint>,
+    sources: &Sources,
+    show_from: ShowFrom,
+    pace: Arc<Pace>,
+    looks: &OnceLock<Watcher>,
+) -> Result<ExitCode> {
     // First of all: one that comes during the start ends the agent in order, too.
     let mut signals = Signals::new()?;
+    // The kernel half has room for as many descriptors as there may be.
+    raise_limit();
     // Before the first connection, so that none is missed.
     let readiness = Readiness::default();
-    let registry = metrics::registry()?;
+    let registry = crate::metrics::registry()?;
     let kernel_metrics = kernel::Metrics::new(&registry)?;
     // Most of what has run by now does not run again, and the attach takes the most memory of all.
     memory::give_back();
     let kernel = attach(config, &readiness, &kernel_metrics)?.map(Arc::new);
     memory::give_back();
     let listen = config.admin.listen;
-    let listener = Listener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen} for the admin server (admin.listen)"))?;
-    info!(address = %listener.address()?, "admin server listens");
+    let listener = Listener::bind(listen).await;
     // Before the first thread of the agent's own work. A port below 1024 is bound by now.
     rights::give_up(|| kernel.as_ref().is_none_or(|kernel| kernel.snapshot().is_ok()));
 
     let register = Register::new(kernel.clone().map(|kernel| kernel as Arc<dyn OnConnect>));
     tell_way(&endpoint);
-    let engine = client(config, endpoint, &register, &registry)?;
+    let engine = client(config, Arc::clone(&endpoint), &register, &registry)?;
     let started = Time::now();
     let checkpoints = checkpoints(config, &readiness, &registry)?;
     let checkpoint = checkpoints
@@ -91,32 +104,39 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         .transpose()?
         .unwrap_or_default();
     let unseen_since = checkpoint.saved.unwrap_or(started);
-    let mut sinks = open_sinks(config)?;
+    let mut sinks = open_sinks(config, &register)?;
     let positions = checkpoint
         .recover(&mut sinks)
         .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
+    let (outbox, mut writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
 
-    let mut background = JoinSet::new();
+    let mut background = Background::default();
     let leaks = Leaks::default();
     if let Some(kernel) = &kernel {
         let metrics = LeakMetrics::new(&registry)?;
-        background.spawn(audit::watch(
-            Arc::clone(kernel),
-            register.clone(),
-            (&config.kernel).into(),
-            admin::CLIENTS as u64,
-            metrics,
-            leaks.clone(),
-            tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
-        ));
-        background.spawn(audit::conserve(
-            Arc::clone(kernel),
-            config.kernel.leaks.scan_interval,
-            DriftMetrics::new(&registry)?,
-        ));
+        background.spawn(
+            "leaks",
+            audit::watch(
+                Arc::clone(kernel),
+                register.clone(),
+                (&config.kernel).into(),
+                admin::CLIENTS as u64,
+                metrics,
+                leaks.clone(),
+                tell_account(config, &readiness, kernel.tier(), &kernel_metrics),
+            ),
+        );
+        background.spawn(
+            "conservation",
+            audit::conserve(
+                Arc::clone(kernel),
+                config.kernel.leaks.scan_interval,
+                DriftMetrics::new(&registry)?,
+            ),
+        );
     }
+    let (observed, shown) = (outbox.clone(), delivery_metrics.clone());
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
@@ -125,21 +145,41 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         kernel: kernel.clone(),
         leaks,
         kernel_metrics,
+        scrapes: tokio::sync::Mutex::default(),
         registry: registry.clone(),
+        refresh: Box::new(move || observed.observe(&shown)),
     };
-    background.spawn(Server::new(listener, pages).run());
-    background.spawn(engine.clone().tend());
-    background.spawn(memory::tend());
-    background.spawn(show_health(engine.verdicts(), readiness.part("engine_health")));
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let hosts = Hosts::new(config.admin.hosts.iter().cloned().chain([config.host.clone(), machine]));
+    background.spawn("admin", Server::new(listener, pages, hosts).run());
+    background.spawn("tend", engine.clone().tend());
+    background.spawn("memory", memory::tend());
+    background.spawn(
+        "health",
+        show_health(engine.verdicts(), readiness.part("engine_health")),
+    );
     let flushing = outbox.clone();
-    background.spawn(async move { flushing.flush().await });
+    background.spawn("flush", async move { flushing.flush().await });
     if let (Some(kernel), true) = (&kernel, config.kernel.debug) {
-        background.spawn(forward_kernel_log(Arc::clone(kernel)));
+        background.spawn("kernel_log", forward_kernel_log(Arc::clone(kernel)));
     }
 
     let source = source(config, &engine, looks, &mut background)?;
+    if let Err(error) = open_files::keep_reserve() {
+        warn!(%error, "cannot keep a reserve of open files");
+    }
     let part = readiness.part("engine");
     let policies = Policies::new(policy(config)?);
+    let reloads = Reloads {
+        sources: Arc::new(sources.clone()),
+        begun: config.clone(),
+        endpoint,
+        policies: policies.clone(),
+        show_from,
+        metrics: metrics::Metrics::new(&registry)?,
+    };
+    let reload = Arc::new(Notify::new());
+    background.spawn("reload", reloads.run(Arc::clone(&reload)));
     let capture = Capture::new(
         services(
             config,
@@ -158,18 +198,23 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         &policies,
         part,
     );
-    let mut saving = JoinSet::new();
+    let mut saving = None;
     if let Some(checkpoints) = &checkpoints {
         // Before the first line: a file that is written to has a known beginning. What is wrong is told, and tried again.
         let _ = checkpoints.save(&outbox, &positions).await;
-        saving.spawn(checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone()));
+        let at_intervals = checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone());
+        saving = Some(background.spawn("positions", at_intervals));
     }
-    let mut failed = None;
+    let (mut failed, mut ended) = (None, None);
     capture
         .run(async {
             tokio::select! {
-                () = signals.stop(&outbox) => {}
+                () = signals.stop(&outbox, &reload) => {}
                 fatal = writers.failed() => failed = Some(fatal),
+                task = background.ended() => {
+                    error!("{task}");
+                    ended = Some(task);
+                }
             }
             engine.leave();
         })
@@ -177,7 +222,13 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
 
     let deadline = Instant::now() + config.shutdown.deadline;
     engine.pool().close();
-    saving.shutdown().await;
+    if let Some(saving) = saving {
+        saving.abort();
+        // Two must not save at the same time.
+        while !saving.is_finished() {
+            yield_now().await;
+        }
+    }
     let last = async {
         let Some(checkpoints) = &checkpoints else {
             return true;
@@ -192,7 +243,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         Some(fatal) => Err(fatal),
         None => deliver(last, &outbox, &writers, deadline, &mut signals).await,
     };
-    let mut code = if matches!(delivered, Ok(true)) {
+    let mut code = if matches!(delivered, Ok(true)) && ended.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -204,6 +255,7 @@ async fn serve(config: &Config, endpoint: Endpoint, pace: Arc<Pace>, looks: &Onc
         }
     }
     background.shutdown().await;
+    writers.end(deadline).await;
     let _ = timeout_at(deadline, engine.at_rest()).await;
     if !account(kernel.as_deref(), &register) {
         code = ExitCode::FAILURE;
@@ -216,7 +268,7 @@ fn source(
     config: &Config,
     engine: &engine::Engine,
     looks: &OnceLock<Watcher>,
-    background: &mut JoinSet<()>,
+    background: &mut Background,
 ) -> Result<Source> {
     let capture = &config.capture;
     let max_line_bytes = config::bytes(capture.max_line_bytes);
@@ -224,13 +276,22 @@ fn source(
         None
     } else {
         let watcher = Watcher::new().context("cannot look at files")?;
-        background.spawn(watcher.clone().run());
+        background.spawn("watcher", watcher.clone().run());
         let _ = looks.set(watcher.clone());
         let rests = !capture.coalesce.is_zero();
         Some(Files::new(&capture.files.root, watcher, max_line_bytes, rests))
     };
     let falls_back = capture.source != crate::config::Source::Files;
     Ok(Source::new(engine.clone(), files, falls_back, max_line_bytes))
+}
+
+/// As many files and sockets as the host lets this process have. What the start opens is not refused any of them.
+fn raise_limit() {
+    match open_files::raise() {
+        Ok(Raised { from, to }) if to > from => info!(from, to, "raised the limit on open files"),
+        Ok(_) => {}
+        Err(error) => warn!(%error, "cannot raise the limit on open files"),
+    }
 }
 
 async fn show_health(mut verdicts: watch::Receiver<Verdict>, part: Part) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::delivery::{Fatal, Outbox, Writers};
 use crate::kernel::Kernel;
@@ -28,6 +29,8 @@ pub(super) async fn deliver(
         }
         succeeded
     };
+    // What would be reloaded now is of no use to anybody.
+    let unheard = Notify::new();
     tokio::select! {
         done = timeout_at(deadline, delivered) => {
             if done.is_err() {
@@ -36,7 +39,7 @@ pub(super) async fn deliver(
             Ok(done.unwrap_or(false))
         }
         fatal = writers.failed() => Err(fatal),
-        () = signals.stop(outbox) => {
+        () = signals.stop(outbox, &unheard) => {
             error!("stopped at the second signal, before all that was read was delivered");
             Ok(false)
         }
@@ -95,7 +98,8 @@ impl Signals {
     }
 
     /// Waits for SIGTERM or SIGINT. At SIGUSR1 and SIGHUP the sinks open their files anew: who rotates them need not wait.
-    pub(super) async fn stop(&mut self, outbox: &Outbox) {
+    /// At SIGHUP `reload` is told, too.
+    pub(super) async fn stop(&mut self, outbox: &Outbox, reload: &Notify) {
         loop {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
@@ -106,7 +110,7 @@ impl Signals {
                 }
                 _ = self.hangup.recv() => {
                     outbox.reopen();
-                    warn!("SIGHUP: the configuration is read at the start only; restart to change it");
+                    reload.notify_one();
                     continue;
                 }
             };

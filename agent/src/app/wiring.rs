@@ -6,14 +6,16 @@ use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Policy, Positions, Probes, Services, Slots};
-use crate::config::{Config, KernelMode, Sink as SinkConfig};
-use crate::delivery::sink::{self, Named, Sink};
-use crate::delivery::{self, Bounds, Outbox, Writers};
+use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
+use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::delivery::network::{self, Credentials, Protocol};
+use crate::delivery::sink;
+use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
 use crate::encode;
-use crate::engine::{self, Endpoint, Engine, Opener, Tls};
+use crate::engine::{self, Endpoint, Engine, Opener, Store};
 use crate::kernel::{self, Kernel, Tier};
-use crate::metrics::Registry;
+use crate::metrics::{self, Registry};
+use crate::open_files;
 use crate::pace::Pace;
 use crate::readiness::Readiness;
 use crate::record::Time;
@@ -112,10 +114,10 @@ pub(super) fn tell_account(
 }
 
 /// A client of the engine that the configuration names.
-pub fn client(config: &Config, endpoint: Endpoint, register: &Register, registry: &Registry) -> Result<Engine> {
+pub fn client(config: &Config, endpoint: Arc<Endpoint>, register: &Register, registry: &Registry) -> Result<Engine> {
     let docker = &config.docker;
     let opener = Opener {
-        endpoint: Arc::new(endpoint),
+        endpoint,
         register: register.clone(),
         limits: (&docker.api).into(),
         metrics: Arc::new(engine::Metrics::new(registry)?),
@@ -131,7 +133,7 @@ pub(super) fn tell_way(endpoint: &Endpoint) {
             "the connection to the engine is without TLS: anybody on the way can read the logs, and anybody who reaches that port controls the machine"
         );
     }
-    if let Some(fault) = endpoint.tls().and_then(Tls::own_invalidity) {
+    if let Some(fault) = endpoint.tls().and_then(|tls| tls.own_invalidity()) {
         warn!("the agent's certificate (docker.tls.cert) {fault}");
     }
 }
@@ -147,19 +149,64 @@ pub(super) fn checkpoints(config: &Config, readiness: &Readiness, registry: &Reg
     Ok(Some(Checkpoints::new(state, readiness.part("state"), metrics)))
 }
 
-pub(super) fn open_sinks(config: &Config) -> Result<Vec<Named>> {
+pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Named>> {
     let open = |(sink, name): (&SinkConfig, String)| {
-        let sink: Box<dyn Sink> = match sink {
-            SinkConfig::Stdout { .. } => Box::new(sink::Stdout),
+        let kind = match sink {
+            SinkConfig::Stdout { .. } => Kind::Written(Box::new(sink::Stdout)),
             SinkConfig::File { path, .. } => {
                 let file = sink::File::open(path, encode::is_begun);
-                Box::new(file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?)
+                let file = file.with_context(|| format!("cannot open the file of sink {name}, {}", path.display()))?;
+                Kind::Written(Box::new(file))
+            }
+            SinkConfig::Loki {
+                url,
+                tenant,
+                auth,
+                tls,
+                labels,
+                metadata,
+                max_line_bytes,
+                ..
+            } => {
+                let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
+                let protocol = network::Loki::new(encode, tenant);
+                let target = target(url, network::LOKI, (tls, auth), protocol, &name, register);
+                Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
-        Ok(Named { name, sink })
+        Ok(Named { name, kind })
     };
     let names = SinkConfig::names(&config.sinks);
     config.sinks.iter().zip(names).map(open).collect()
+}
+
+/// A store, ready to be sent to. The secrets must be there now.
+fn target(
+    url: &str,
+    own_path: &str,
+    (tls, auth): (&StoreTls, &Auth),
+    protocol: impl Protocol + 'static,
+    sink: &str,
+    register: &Register,
+) -> Result<Target> {
+    let url: StoreUrl = url.parse()?;
+    let endpoint = Endpoint::of_store(&url, tls)?;
+    if auth.is_given() && endpoint.is_in_clear() {
+        warn!(
+            sink,
+            "the credentials are sent without TLS: anybody on the way can read them"
+        );
+    }
+    let mut credentials = Credentials::from(auth);
+    credentials.refresh().context("auth")?;
+    // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
+    let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
+    let name = format!("the store of sink {sink}");
+    Ok(Target {
+        store: Store::new(endpoint, url.path(own_path), &name, register, uncounted),
+        credentials,
+        protocol: Box::new(protocol),
+    })
 }
 
 pub(super) fn delivery(
@@ -170,8 +217,18 @@ pub(super) fn delivery(
 ) -> Result<(Outbox, Writers)> {
     let names = sinks.iter().map(|sink| sink.name.clone());
     let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
-    let sinks = sinks.into_iter().map(|named| named.sink);
-    Ok((outbox, Writers::start(sinks.zip(intakes), metrics, readiness)?))
+    let (mut written, mut sent) = (Vec::new(), Vec::new());
+    for (named, intake) in sinks.into_iter().zip(intakes) {
+        match named.kind {
+            Kind::Written(sink) => written.push((sink, intake)),
+            Kind::Sent(target) => sent.push((target, intake)),
+        }
+    }
+    let mut writers = Writers::start(written, metrics, readiness)?;
+    for (target, intake) in sent {
+        writers.send(*target, intake, metrics, readiness);
+    }
+    Ok((outbox, writers))
 }
 
 /// What capture shares with others.
@@ -196,14 +253,22 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         kernel,
     } = shared;
     let metrics = Arc::new(metrics);
+    let limits = SlotLimits::from(&config.capture);
+    let stream_room = stream_room(limits);
     Services {
         source,
         engine,
         register,
         outbox,
+        host: Host::default(),
+        to_stdout: config
+            .sinks
+            .iter()
+            .any(|sink| matches!(sink, SinkConfig::Stdout { .. })),
         positions,
         unseen_since,
-        slots: Slots::new((&config.capture).into(), Arc::clone(&metrics)),
+        slots: Slots::new(limits.within(stream_room), Arc::clone(&metrics)),
+        stream_room,
         probes: Probes::default(),
         pace,
         metrics,
@@ -217,6 +282,25 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
     }
 }
 
+/// How many streams the limit on open files leaves room for. Beyond that, containers wait for their turn instead of
+/// failing.
+fn stream_room(wanted: SlotLimits) -> usize {
+    let Some(left) = open_files::left().and_then(|left| usize::try_from(left).ok()) else {
+        return usize::MAX;
+    };
+    let allowed = wanted.within(left);
+    if allowed.streams < wanted.streams {
+        warn!(
+            left,
+            wanted = wanted.streams,
+            allowed = allowed.streams,
+            "the limit on open files is too low for capture.streams.max_concurrent: fewer logs are read at a time; raise the \
+             hard limit (LimitNOFILE= of systemd, --ulimit nofile= of docker)"
+        );
+    }
+    left
+}
+
 /// What a reload replaces while the agent runs.
 pub(super) fn policy(config: &Config) -> Result<Policy> {
     let capture = &config.capture;
@@ -226,6 +310,7 @@ pub(super) fn policy(config: &Config) -> Result<Policy> {
         options: capture.try_into().context("capture.multiline")?,
         host: config.host.clone(),
         fields: capture.try_into().context("capture.labels")?,
+        slots: capture.into(),
         rotation: (&capture.rotation).into(),
         silence: (&capture.silence).into(),
     })

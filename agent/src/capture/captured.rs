@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::expressions::Expression;
+use super::loops::{Loop, Part};
 use super::metrics::Series;
 use super::multiline::Multiline;
 use super::options::Treatment;
@@ -43,6 +44,7 @@ pub(super) struct Captured {
     /// To ask for the end of the log is enough to go on from: it costs the engine little.
     end_suffices: bool,
     falls_short: bool,
+    loops: Loop,
 }
 
 /// What became of a line.
@@ -84,7 +86,7 @@ impl Captured {
             multiline,
             rate_limit,
             _refused: refused,
-            tail: Tail::new(container, &policy.host, &policy.fields),
+            tail: Tail::new(container, services.host.unless(&policy.host), &policy.fields),
             series: Series::new(&container.name, &services.metrics),
             position: services.positions.of(&container.id),
             replay: None,
@@ -93,13 +95,14 @@ impl Captured {
             floor: policy.start,
             end_suffices: true,
             falls_short: false,
+            loops: Loop::default(),
             services: Arc::clone(services),
         }
     }
 
     /// The container has a new name, or other labels.
     pub(super) fn describe(&mut self, policy: &Policy, container: &Arc<Container>) {
-        self.tail = Tail::new(container, &policy.host, &policy.fields);
+        self.tail = Tail::new(container, self.services.host.unless(&policy.host), &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
         }
@@ -186,6 +189,11 @@ impl Captured {
         if let Some(latest) = self.position.last() {
             self.series.lags(latest);
         }
+    }
+
+    /// Nothing can come for now: shows how far the container falls behind, if it writes.
+    pub(super) fn show_waiting(&self) {
+        self.series.waits();
     }
 
     /// Whether no line was ever taken.
@@ -338,6 +346,9 @@ impl Captured {
             }
         }
         self.series.captured(line.stream, line.bytes.len());
+        if self.is_of_loop(line) {
+            return Taken::New;
+        }
         if line.truncated {
             self.services.metrics.truncated.inc();
         }
@@ -353,6 +364,21 @@ impl Captured {
             }
         }
         Taken::New
+    }
+
+    /// Whether a line is left out because the container writes out what is captured of it.
+    fn is_of_loop(&mut self, line: &Line<'_>) -> bool {
+        let part = self.loops.judge(line.bytes, &self.id);
+        if part == Part::First {
+            warn!(
+                container = self.series.name(),
+                id = self.id.as_str(),
+                "this container writes out what is captured of it: records of its own lines are left out and counted; exclude it"
+            );
+        }
+        let is_left_out = part != Part::None;
+        self.services.metrics.looped.inc_by(is_left_out.into());
+        is_left_out
     }
 
     /// A read has brought so many new lines, and a line has `begun` since this time: published where that is news.

@@ -20,7 +20,7 @@ use super::metrics::CheckpointMetrics;
 use super::positions::Positions;
 use super::resume::Position;
 use crate::delivery::Outbox;
-use crate::delivery::sink::Named;
+use crate::delivery::{Kind, Named};
 use crate::encode::Decoded;
 use crate::readiness::Part;
 use crate::record::{ContainerId, Time};
@@ -171,7 +171,9 @@ impl Checkpoint {
     pub fn recover(self, sinks: &mut [Named]) -> io::Result<Positions> {
         let positions = Positions::new(self.containers);
         let is_only = sinks.len() == 1;
-        for Named { name, sink } in sinks {
+        for Named { name, kind } in sinks {
+            // What a store has got cannot be read back.
+            let Kind::Written(sink) = kind else { continue };
             let from = self.sinks.get(name).filter(|_| is_only);
             sink.recover(from, &mut |recovered| {
                 if let Some(record) = Decoded::from_json(recovered.text) {

@@ -1,28 +1,28 @@
 //! Which containers there are: subscribe first, then list, then reconcile from time to time.
 //!
 //! Events come and go with the engine, one can come twice, and a slow subscriber loses some.
-//! So events only make it quick; the list makes it true.
+//! So events only make it quick; the list makes it true. Each works without the other for as long as it must.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
+use super::descriptions::{Descriptions, Teller, completed};
 use super::follower::Follower;
+use super::listing::{Answer, Listing};
+use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
-use super::{ContainerState, Services, own};
-use crate::engine::{Action, EngineError, Event, Listed};
+use super::{ContainerState, Services};
+use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
 
-/// How often the list is compared with what the events told.
-const RECONCILE: Duration = Duration::from_secs(60);
-
-/// How often it is shown what is held of files that the engine has removed.
+/// How often it is shown what is held of files that the engine has removed, and what waits for the sinks.
 const HELD_SHOWN: Duration = Duration::from_secs(1);
 
 /// A session that was shorter than this has not mended what ended the last one.
@@ -35,14 +35,21 @@ pub struct Capture {
     /// What has selected the containers that are known.
     policy: InForce,
     readiness: Part,
-    own: Option<ContainerId>,
+    own: OwnContainer,
+    descriptions: Arc<Descriptions>,
+    /// Of its own log, which is said once.
+    has_warned: bool,
     known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
     /// The time of the last event: a subscription resumes there, and brings those of that time again.
     last_event: Option<Time>,
     at_last_event: Vec<Event>,
-    /// When the list was asked for: it knows what happened before.
-    listed: Time,
+    /// When the events were subscribed to: the first list knows what happened before.
+    subscribed: Time,
+    /// The containers of which it was told that their entry in the list cannot be read, and what was said of those that
+    /// have no id.
+    unread: HashSet<ContainerId>,
+    unreadable: Vec<String>,
 }
 
 /// A container that is followed.
@@ -55,30 +62,29 @@ impl Capture {
     /// Nothing happens before [`Self::run`]. `readiness` is told how far that has come.
     pub fn new(services: Services, policies: &Policies, readiness: Part) -> Self {
         Self {
-            services: Arc::new(services),
             policies: policies.clone(),
             policy: policies.follow(),
             readiness,
-            own: own::container(),
+            own: OwnContainer::default(),
+            descriptions: Arc::new(Descriptions::new(services.engine.clone())),
+            services: Arc::new(services),
+            has_warned: false,
             known: HashMap::new(),
             followers: JoinSet::new(),
             last_event: None,
             at_last_event: Vec::new(),
-            listed: Time::now(),
+            subscribed: Time::now(),
+            unread: HashSet::new(),
+            unreadable: Vec::new(),
         }
     }
 
     /// Runs until `stop`, and returns when every stream is closed.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        if let Some(own) = &self.own {
-            info!(
-                container = own.short(),
-                "running in a container; its own log is not captured"
-            );
-        }
         tokio::select! {
             () = stop => {}
             () = show_held(Arc::clone(&self.services)) => {}
+            () = keep_limits(Arc::clone(&self.services), self.policies.follow()) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -117,59 +123,69 @@ impl Capture {
         let subscribed = async {
             let version = engine.ping().await?;
             self.services.source.meet().await;
-            let events = engine.events(self.last_event).await?;
-            let listed = Time::now();
-            Ok((version, events, listed, engine.list().await?))
+            self.services.host.learn(&engine, self.own.is_hinted()).await?;
+            Ok((version, engine.events(self.last_event).await?))
         };
-        let (version, mut events, asked, listed) = match subscribed.await {
+        let (version, mut events) = match subscribed.await {
             Ok(subscribed) => subscribed,
             Err(error) => return error,
         };
-        self.listed = asked;
+        self.subscribed = Time::now();
         if let Some(policy) = self.policy.renew() {
-            self.leave_out(&policy).await;
+            self.obey(&policy).await;
         }
-        self.reconcile(listed);
-        self.readiness.up(&format!("API {version}"));
-        info!(api = %version, containers = self.known.len(), "connected to the engine");
-        let mut reconcile = interval(RECONCILE);
-        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        reconcile.reset();
+        let mut listing = Listing::new(engine.clone(), self.services.retry);
+        let mut is_connected = false;
         loop {
-            let failed = tokio::select! {
-                event = events.next() => match event {
-                    Ok(Some(event)) => {
-                        self.happened(event);
-                        continue;
+            tokio::select! {
+                told = events.next() => match told {
+                    Ok(Some(Told::Event(event))) => {
+                        listing.told_of(&event.id);
+                        if self.happened(event).await {
+                            listing.ask_soon();
+                        }
                     }
-                    Ok(None) => EngineError::Cut,
-                    Err(error) => error,
+                    Ok(Some(Told::Unreadable)) => listing.ask_soon(),
+                    Ok(None) => return EngineError::Cut,
+                    Err(error) => return error,
                 },
                 policy = self.policy.renewed() => {
-                    self.leave_out(&policy).await;
+                    self.obey(&policy).await;
                     // Those that it includes are followed at once.
-                    reconcile.reset_immediately();
-                    continue;
+                    listing.ask_at_once();
                 }
-                _ = reconcile.tick() => match engine.list().await {
-                    Ok(listed) => {
-                        self.reconcile(listed);
-                        continue;
+                answer = listing.next() => match answer {
+                    Ok(answer) => {
+                        self.reconcile(answer).await;
+                        self.readiness.up(&format!("API {version}"));
+                        self.warn_of_own_log(&engine).await;
+                        if !std::mem::replace(&mut is_connected, true) {
+                            info!(api = %version, containers = self.known.len(), "connected to the engine");
+                        }
                     }
-                    Err(error) => error,
+                    Err(error) => self.readiness.down(&format!(
+                        "{}: the list of containers cannot be had: {error}", self.services.engine.host()
+                    )),
                 },
-                Some(ended) = self.followers.join_next() => {
-                    self.let_go(ended);
-                    continue;
-                }
-            };
-            return failed;
+                Some(ended) = self.followers.join_next() => self.let_go(ended),
+            }
         }
     }
 
-    fn happened(&mut self, event: Event) {
+    /// Once, where the agent's own output is what the engine keeps.
+    async fn warn_of_own_log(&mut self, engine: &Engine) {
+        if let Some(own) = self.own.confirmed()
+            && self.services.to_stdout
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
+            own::warn_of_own_log(engine, own).await;
+        }
+    }
+
+    /// Tells whether the list must say what the event does not.
+    async fn happened(&mut self, event: Event) -> bool {
         if self.at_last_event.contains(&event) {
-            return;
+            return false;
         }
         if self.last_event < Some(event.time) {
             self.last_event = Some(event.time);
@@ -177,7 +193,7 @@ impl Capture {
         }
         self.at_last_event.push(event.clone());
         match event.action {
-            Action::Start(container) => self.started(container, event.time >= self.listed),
+            Action::Start(container) => self.started(container, event.time >= self.subscribed),
             Action::Die => self.tell(&event.id, |life| life.running = false),
             Action::Destroy => {
                 self.services.register.container_gone(&event.id);
@@ -187,44 +203,117 @@ impl Capture {
                     life.destroyed = true;
                 });
             }
-            Action::Rename(name) => self.tell(&event.id, |life| {
-                let mut container = Container::clone(&life.container);
-                container.name = name;
-                life.container = Arc::new(container);
-            }),
+            Action::Rename(name) => {
+                self.tell(&event.id, |life| {
+                    let mut container = Container::clone(&life.container);
+                    container.name = name;
+                    life.container = Arc::new(container);
+                });
+                // Rules go by the name, too: it can be left out by now, or be another one that is captured now.
+                self.leave_out_unselected().await;
+                return true;
+            }
         }
+        false
     }
 
-    /// A container runs: it has just been started, or it was found so.
+    /// A container has been started, an event says. All that it says is not known of one that was not met before.
     fn started(&mut self, container: Container, just_now: bool) {
-        if self.own.as_ref() == Some(&container.id) || !self.policy.get().selection.selects(&container) {
-            return;
-        }
-        let id = container.id.clone();
-        if let Some(known) = self.known.get(&id) {
-            known.life.send_modify(|life| {
+        match self.known.get(&container.id) {
+            Some(known) => known.life.send_modify(|life| {
                 life.starts += u64::from(just_now || !life.running);
                 life.running = true;
                 life.removed = false;
                 life.destroyed = false;
+                if life.container.name != container.name {
+                    let image = life.container.image.clone();
+                    let labels = life.container.labels.clone();
+                    let container = Container {
+                        image,
+                        labels,
+                        ..container
+                    };
+                    life.container = Arc::new(container);
+                }
+            }),
+            None if self.own.is(&container.id) => {}
+            None => self.follow(container, Some(Teller::Event)),
+        }
+    }
+
+    /// The list has a container that runs, or that ended while nobody looked.
+    fn found(&mut self, listed: Listed) {
+        let mut container = listed.container.clone();
+        if self.own.is(&container.id) {
+            return;
+        }
+        if let Some(known) = self.known.get(&container.id) {
+            known.life.send_modify(|life| {
+                life.starts += u64::from(!life.running);
+                life.running = true;
+                life.removed = false;
+                life.destroyed = false;
+                // What is known already was asked for where the list cannot tell it.
+                if listed.image_is_an_id() || listed.unread.contains(&"Image") {
+                    container.image.clone_from(&life.container.image);
+                }
+                if listed.unread.contains(&"Labels") {
+                    container.labels.clone_from(&life.container.labels);
+                }
                 if *life.container != container {
                     life.container = Arc::new(container);
                 }
             });
             return;
         }
+        let mut ask = !listed.unread.is_empty();
+        if listed.image_is_an_id() {
+            match self.descriptions.known_image(&container.id) {
+                Some(image) => container.image = image,
+                None => ask = true,
+            }
+        }
+        if ask {
+            self.follow(container, Some(Teller::List));
+        } else if self.policy.get().selection.selects(&container) {
+            self.follow(container, None);
+        }
+    }
+
+    /// Follows a container, if it is selected by what it was created with. That is asked for where `asks` is given.
+    fn follow(&mut self, container: Container, asks: Option<Teller>) {
+        let id = container.id.clone();
         let (sender, life) = watch::channel(ContainerState {
             container: Arc::new(container),
+            described: asks.is_none(),
             starts: 1,
             running: true,
             removed: false,
             destroyed: false,
         });
-        let follower = Follower::new(Arc::clone(&self.services), self.policies.follow(), life);
+        let (services, policies) = (Arc::clone(&self.services), self.policies.clone());
+        let (descriptions, teller) = (Arc::clone(&self.descriptions), sender.clone());
         let follower = {
             let id = id.clone();
             self.followers.spawn(async move {
-                follower.run().await;
+                if let Some(asked) = asks {
+                    let told = Arc::clone(&life.borrow().container);
+                    // On the heap: there may be thousands that are followed, and few that are described.
+                    let described = Box::pin(descriptions.of(&told, asked)).await;
+                    teller.send_modify(|life| {
+                        life.described = true;
+                        // Its name may be another one by now.
+                        if let Some(described) = described {
+                            life.container = Arc::new(completed(&life.container, described));
+                        }
+                    });
+                    if !policies.follow().get().selection.selects(&life.borrow().container) {
+                        return id;
+                    }
+                }
+                // What the follower hears of the container's end it hears from the one who tells it.
+                drop((descriptions, teller));
+                Follower::new(services, policies.follow(), life).run().await;
                 id
             })
         };
@@ -232,27 +321,30 @@ impl Capture {
         self.known.insert(id, known);
     }
 
-    /// What the list says is true, whatever the events said. Every follower hears of it, so
+    /// What the list says is true, whatever the events said before it was asked for. Every follower hears of it, so
     /// one that waits to try again does so now.
-    fn reconcile(&mut self, listed: Vec<Listed>) {
+    async fn reconcile(&mut self, answer: Answer) {
+        let Answer { list, told_of } = answer;
+        self.tell_of_unread(&list);
+        let listed = list.containers;
+        self.own.confirm(&self.services.engine, &listed).await;
         let mut there = HashMap::new();
-        for Listed {
-            container,
-            running,
-            created,
-        } in listed
-        {
-            let id = container.id.clone();
-            there.insert(id.clone(), running);
-            if running {
-                self.started(container, false);
-            } else if !self.known.contains_key(&id) && self.has_unread(&id, created) {
-                // It ended while nobody looked: read to its end, as one that runs no more.
-                self.started(container, false);
+        for entry in listed {
+            let id = entry.container.id.clone();
+            there.insert(id.clone(), entry.running);
+            if told_of.contains(&id) {
+                continue;
+            }
+            // It may have ended while nobody looked: then it is read to its end, as one that runs no more.
+            if entry.running || (!self.known.contains_key(&id) && self.has_unread(&id, entry.created)) {
+                self.found(entry);
             }
         }
-        self.services.positions.retain(|id| there.contains_key(id));
-        for (id, known) in &self.known {
+        let is_there = |id: &ContainerId| there.contains_key(id) || told_of.contains(id);
+        self.services.positions.retain(is_there);
+        self.descriptions.retain(is_there);
+        self.unread.retain(is_there);
+        for (id, known) in self.known.iter().filter(|(id, _)| !told_of.contains(id)) {
             let running = there.get(id).copied();
             if running != Some(true) {
                 if running.is_none() {
@@ -263,6 +355,28 @@ impl Capture {
                     life.removed = running.is_none();
                 });
             }
+        }
+        self.leave_out_unselected().await;
+    }
+
+    /// Says once of each container what of its entry could not be read.
+    fn tell_of_unread(&mut self, list: &List) {
+        for entry in list.containers.iter().filter(|entry| !entry.unread.is_empty()) {
+            let container = &entry.container;
+            if self.unread.insert(container.id.clone()) {
+                warn!(
+                    container = container.name,
+                    id = container.id.as_str(),
+                    fields = entry.unread.join(", "),
+                    "the list of containers has an entry that cannot be read, or is too long; it is captured with what is known"
+                );
+            }
+        }
+        if self.unreadable != list.unreadable {
+            for why in &list.unreadable {
+                warn!(why, "the list of containers has an entry without an id; it is left out");
+            }
+            self.unreadable.clone_from(&list.unreadable);
         }
     }
 
@@ -278,23 +392,38 @@ impl Capture {
         }
     }
 
-    /// Stops following those that a policy does not select. Each has published what it has taken, or does so as it is
-    /// dropped; when this returns, all are.
-    async fn leave_out(&mut self, policy: &Policy) {
+    /// Another policy is in force.
+    async fn obey(&mut self, policy: &Policy) {
+        let left_out = self.leave_out(policy).await;
+        info!(left_out, "another policy is in force");
+    }
+
+    /// Stops following those that have become others than the policy selects.
+    async fn leave_out_unselected(&mut self) {
+        let policy = self.policy.get();
+        self.leave_out(&policy).await;
+    }
+
+    /// Stops following those that a policy does not select, and tells how many. Each has published what it has taken, or
+    /// does so as it is dropped; when this returns, all are.
+    async fn leave_out(&mut self, policy: &Policy) -> usize {
         let mut leaving = Vec::new();
         for (id, known) in &self.known {
-            if !policy.selection.selects(&known.life.borrow().container) {
+            let life = known.life.borrow();
+            // One that is not described yet is judged when it is.
+            if self.own.is(id) || (life.described && !policy.selection.selects(&life.container)) {
                 known.follower.abort();
                 leaving.push(id.clone());
             }
         }
-        info!(left_out = leaving.len(), "another policy is in force");
+        let left_out = leaving.len();
         while leaving.iter().any(|id| self.known.contains_key(id)) {
             let Some(ended) = self.followers.join_next().await else {
-                return;
+                break;
             };
             self.let_go(ended);
         }
+        left_out
     }
 
     fn let_go(&mut self, ended: Result<ContainerId, JoinError>) {
@@ -313,10 +442,29 @@ impl Capture {
     }
 }
 
-/// Shows how much of the disk is taken for logs that the engine has removed, for as long as it is polled.
+/// Shows how much of the disk is taken for logs that the engine has removed, and how far containers fall behind that no
+/// line is taken of because the sinks take none: for as long as it is polled.
 async fn show_held(services: Arc<Services>) {
     loop {
         tokio::time::sleep(HELD_SHOWN).await;
+        if !services.outbox.has_room() {
+            services.metrics.show_waiting();
+        }
         services.metrics.held_deleted.set(services.source.held().cast_signed());
+    }
+}
+
+/// Holds the slots to what the policy in force says, for as long as it is polled.
+async fn keep_limits(services: Arc<Services>, mut policy: InForce) {
+    let mut limits = policy.get().slots;
+    loop {
+        let resized = async {
+            services.slots.resize(limits.within(services.stream_room)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = resized => {}
+            policy = policy.renewed() => limits = policy.slots,
+        }
     }
 }

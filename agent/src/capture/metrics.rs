@@ -1,6 +1,7 @@
 //! What capture counts.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{
@@ -93,12 +94,14 @@ pub struct Metrics {
     pub rate_limited: IntCounterVec,
     /// The same of all containers.
     dropped: IntCounter,
+    /// Lines that are left out because they are records of the container's own lines.
+    pub looped: IntCounter,
     /// `stream_probes_total`, by outcome.
     pub probes: IntCounterVec,
     /// `stream_lag_seconds`, by container.
     pub lag: GaugeVec,
-    /// How many containers bear a name: one that was renamed or removed can be gone later than its heir has come.
-    bearers: Mutex<HashMap<String, usize>>,
+    /// Those who bear a name.
+    bearers: Mutex<HashMap<String, Bearers>>,
 }
 
 impl Metrics {
@@ -172,7 +175,8 @@ impl Metrics {
             lag: ratios(
                 registry,
                 "stream_lag_seconds",
-                "Age of the last line when it was captured. While the container waits for a slot, its age now.",
+                "Age of the last line when it was captured. While the container waits for a slot or for another attempt, or the \
+                 sinks take no lines, its age now.",
                 &["container"],
             )?,
             gaps: counters(
@@ -200,6 +204,7 @@ impl Metrics {
                 &["container"],
             )?,
             dropped: delivery.rate_limited(),
+            looped: delivery.looped(),
             probes: counters(
                 registry,
                 "stream_probes_total",
@@ -222,8 +227,74 @@ impl Metrics {
     }
 }
 
+/// The containers of one name.
+#[derive(Debug)]
+struct Bearers {
+    /// One that was renamed or removed can be gone later than its heir has come.
+    count: usize,
+    lag: Arc<Lag>,
+}
+
+/// The lag of the containers of one name.
+#[derive(Debug)]
+struct Lag {
+    gauge: Gauge,
+    /// The time of the last line.
+    last: AtomicI64,
+    /// When that came.
+    came: AtomicI64,
+    /// Since when nothing can come; 0 if lines can come.
+    waits_since: AtomicI64,
+}
+
+/// A container of which a line came as shortly before writes.
+const WRITES_NANOS: i64 = 10_000_000_000;
+
+impl Lag {
+    fn new(gauge: Gauge) -> Self {
+        Self {
+            gauge,
+            last: AtomicI64::new(0),
+            came: AtomicI64::new(i64::MIN),
+            waits_since: AtomicI64::new(0),
+        }
+    }
+
+    /// A line of this time was the last.
+    fn came(&self, last: Time, now: Time) {
+        self.last.store(last.0, Ordering::Relaxed);
+        self.came.store(now.0, Ordering::Relaxed);
+        self.waits_since.store(0, Ordering::Relaxed);
+        self.show(now);
+    }
+
+    /// Nothing can come. A container that wrote until then falls behind; one that was quiet may have nothing to say.
+    fn waits(&self, now: Time) {
+        let first = self
+            .waits_since
+            .compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
+        let since = first.map_or_else(|since| since, |_| now.0);
+        if self.came.load(Ordering::Relaxed) >= since.saturating_sub(WRITES_NANOS) {
+            self.show(now);
+        }
+    }
+
+    fn show(&self, now: Time) {
+        let last = self.last.load(Ordering::Relaxed);
+        self.gauge.set(now.0.saturating_sub(last).max(0) as f64 / 1e9);
+    }
+}
+
 impl Metrics {
-    fn bearers(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+    /// The sinks take nothing, so nothing is read. To be called again and again.
+    pub(super) fn show_waiting(&self) {
+        let now = Time::now();
+        for of in self.bearers().values() {
+            of.lag.waits(now);
+        }
+    }
+
+    fn bearers(&self) -> MutexGuard<'_, HashMap<String, Bearers>> {
         self.bearers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -233,7 +304,7 @@ impl Metrics {
 pub(super) struct Series {
     name: String,
     all: Arc<Metrics>,
-    lag: Gauge,
+    lag: Arc<Lag>,
     lines: [IntCounter; 2],
     bytes: [IntCounter; 2],
 }
@@ -244,11 +315,15 @@ impl Series {
     pub(super) fn new(name: &str, all: &Arc<Metrics>) -> Self {
         // Held until the series are there: the last bearer of the name may be removing them now.
         let mut bearers = all.bearers();
-        *bearers.entry(name.to_owned()).or_default() += 1;
+        let bearers = bearers.entry(name.to_owned()).or_insert_with(|| Bearers {
+            count: 0,
+            lag: Arc::new(Lag::new(all.lag.with_label_values(&[name]))),
+        });
+        bearers.count += 1;
         let of =
             |counters: &IntCounterVec| Stream::ALL.map(|stream| counters.with_label_values(&[name, stream.as_str()]));
         Self {
-            lag: all.lag.with_label_values(&[name]),
+            lag: Arc::clone(&bearers.lag),
             lines: of(&all.lines),
             bytes: of(&all.bytes),
             name: name.to_owned(),
@@ -268,8 +343,12 @@ impl Series {
 
     /// The last line captured is of this time.
     pub(super) fn lags(&self, last: Time) {
-        let nanos = Time::now().0.saturating_sub(last.0).max(0);
-        self.lag.set(nanos as f64 / 1e9);
+        self.lag.came(last, Time::now());
+    }
+
+    /// Nothing can come for now. To be called again and again.
+    pub(super) fn waits(&self) {
+        self.lag.waits(Time::now());
     }
 
     pub(super) fn gap(&self) {
@@ -312,9 +391,9 @@ impl Series {
 impl Drop for Series {
     fn drop(&mut self) {
         let mut bearers = self.all.bearers();
-        if let Some(count) = bearers.get_mut(&self.name) {
-            *count -= 1;
-            if *count > 0 {
+        if let Some(others) = bearers.get_mut(&self.name) {
+            others.count -= 1;
+            if others.count > 0 {
                 return;
             }
             bearers.remove(&self.name);

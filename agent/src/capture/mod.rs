@@ -2,7 +2,8 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `containers` | events and list: which containers there are |
+//! | `containers`, `listing` | events and list: which containers there are |
+//! | `descriptions` | what rules see of a container and records bear |
 //! | `follower` | one container, from its first line to its removal |
 //! | `silence`, `probes` | streams that are silent although their container writes |
 //! | `captured` | what has been taken of its log: recognised, or noted and handed on |
@@ -19,14 +20,18 @@
 //! | `seen` | a line, as a position remembers it |
 //! | `recent` | what an engine repeats by itself, on a stream that goes on |
 //! | `unsettled` | where the sinks' order is not the log's |
-//! | `own` | which container is the agent's own |
+//! | `own`, `loops` | which container is the agent's own, and which writes out what is captured of it |
 
 mod captured;
 mod checkpoint;
 mod containers;
+mod descriptions;
 mod expressions;
 mod follower;
+mod host;
 mod labels;
+mod listing;
+mod loops;
 mod metrics;
 mod multiline;
 mod options;
@@ -50,6 +55,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
+pub use host::Host;
 pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
 pub use policy::{Policies, Policy, Rotation, first_time};
@@ -63,6 +69,8 @@ pub use slots::{SlotLimits, Slots};
 #[derive(Clone, Debug)]
 pub struct ContainerState {
     container: Arc<Container>,
+    /// The engine was asked what it was created with, where that had to be asked for.
+    described: bool,
     /// Counts its starts, as far as they were seen. One can be counted twice.
     starts: u64,
     running: bool,

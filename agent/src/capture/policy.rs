@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::options::Options;
 use super::probes::Intervals;
 use super::selection::Selection;
+use super::slots::SlotLimits;
 use crate::config;
 use crate::encode::Fields;
 use crate::record::Time;
@@ -61,10 +62,12 @@ pub struct Policy {
     pub start: Option<Time>,
     /// How a container's lines are treated.
     pub options: Options,
-    /// The `host` of every record.
+    /// The `host` of every record; if it is empty, what [`super::Host`] has found out.
     pub host: String,
     /// What a record says of its container.
     pub fields: Fields,
+    /// How many streams are read at a time.
+    pub slots: SlotLimits,
     /// When a stream is rotated.
     pub rotation: Rotation,
     /// When the engine is asked about silent streams.
@@ -85,6 +88,11 @@ impl Policies {
     /// that it includes are followed from theirs. The others go on, with their next read under the new policy.
     pub fn replace(&self, policy: Policy) {
         self.0.send_replace(Arc::new(policy));
+    }
+
+    /// The policy in force.
+    pub fn get(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.borrow())
     }
 
     /// For one who follows the policy from now on.

@@ -80,13 +80,18 @@ impl Rule {
         };
         let label = |key: &str| container.labels.get(key).map(String::as_str);
         fits(&self.name, Some(&container.name))
-            && fits(&self.image, Some(&container.image))
+            && (fits(&self.image, Some(&container.image)) || fits(&self.image, without_digest(&container.image)))
             && fits(&self.project, label(PROJECT))
             && self.label.as_ref().is_none_or(|(key, value)| {
                 let found = label(key);
                 found.is_some() && fits(value, found)
             })
     }
+}
+
+/// Swarm pins an image to the digest that its tag had: `nginx:1.27@sha256:…`. A rule for the tag is for it, too.
+fn without_digest(image: &str) -> Option<&str> {
+    image.split_once("@sha256:").map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -144,6 +149,21 @@ mod tests {
         }
         assert!(!selects(&["name: web-*"], &["label: tier"], &web));
         assert!(selects(&["name: db", "name: web-*"], &[], &web));
+    }
+
+    #[test]
+    fn an_image_that_is_pinned_to_a_digest_matches_by_its_tag() {
+        let pinned = container("web.1", &format!("nginx:1.27@sha256:{}", "0f".repeat(32)), &[]);
+        for (rule, expected) in [
+            ("image: nginx:1.27", true),
+            ("image: 'regex:^nginx:1\\.27$'", true),
+            ("image: 'nginx:1.27@sha256:0f*'", true),
+            ("image: nginx:1.2", false),
+            ("image: 'nginx:1.27@sha256:aa*'", false),
+        ] {
+            assert_eq!(selects(&[rule], &[], &pinned), expected, "include {rule}");
+            assert_eq!(selects(&[], &[rule], &pinned), !expected, "exclude {rule}");
+        }
     }
 
     #[test]

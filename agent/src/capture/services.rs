@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::host::Host;
 use super::metrics::Metrics;
 use super::positions::Positions;
 use super::probes::Probes;
@@ -27,10 +28,16 @@ pub struct Services {
     pub register: Register,
     /// Where records go.
     pub outbox: Outbox,
+    /// The `host` of records, where the policy names none.
+    pub host: Host,
+    /// Whether a sink is the agent's own standard output.
+    pub to_stdout: bool,
     /// How far each log was read.
     pub positions: Positions,
     /// Containers that were created later than this, and have ended, were never seen.
     pub unseen_since: Time,
+    /// How many streams the limit on open files leaves room for.
+    pub stream_room: usize,
     /// How many streams are read at a time.
     pub slots: Slots,
     /// Whose turn it is to ask about a silent stream.

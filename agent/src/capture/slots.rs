@@ -3,8 +3,8 @@
 //! With more containers than slots, the slots are shared out in time: who waits asks, and a stream that has had its turn
 //! makes room for one that asks. Who gives a slot up goes to the end of the queue, so everybody's turn comes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -17,7 +17,7 @@ use crate::config;
 const TURN: Duration = Duration::from_secs(2);
 
 /// How many streams may be open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotLimits {
     /// For containers whose log is read.
     pub streams: usize,
@@ -34,6 +34,17 @@ impl From<&config::Capture> for SlotLimits {
     }
 }
 
+impl SlotLimits {
+    /// As many of them as so many descriptors serve; one stream, and one rotation, in any case.
+    pub fn within(self, descriptors: usize) -> Self {
+        let spare = self.spare.min(descriptors / 4).max(1);
+        Self {
+            streams: self.streams.min(descriptors.saturating_sub(spare)).max(1),
+            spare,
+        }
+    }
+}
+
 /// The limit on streams, first come first served, and the spare places that rotations use
 /// while the old connection is still open.
 #[derive(Clone, Debug)]
@@ -41,7 +52,8 @@ pub struct Slots {
     streams: Arc<Semaphore>,
     spare: Arc<Semaphore>,
     asking: Arc<Asking>,
-    limit: usize,
+    /// What the semaphores have in all, held or free.
+    limits: Arc<Mutex<SlotLimits>>,
     metrics: Arc<Metrics>,
 }
 
@@ -93,7 +105,7 @@ impl Slots {
             streams: Arc::new(Semaphore::new(limits.streams)),
             spare: Arc::new(Semaphore::new(limits.spare)),
             asking: Arc::default(),
-            limit: limits.streams,
+            limits: Arc::new(Mutex::new(limits)),
             metrics,
         }
     }
@@ -135,9 +147,38 @@ impl Slots {
         permit(&self.spare).await
     }
 
+    /// Returns when the limits are these. Slots that are held and are too many are waited for, each for its turn, so that no
+    /// stream is cut off. If this is dropped before, the limits are somewhere on the way.
+    pub async fn resize(&self, wanted: SlotLimits) {
+        let SlotLimits { streams, spare } = *self.limits();
+        self.streams.add_permits(wanted.streams.saturating_sub(streams));
+        self.spare.add_permits(wanted.spare.saturating_sub(spare));
+        *self.limits() = SlotLimits {
+            streams: streams.max(wanted.streams),
+            spare: spare.max(wanted.spare),
+        };
+        self.observe();
+        while self.limits().spare > wanted.spare {
+            self.spare().await.forget();
+            self.limits().spare -= 1;
+        }
+        while self.limits().streams > wanted.streams {
+            {
+                let _asks = Asks::new(&self.asking);
+                permit(&self.streams).await.forget();
+            }
+            self.limits().streams -= 1;
+            self.observe();
+        }
+    }
+
+    fn limits(&self) -> MutexGuard<'_, SlotLimits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn observe(&self) {
         let active = self.metrics.streams_active.get() as f64;
-        self.metrics.utilization.set(active / self.limit as f64);
+        self.metrics.utilization.set(active / self.limits().streams as f64);
     }
 }
 
@@ -203,6 +244,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_gives_up_a_slot_for_nothing() {
         assert_eq!(turns(50, 50, 600).await, vec![1; 50]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_change_while_slots_are_held() {
+        let slots = Slots::new(limits(2), metrics());
+        let mut tasks = tokio::task::JoinSet::new();
+        let most = Arc::new(AtomicUsize::new(0));
+        for _ in 0..6 {
+            let (slots, most) = (slots.clone(), Arc::clone(&most));
+            tasks.spawn(async move {
+                loop {
+                    let _slot = slots.take(|| {}).await;
+                    let active = slots.metrics.streams_active.get() as usize;
+                    most.fetch_max(active, Ordering::Relaxed);
+                    slots.turn().await;
+                }
+            });
+        }
+        for wanted in [2, 5, 1, 3] {
+            // One is given up on the way, and the next one is right all the same.
+            let _ = timeout(Duration::from_millis(1), slots.resize(limits(1))).await;
+            slots.resize(limits(wanted)).await;
+            assert_eq!(slots.limits().streams, wanted);
+            most.store(0, Ordering::Relaxed);
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(most.load(Ordering::Relaxed), wanted);
+            assert_eq!(slots.metrics.utilization.get(), 1.0);
+        }
+        tasks.shutdown().await;
+        assert_eq!(slots.streams.available_permits(), 3);
+        assert_eq!(slots.asking.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

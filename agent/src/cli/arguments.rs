@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::exit::Exit;
 
@@ -21,7 +22,9 @@ pub(crate) enum Command {
     /// Captures the log of every container until SIGTERM or SIGINT.
     ///
     /// Records go to standard output, one JSON object a line, unless the configuration names other
-    /// sinks. Messages go to standard error. SIGUSR1 and SIGHUP make it open the sinks' files anew.
+    /// sinks. Messages go to standard error. SIGHUP makes it read the configuration again: what is
+    /// wrong changes nothing, and what cannot change without a restart is named. SIGHUP and SIGUSR1
+    /// make it open the sinks' files anew.
     Run {
         #[command(flatten)]
         sources: SourceArguments,
@@ -31,6 +34,19 @@ pub(crate) enum Command {
     /// Exits with 0 if the configuration can be used. Otherwise exits with 2 and prints the file,
     /// the line, the key and what is wrong.
     Check {
+        #[command(flatten)]
+        sources: SourceArguments,
+    },
+    /// Prints a script that completes the command line in a shell.
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Shows the configuration that is in force, and where each value comes from.
+    ///
+    /// It prints every key in YAML. A comment behind each value names its place in the file, the
+    /// variable or the argument, or says that it is the default. Secrets are hidden.
+    Config {
         #[command(flatten)]
         sources: SourceArguments,
     },
@@ -65,6 +81,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Asks the running agent whether it is alive, for the HEALTHCHECK of a container.
+    ///
+    /// It asks for /healthz at admin.listen. Exits with 0 if the agent answers, and with 1 if not.
+    /// Without --config and --set it takes those of the agent if that is process 1, as in a
+    /// container.
+    Health {
+        #[command(flatten)]
+        sources: SourceArguments,
+    },
     /// Shows which of the running agent's connections are leaked, and why.
     ///
     /// Exits with 0 if none is. Exits with 3 if some are, or if the descriptors of a kind only ever
@@ -76,6 +101,14 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the manual page of the program.
+    Man {
+        /// Write a page for each command into this folder instead
+        #[arg(long = "dir", value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+    /// Prints the JSON schema of the configuration, which editors check a file by.
+    Schema,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -128,7 +129,7 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             cert_fault: tls.own_invalidity(),
         }
     });
-    let client = app::client(config, endpoint, &Register::default(), &metrics::registry()?)?;
+    let client = app::client(config, Arc::new(endpoint), &Register::default(), &metrics::registry()?)?;
     let asked = async {
         let api = client.ping().await?.to_string();
         let release = client.release().await?;
@@ -137,9 +138,9 @@ async fn engine(config: &Config, endpoint: Endpoint) -> Result<(Engine, Vec<Cont
             root => root.clone(),
         };
         let mut containers = Vec::new();
-        for listed in client.list().await? {
+        for listed in client.list().await?.containers {
             // One that was removed meanwhile has none.
-            let Ok(log_driver) = client.log_driver(&listed.container.id).await else {
+            let Ok(log_driver) = client.inspect(&listed.container.id).await.map(|it| it.log_driver) else {
                 continue;
             };
             let (source, because) = source_of(config.capture.source, &root, &listed.container.id);

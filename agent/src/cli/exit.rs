@@ -32,7 +32,7 @@ impl Exit {
             Self::Failure => {
                 "The command failed, and standard error says why. For run: it could not start, a sink cannot be written to \
                  any more, lines that were read were not delivered before shutdown.deadline, the last positions could not be \
-                 saved, or a connection was left open. For connections, fds and leaks: the agent did not answer. For fds and \
+                 saved, or a connection was left open. For connections, fds, health and leaks: the agent did not answer. For fds and \
                  leaks also: it runs without its kernel half."
             }
             Self::Unusable => {

@@ -2,10 +2,13 @@
 
 mod arguments;
 mod check;
+mod config;
 mod connections;
 mod doctor;
 mod exit;
 mod fds;
+mod generated;
+mod health;
 mod leaks;
 mod print;
 mod run;
@@ -13,11 +16,12 @@ mod usable;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::arguments::{Arguments, Command, SourceArguments};
 use self::print::shown;
 use crate::config::Sources;
+use crate::version;
 
 impl From<SourceArguments> for Sources {
     fn from(arguments: SourceArguments) -> Self {
@@ -30,12 +34,20 @@ impl From<SourceArguments> for Sources {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let matches = Arguments::command().version(version::FULL).get_matches();
+    // Clap has just matched them with the same definition.
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match arguments.command {
         Command::Run { sources } => run::run(&sources.into()),
         Command::Check { sources } => check::check(&sources.into()),
+        Command::Completions { shell } => shown(generated::completions(shell)),
+        Command::Config { sources } => config::show(&sources.into()),
         Command::Connections { admin, json } => shown(connections::show(&admin.admin, json)),
         Command::Doctor { sources, json } => doctor::doctor(&sources.into(), json),
         Command::Fds { admin, json } => shown(fds::show(&admin.admin, json)),
+        Command::Health { sources } => shown(health::health(sources)),
         Command::Leaks { admin, json } => shown(leaks::show(&admin.admin, json)),
+        Command::Man { folder } => shown(generated::man(folder.as_deref())),
+        Command::Schema => shown(generated::schema()),
     }
 }

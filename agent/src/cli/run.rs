@@ -6,10 +6,12 @@ use tracing::{error, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Exit;
 use super::usable::usable;
+use crate::app::ShowFrom;
 use crate::config::{Level, Sources, unknown_variables};
 
 /// Messages that may wait for standard error; further ones are dropped.
@@ -20,7 +22,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
         Ok(usable) => usable,
         Err(unusable) => return unusable,
     };
-    let _flushed_at_the_end = log_to_stderr(config.log.level.into(), config.kernel.debug);
+    let (_flushed_at_the_end, show_from) = log_to_stderr(config.log.level, config.kernel.debug);
     let unknown = unknown_variables();
     if !unknown.is_empty() {
         let variables = unknown.join(", ");
@@ -29,7 +31,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
             "these variables name no key of the configuration, and are ignored"
         );
     }
-    match crate::app::run(&config, endpoint) {
+    match crate::app::run(&config, endpoint, sources, show_from) {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
@@ -54,13 +56,8 @@ impl From<Level> for LevelFilter {
 ///
 /// By a thread of its own, and with a bounded queue: standard error can be a pipe that nobody reads, and capturing goes
 /// on all the same.
-fn log_to_stderr(level: LevelFilter, kernel_debug: bool) -> WorkerGuard {
-    let mut targets = Targets::new()
-        .with_target("log_capturer", level)
-        .with_default(LevelFilter::WARN);
-    if kernel_debug {
-        targets = targets.with_target("log_capturer::kernel::bpf", TracingLevel::TRACE);
-    }
+fn log_to_stderr(level: Level, kernel_debug: bool) -> (WorkerGuard, ShowFrom) {
+    let (shown, handle) = reload::Layer::new(targets(level, kernel_debug));
     let (stderr, guard) = crate::app::without_rights(|| {
         NonBlockingBuilder::default()
             .lossy(true)
@@ -71,6 +68,21 @@ fn log_to_stderr(level: LevelFilter, kernel_debug: bool) -> WorkerGuard {
         .with_writer(stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(kernel_debug);
-    tracing_subscriber::registry().with(targets).with(lines).init();
-    guard
+    tracing_subscriber::registry().with(shown).with(lines).init();
+    let show_from = move |level| {
+        // It fails only where nobody shows messages any more.
+        let _ = handle.reload(targets(level, kernel_debug));
+    };
+    (guard, Box::new(show_from))
+}
+
+fn targets(level: Level, kernel_debug: bool) -> Targets {
+    let targets = Targets::new()
+        .with_target("log_capturer", LevelFilter::from(level))
+        .with_default(LevelFilter::WARN);
+    if kernel_debug {
+        targets.with_target("log_capturer::kernel::bpf", TracingLevel::TRACE)
+    } else {
+        targets
+    }
 }

@@ -8,8 +8,7 @@ use crate::engine::Endpoint;
 
 /// The configuration, and the way to the engine that it names, with the files that it takes. What is wrong has been said.
 pub(crate) fn usable(sources: &Sources) -> Result<(Config, Endpoint), ExitCode> {
-    let loaded = sources.load(|config| Endpoint::new(&config.docker).map_err(|error| (error.key, error.message)));
-    loaded.map_err(|error| {
+    crate::app::load(sources).map_err(|error| {
         eprintln!("{error}");
         Exit::Unusable.into()
     })

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::place::Problems;
+use super::store::{Auth, LokiField, StoreTls, check_fields, check_url};
 use super::values::exactly;
 
 /// From the streams to the sinks.
@@ -26,6 +27,7 @@ pub struct Delivery {
 }
 
 /// A place that records go to.
+#[expect(clippy::large_enum_variant, reason = "there is a handful of sinks")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
@@ -45,6 +47,46 @@ pub enum Sink {
         /// The file. Records are appended to it.
         path: PathBuf,
     },
+    /// Grafana Loki, or what takes its push protocol.
+    Loki {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Where the store is: `http://` or `https://`, the host, and a path if its own paths stand below one.
+        url: String,
+        /// The tenant, which the header `X-Scope-OrgID` names. Empty: without that header.
+        #[serde(default)]
+        tenant: String,
+        /// Who the agent says it is.
+        #[serde(default)]
+        auth: Auth,
+        /// For a `url` with `https://`.
+        #[serde(default)]
+        tls: StoreTls,
+        /// What makes a stream in Loki: few things, which have few values. By default `[host, container, project]`.
+        #[serde(default = "labels")]
+        labels: Vec<LokiField>,
+        /// What each line has as structured metadata. By default `[id, image, stream]`.
+        #[serde(default = "metadata")]
+        metadata: Vec<LokiField>,
+        /// A longer line is cut there, marked with the metadata `truncated`, and counted: Loki would refuse it. By default
+        /// `256KiB`, as Loki's `max_line_size`.
+        #[serde(default = "longest", serialize_with = "exactly")]
+        max_line_bytes: ByteSize,
+    },
+}
+
+fn labels() -> Vec<LokiField> {
+    vec![LokiField::Host, LokiField::Container, LokiField::Project]
+}
+
+fn metadata() -> Vec<LokiField> {
+    vec![LokiField::Id, LokiField::Image, LokiField::Stream]
+}
+
+fn longest() -> ByteSize {
+    ByteSize::kib(256)
 }
 
 impl Delivery {
@@ -63,11 +105,12 @@ impl Delivery {
 impl Sink {
     /// What the sinks are called. A name that is not given is the type, and has a number from the second one on.
     pub fn names(sinks: &[Self]) -> Vec<String> {
-        let (mut stdouts, mut files) = (0, 0);
+        let (mut stdouts, mut files, mut lokis) = (0, 0, 0);
         let name = |sink: &Self| {
             let (name, kind, count) = match sink {
                 Sink::Stdout { name } => (name, "stdout", &mut stdouts),
                 Sink::File { name, .. } => (name, "file", &mut files),
+                Sink::Loki { name, .. } => (name, "loki", &mut lokis),
             };
             name.clone().unwrap_or_else(|| {
                 *count += 1;
@@ -87,7 +130,7 @@ impl Sink {
         problems.require(stdouts <= 1, "sinks", "must not name stdout twice");
         let paths = sinks.iter().filter_map(|sink| match sink {
             Sink::File { path, .. } => Some(path),
-            Sink::Stdout { .. } => None,
+            Sink::Stdout { .. } | Sink::Loki { .. } => None,
         });
         let mut named = HashSet::new();
         problems.require(
@@ -105,6 +148,39 @@ impl Sink {
         if let Some(twice) = names.iter().find(|name| !taken.insert(*name)) {
             problems.add("sinks", format!("must not call two sinks {twice}"));
         }
+        for (sink, name) in sinks.iter().zip(&names) {
+            sink.check(name, problems);
+        }
+    }
+
+    fn check(&self, sink: &str, problems: &mut Problems) {
+        let Sink::Loki {
+            url,
+            tenant,
+            auth,
+            tls,
+            labels,
+            metadata,
+            max_line_bytes,
+            ..
+        } = self
+        else {
+            return;
+        };
+        check_url(url, problems, sink);
+        auth.check(problems, sink);
+        tls.check(problems, sink);
+        check_fields(labels, metadata, problems, sink);
+        problems.require(
+            tenant.bytes().all(|byte| (b'!'..=b'~').contains(&byte)),
+            "sinks",
+            &format!("{sink}: tenant must be of visible ASCII characters"),
+        );
+        problems.require(
+            (1 << 10..=512 << 10).contains(&max_line_bytes.as_u64()),
+            "sinks",
+            &format!("{sink}: max_line_bytes must be from 1KiB to 512KiB"),
+        );
     }
 }
 

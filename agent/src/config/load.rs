@@ -23,6 +23,19 @@ impl Sources {
         &self,
         prepare: impl FnOnce(&Config) -> Result<T, (&'static str, String)>,
     ) -> Result<(Config, T), Invalid> {
+        let gathered = self.gather()?;
+        match prepare(&gathered.config) {
+            Ok(prepared) => Ok((gathered.config, prepared)),
+            Err((key, message)) => Err(Invalid::Unusable(vec![Problem {
+                place: gathered.place(key),
+                key: key.to_owned(),
+                message,
+            }])),
+        }
+    }
+
+    /// Reads everything, and checks what the sections know of themselves.
+    pub(super) fn gather(&self) -> Result<Gathered<'_>, Invalid> {
         let text = match &self.file {
             Some(path) => Some((path.as_path(), read(path)?)),
             None => None,
@@ -41,25 +54,46 @@ impl Sources {
         overrides.extend(environment::complete(&mut config.docker, |name| {
             std::env::var(name).ok()
         }));
-        if config.host.is_empty() {
-            let name = rustix::system::uname().nodename().to_owned();
-            config.host = name.to_string_lossy().into_owned();
-        }
-        let place = |key: &str| place_of(key, &overrides, text.as_ref());
+        let gathered = Gathered {
+            config,
+            overrides,
+            text,
+        };
         let mut problems = Problems::default();
-        config.check(&mut problems);
-        let problems = problems.located(place);
+        gathered.config.check(&mut problems);
+        let problems = problems.located(|key| gathered.place(key));
         if !problems.is_empty() {
             return Err(Invalid::Unusable(problems));
         }
-        match prepare(&config) {
-            Ok(prepared) => Ok((config, prepared)),
-            Err((key, message)) => Err(Invalid::Unusable(vec![Problem {
-                place: place(key),
-                key: key.to_owned(),
-                message,
-            }])),
+        Ok(gathered)
+    }
+}
+
+/// A configuration, with all that had a say in it.
+pub(super) struct Gathered<'a> {
+    pub config: Config,
+    overrides: Vec<Override>,
+    text: Option<(&'a Path, String)>,
+}
+
+impl Gathered<'_> {
+    /// Where the value of a key was said.
+    pub(super) fn place(&self, key: &str) -> Place {
+        // The last one said counts.
+        if let Some(one) = self.overrides.iter().rev().find(|one| one.covers(key)) {
+            return Place::Override(one.said_as.clone());
         }
+        self.text
+            .as_ref()
+            .and_then(|(path, text)| {
+                let (line, column) = locate::key(text, key)?;
+                Some(Place::File {
+                    path: path.to_path_buf(),
+                    line,
+                    column,
+                })
+            })
+            .unwrap_or(Place::Default)
     }
 }
 
@@ -88,22 +122,6 @@ fn parse(path: &Path, text: &str) -> Result<Config, Invalid> {
         }
     })?;
     Ok(document.unwrap_or_default())
-}
-
-fn place_of(key: &str, overrides: &[Override], text: Option<&(&Path, String)>) -> Place {
-    // The last one said counts.
-    if let Some(one) = overrides.iter().rev().find(|one| one.covers(key)) {
-        return Place::Override(one.said_as.clone());
-    }
-    text.and_then(|(path, text)| {
-        let (line, column) = locate::key(text, key)?;
-        Some(Place::File {
-            path: path.to_path_buf(),
-            line,
-            column,
-        })
-    })
-    .unwrap_or(Place::Default)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod address;
 mod capture;
 mod delivery;
 mod docker;
+mod effective;
 mod environment;
 mod guard;
 mod kernel;
@@ -29,6 +30,8 @@ mod place;
 mod pool;
 mod selector;
 mod source;
+mod store;
+mod store_url;
 mod values;
 
 use std::net::SocketAddr;
@@ -46,19 +49,21 @@ pub use kernel::{Kernel, KernelMode, KernelTier, Leaks};
 pub use labels::{ContainerLabels, RateLabel};
 pub use lines::{LineRate, Multiline, MultilineRule};
 pub use load::Sources;
-pub use overrides::unknown_variables;
+pub use overrides::{changed, unknown_variables};
 pub use pattern::{PatternError, expression, pattern};
 pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
 pub use source::{LogFiles, Source, Start};
+pub use store::{Auth, LokiField, StoreTls};
+pub use store_url::StoreUrl;
 pub use values::bytes;
 
 /// All of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The `host` of every record; the machine's name when empty.
+    /// The `host` of every record. When empty, the machine's name; in a container, the engine's.
     pub host: String,
     /// The engine and the connections to it.
     pub docker: Docker,
@@ -86,6 +91,8 @@ pub struct Config {
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Names that it may be asked by, beside addresses, `localhost` and the machine's name.
+    pub hosts: Vec<String>,
 }
 
 /// The messages of the agent itself, on standard error.
@@ -160,6 +167,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            hosts: Vec::new(),
         }
     }
 }

@@ -108,7 +108,16 @@ fn keys() -> Vec<String> {
     leaves(&tree(&Config::default()))
 }
 
-fn tree(config: &Config) -> Value {
+/// The keys whose values are not the same in both, with dots. A list is one value.
+pub fn changed(one: &Config, other: &Config) -> Vec<String> {
+    let (one, other) = (tree(one), tree(other));
+    let value = |tree: &Value, key: &str| tree.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
+    let mut keys = leaves(&other);
+    keys.retain(|key| value(&one, key) != value(&other, key));
+    keys
+}
+
+pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).unwrap_or(Value::Null)
 }
 
@@ -169,6 +178,20 @@ mod tests {
         assert_eq!(
             found,
             ["LOG_CAPTURER_CAPTURE", "LOG_CAPTURER_CAPTURE_ROTATION_INTERVALL"]
+        );
+    }
+
+    #[test]
+    fn keys_that_changed_are_found_at_every_depth() {
+        let one = Config::default();
+        assert_eq!(changed(&one, &one), [""; 0]);
+        let mut other = one.clone();
+        other.host = "other".into();
+        other.capture.rotation.interval *= 2;
+        other.capture.labels.clear();
+        assert_eq!(
+            changed(&one, &other),
+            ["capture.labels", "capture.rotation.interval", "host"]
         );
     }
 

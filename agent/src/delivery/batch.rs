@@ -3,9 +3,10 @@
 //! Their text is what sinks of JSON lines write as it is. Beside the text stands what a sink of another encoding needs of
 //! each record, so that it need not parse the text: the container, the time, the stream, and where the line is.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::encode::{Encoder, Span, Tail, Writing};
+use crate::encode::{Encoder, Origin, Span, Tail, Writing};
 use crate::record::{Container, Line, Stream, Time};
 
 /// Records in the order of their arrival.
@@ -34,7 +35,7 @@ struct Entry {
 /// Records that follow each other and are of one container: what one read brings is such a run.
 #[derive(Debug)]
 struct Run {
-    container: Arc<Container>,
+    origin: Arc<Origin>,
     /// The number of the first record behind it.
     end: usize,
 }
@@ -44,6 +45,8 @@ struct Run {
 pub struct Record<'a> {
     /// The container that wrote it.
     pub container: &'a Arc<Container>,
+    /// The machine that the container runs on.
+    pub host: &'a str,
     /// The time of its first line.
     pub time: Time,
     /// The output that it was written to.
@@ -74,9 +77,9 @@ impl Records {
         });
         let end = self.entries.len();
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.container, tail.container()) => run.end = end,
+            Some(run) if Arc::ptr_eq(&run.origin, tail.origin()) => run.end = end,
             _ => self.runs.push(Run {
-                container: Arc::clone(tail.container()),
+                origin: Arc::clone(tail.origin()),
                 end,
             }),
         }
@@ -92,6 +95,11 @@ impl Records {
         self.entries.len()
     }
 
+    /// The time of the first record.
+    pub fn first_time(&self) -> Option<Time> {
+        self.entries.first().map(|entry| entry.time)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -99,13 +107,26 @@ impl Records {
 
     /// Each record, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        let (mut runs, mut start) = (self.runs.iter().peekable(), 0);
-        self.entries.iter().enumerate().filter_map(move |(number, entry)| {
+        self.range(0..self.len())
+    }
+
+    /// The records of these numbers, which are counted from 0.
+    pub fn range(&self, range: Range<usize>) -> impl Iterator<Item = Record<'_>> {
+        let mut start = match range.start.checked_sub(1) {
+            Some(before) => self.entries[before].end,
+            None => 0,
+        };
+        let first = self.runs.partition_point(|run| run.end <= range.start);
+        let mut runs = self.runs[first..].iter().peekable();
+        let entries = self.entries[range.clone()].iter();
+        range.zip(entries).filter_map(move |(number, entry)| {
             while runs.next_if(|run| run.end <= number).is_some() {}
             let text = &self.text[start..entry.end];
             start = entry.end;
+            let origin = &runs.peek()?.origin;
             Some(Record {
-                container: &runs.peek()?.container,
+                container: &origin.container,
+                host: &origin.host,
                 time: entry.time,
                 stream: entry.stream,
                 truncated: entry.truncated,
@@ -254,12 +275,18 @@ mod tests {
             assert_eq!((record.truncated, decoded.truncated), (line.truncated, line.truncated));
             assert_eq!((record.lines, decoded.lines), (*lines, *lines));
             assert!(Arc::ptr_eq(record.container, container));
+            assert_eq!(record.host, "host");
             assert_eq!(decoded.container, container.id);
             let mut bytes = b"before ".to_vec();
             record.span.append_line(record.text, &mut bytes);
             assert_eq!(bytes, [b"before ", line.bytes].concat());
         }
         assert_eq!(text, records.text());
+        for start in 0..records.len() {
+            let texts = |record: Record<'_>| (record.text.to_vec(), record.container.name.clone());
+            let rest: Vec<_> = records.range(start..records.len()).map(texts).collect();
+            assert_eq!(rest, records.iter().skip(start).map(texts).collect::<Vec<_>>());
+        }
         assert!(
             records.runs.len() < 12,
             "a run for each change of the container: {}",

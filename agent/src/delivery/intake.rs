@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -73,6 +74,11 @@ impl Intake {
         drop(batch);
         self.desk().window().acknowledge(number);
         self.shared.wake();
+    }
+
+    /// So many records are delivered, or dropped, and counted so. Told before their batch is acknowledged.
+    pub fn settled(&self, records: usize) {
+        self.desk().settled.fetch_add(records as u64, Ordering::Relaxed);
     }
 
     /// Answers [`Order::Mark`].

@@ -1,4 +1,4 @@
-//! From lines to the sinks: encoded once, gathered in batches, written by a thread a sink.
+//! From lines to the sinks: encoded once, gathered in batches, and delivered by a thread or a task for each sink.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -8,15 +8,23 @@
 //! | `intake` | a sink's end of that |
 //! | `shared` | what the outbox and the intakes share |
 //! | `writer` | the thread of a sink that writes bytes |
-//! | `sink` | where records go |
+//! | `named` | a sink of either kind, as it was configured |
+//! | `sink` | where records are written to |
+//! | `network` | stores that records are sent to |
 
 mod batch;
 mod intake;
 mod metrics;
+mod named;
 mod outbox;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod window;
 mod writer;
+
+/// Stores that records are sent to.
+pub mod network;
 
 /// Where records go.
 pub mod sink;
@@ -24,6 +32,7 @@ pub mod sink;
 pub use batch::{Batch, Record, Records};
 pub use intake::Intake;
 pub use metrics::Metrics;
+pub use named::{Kind, Named, Target};
 pub use outbox::Outbox;
 pub use shared::Bounds;
 pub use window::{Order, Ticket};

@@ -5,6 +5,7 @@
 //! full there is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -12,11 +13,12 @@ use tokio::sync::Notify;
 
 use super::batch::{Batch, Spares};
 use super::intake::Intake;
+use super::metrics::Metrics;
 use super::shared::{Bounds, Desk, Shared, State, task};
 use super::sink::Mark;
 use super::window::Window;
 use crate::encode::Tail;
-use crate::record::Line;
+use crate::record::{Line, Time};
 
 /// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
 const LEAST: usize = 256;
@@ -113,8 +115,14 @@ impl Outbox {
 
     fn add(&self, line: &Line<'_>, lines: Option<u32>, tail: &Tail) {
         let mut state = self.shared.lock();
-        let State { encoder, records, .. } = &mut *state;
+        let State {
+            encoder,
+            records,
+            pushed,
+            ..
+        } = &mut *state;
         records.push(encoder, line, lines, tail);
+        *pushed += 1;
         if records.len() == 1 {
             self.shared.begun.notify_one();
         }
@@ -133,6 +141,24 @@ impl Outbox {
             let _ = tokio::time::timeout(self.shared.bounds.flush_interval, idle).await;
             poll_fn(|cx| self.poll_room(cx)).await;
             self.seal(&mut self.shared.lock());
+        }
+    }
+
+    /// Brings the gauges up to date that tell of what waits.
+    pub fn observe(&self, metrics: &Metrics) {
+        let state = self.shared.lock();
+        let now = Time::now();
+        for desk in &self.shared.desks {
+            let (held, oldest) = desk.window().held();
+            let waiting = held + state.records.len();
+            let oldest = oldest.or(state.records.first_time());
+            let lag = oldest.map_or(0.0, |oldest| (now.as_seconds() - oldest.as_seconds()).max(0.0));
+            let settled = desk.settled.load(Ordering::Relaxed);
+            let sink = [&desk.name];
+            metrics.waiting.with_label_values(&sink).set(waiting as i64);
+            metrics.lag.with_label_values(&sink).set(lag);
+            let drift = state.pushed as i64 - settled as i64 - waiting as i64;
+            metrics.drift.with_label_values(&sink).set(drift);
         }
     }
 

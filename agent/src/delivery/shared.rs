@@ -1,6 +1,7 @@
 //! What the outbox and the sinks' intakes share.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(super) struct State {
     pub encoder: Encoder,
     /// The next batch.
     pub records: Records,
+    /// Records that were added.
+    pub pushed: u64,
     /// Batches that were handed over.
     pub sealed: u64,
     /// Questions for marks that were asked.
@@ -97,6 +100,8 @@ pub(super) struct Desk {
     /// The sink's.
     pub name: String,
     window: Mutex<Window>,
+    /// Records that the sink has delivered or dropped.
+    pub settled: AtomicU64,
     /// Rings when there may be something for the sink.
     pub bell: Notify,
 }
@@ -106,6 +111,7 @@ impl Desk {
         Self {
             name,
             window: Mutex::new(Window::new(limit)),
+            settled: AtomicU64::new(0),
             bell: Notify::new(),
         }
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::sink::Mark;
+use crate::record::Time;
 
 /// Tells one question for a mark from the next.
 pub type Ticket = u64;
@@ -45,12 +46,23 @@ pub(super) struct Window {
     given: u64,
     acknowledged: u64,
     waiting: VecDeque<Arc<Batch>>,
+    /// All that is not acknowledged.
+    held: VecDeque<Held>,
     mark: Question,
     reopen: bool,
     /// The outbox is closed.
     closed: bool,
     /// The sink has gone, and acknowledges nothing any more.
     left: bool,
+}
+
+/// What is known of a batch that the sink may have taken.
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    records: usize,
+    /// The time of its first record.
+    first: Option<Time>,
 }
 
 /// Somebody wants to know how far the sink has got.
@@ -75,6 +87,7 @@ impl Window {
             given: 0,
             acknowledged: 0,
             waiting: VecDeque::with_capacity(limit),
+            held: VecDeque::with_capacity(limit),
             mark: Question::None,
             reopen: false,
             closed: false,
@@ -105,6 +118,11 @@ impl Window {
         if !self.left {
             self.given = batch.number();
             self.waiting.push_back(Arc::clone(batch));
+            self.held.push_back(Held {
+                number: batch.number(),
+                records: batch.records().len(),
+                first: batch.records().first_time(),
+            });
         }
     }
 
@@ -131,6 +149,15 @@ impl Window {
     /// The sink has delivered everything up to the batch of this number.
     pub(super) fn acknowledge(&mut self, number: u64) {
         self.acknowledged = self.acknowledged.max(number);
+        while self.held.front().is_some_and(|held| held.number <= number) {
+            self.held.pop_front();
+        }
+    }
+
+    /// How many records are not acknowledged, and the time of the first of them.
+    pub(super) fn held(&self) -> (usize, Option<Time>) {
+        let records = self.held.iter().map(|held| held.records).sum();
+        (records, self.held.front().and_then(|held| held.first))
     }
 
     /// Asks how far the sink has got once all that was given is acknowledged. An earlier question is not answered any more.
@@ -170,6 +197,7 @@ impl Window {
     /// The sink has gone. Gives what it had not taken yet, to be dropped without a lock.
     pub(super) fn leave(&mut self) -> VecDeque<Arc<Batch>> {
         self.left = true;
+        self.held.clear();
         std::mem::take(&mut self.waiting)
     }
 }

@@ -1,18 +1,25 @@
-//! A thread for each sink: it may block in `write(2)` for as long as its peer likes, and
-//! wakes once a batch, so the one thread of the runtime never waits for it.
+//! A thread for each sink that writes: it may block in `write(2)` for as long as its peer likes, and
+//! wakes once a batch, so the one thread of the runtime never waits for it. A sink that sends to a store never blocks, and is a
+//! task.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use super::intake::Intake;
 use super::metrics::Metrics;
+use super::named::Target;
+use super::network::Courier;
 use super::sink::Sink;
 use super::window::Order;
+use crate::engine::Endpoint;
 use crate::readiness::{Part, Readiness};
 
 /// The first pause after a failed write; it doubles up to `MAX_PAUSE`.
@@ -39,9 +46,13 @@ struct Writer {
     failures: Arc<Failures>,
 }
 
-/// The threads of all sinks.
+/// The threads and tasks of all sinks.
 pub struct Writers {
     threads: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
+    running: Vec<AbortHandle>,
+    /// Where the tasks send to.
+    endpoints: Vec<Arc<Endpoint>>,
     failures: Arc<Failures>,
 }
 
@@ -60,6 +71,9 @@ impl Writers {
     ) -> io::Result<Self> {
         let mut all = Self {
             threads: Vec::new(),
+            tasks: JoinSet::new(),
+            running: Vec::new(),
+            endpoints: Vec::new(),
             failures: Arc::default(),
         };
         for (sink, intake) in sinks {
@@ -81,6 +95,27 @@ impl Writers {
         Ok(all)
     }
 
+    /// Starts a task that sends to a store. It must be called within a tokio runtime.
+    pub fn send(&mut self, target: Target, intake: Intake, metrics: &Metrics, readiness: &Readiness) {
+        let Target {
+            store,
+            credentials,
+            protocol,
+        } = target;
+        self.endpoints.push(Arc::clone(store.endpoint()));
+        let part = readiness.part(&format!("sink {}", intake.name()));
+        let courier = Courier::new(store, credentials, protocol, intake, metrics, part);
+        self.running.push(self.tasks.spawn(courier.run()));
+    }
+
+    /// Ends the tasks, whatever they have left to do, and closes their connections.
+    pub async fn end(&mut self, deadline: tokio::time::Instant) {
+        self.tasks.shutdown().await;
+        for endpoint in &self.endpoints {
+            let _ = timeout_at(deadline, endpoint.at_rest()).await;
+        }
+    }
+
     /// Waits until a sink has failed for good.
     pub async fn failed(&self) -> Fatal {
         loop {
@@ -93,16 +128,18 @@ impl Writers {
         }
     }
 
-    /// Whether every sink has written all that it was given.
+    /// Whether every sink has delivered all that it was given.
     pub fn are_done(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        self.threads.iter().all(JoinHandle::is_finished) && self.running.iter().all(AbortHandle::is_finished)
     }
 }
 
 impl Writer {
     fn run(mut self) {
-        let Err(source) = self.serve() else {
-            return;
+        let source = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => return,
+            Ok(Err(source)) => source,
+            Err(_) => io::Error::other("its thread has panicked, please report this"),
         };
         let fatal = Fatal {
             sink: self.name,
@@ -123,6 +160,7 @@ impl Writer {
                     self.deliver(batch.records().text())?;
                     let delivered = self.metrics.delivered.with_label_values(&[&self.name]);
                     delivered.inc_by(batch.records().len() as u64);
+                    self.intake.settled(batch.records().len());
                     self.intake.acknowledge(batch);
                 }
                 Order::Mark(ticket) => {

@@ -52,7 +52,7 @@ struct Owner {
 struct CommonFields<'a> {
     /// The container that wrote the line.
     container: ContainerFields<'a>,
-    /// The key `host` of the configuration: by default the name of the machine.
+    /// The key `host` of the configuration: by default the name of the machine, in a container that of the engine's machine.
     host: &'a str,
 }
 
@@ -78,8 +78,17 @@ struct ContainerFields<'a> {
 /// A container as its records show it, and what all of them end with: made once, not once a line.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    container: Arc<Container>,
+    origin: Arc<Origin>,
     text: Vec<u8>,
+}
+
+/// Where records are from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The container that wrote them.
+    pub container: Arc<Container>,
+    /// The machine that it runs on, as records name it.
+    pub host: String,
 }
 
 impl Tail {
@@ -111,15 +120,24 @@ impl Tail {
         if let Some(brace) = text.first_mut() {
             *brace = b',';
         }
-        Self {
+        let origin = Origin {
             container: Arc::clone(container),
+            host: host.to_owned(),
+        };
+        Self {
+            origin: Arc::new(origin),
             text,
         }
     }
 
     /// The container that it was made for.
     pub fn container(&self) -> &Arc<Container> {
-        &self.container
+        &self.origin.container
+    }
+
+    /// Where the records are from. Another tail has another one.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 
     /// How many bytes of records one byte of the container's log becomes, at most.

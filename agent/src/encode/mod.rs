@@ -2,8 +2,12 @@
 
 mod fields;
 mod json;
+mod loki;
+mod protobuf;
 mod span;
 
 pub use fields::Fields;
-pub use json::{Decoded, Encoder, Tail, is_begun};
+pub use json::{Decoded, Encoder, Origin, Tail, is_begun};
+pub use loki::{Entry, Loki};
+pub use protobuf::Begun;
 pub use span::{Span, Writing};

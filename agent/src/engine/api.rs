@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::error::EngineError;
 use super::events::Events;
 use super::guard::{Health, Verdict};
-use super::listed::{Listed, Summary};
+use super::inspected::{self, Inspected};
+use super::listed::List;
 use super::log_stream::LogStream;
 use super::options::Options;
-use super::pool::Pool;
+use super::pool::{Pool, VERSION};
 use super::requests::Requests;
+use super::shorten::{Limit, elements};
 use super::transport::Opener;
 use super::version::ApiVersion;
 use crate::decode::{Decoder, Transfer};
@@ -27,11 +29,21 @@ use crate::register::{Opening, Purpose, Site};
 /// How often the pool is looked at.
 const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
-const ANSWER: usize = 64 << 20;
+const ANSWER: Limit = Limit {
+    text: 64 << 20,
+    // The labels of one container. A record has at most 16 KiB of them.
+    value: Some(256 << 10),
+};
 /// "OK", or why not.
-const PONG: usize = 64 << 10;
+const PONG: Limit = whole(64 << 10);
 /// Most that one record of a log may take: the engine's are parts of 16 KiB.
-const RECORD: usize = 1 << 20;
+const RECORD: Limit = whole(1 << 20);
+/// Entries of a list that are read before others have their turn.
+const TURN: usize = 64;
+
+const fn whole(text: usize) -> Limit {
+    Limit { text, value: None }
+}
 
 /// The Docker Engine API, through the pool.
 #[derive(Clone)]
@@ -152,31 +164,89 @@ impl Engine {
 
     async fn meet(&self) -> Result<Peer, EngineError> {
         let began = Instant::now();
-        let answer = self.requests.short(Purpose::Control, "ping", "/_ping", PONG).await;
-        self.health().pinged(match &answer {
+        let met = match self.meet_by_ping().await {
+            Err(ping) if may_be_a_proxys(&ping) => {
+                let met = self.meet_by_version().await.map_err(|version| match version {
+                    version if version.engine_is_away() => version,
+                    version => EngineError::NoVersion {
+                        ping: ping.into(),
+                        version: version.into(),
+                    },
+                });
+                self.pool().can_ping(met.is_err());
+                met
+            }
+            met => {
+                self.pool().can_ping(true);
+                met
+            }
+        };
+        self.health().pinged(match &met {
             Ok(_) => Ok(began.elapsed()),
             Err(_) => Err(()),
         });
-        let answer = self.known(answer)?;
-        let header = answer.headers.get("api-version");
-        let version = ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))?;
-        let peer = Peer {
-            version,
-            is_podman: answer.headers.contains_key("libpod-api-version"),
-        };
+        let peer = self.known(met)?;
         *self.known_peer() = Some(peer);
         Ok(peer)
     }
 
+    async fn meet_by_ping(&self) -> Result<Peer, EngineError> {
+        let answer = self.requests.short(Purpose::Control, "ping", "/_ping", PONG).await?;
+        let header = answer.headers.get("api-version");
+        Ok(Peer {
+            version: ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()))?,
+            is_podman: answer.headers.contains_key("libpod-api-version"),
+        })
+    }
+
+    /// Where a proxy forbids `/_ping`, or takes the version out of its answer.
+    async fn meet_by_version(&self) -> Result<Peer, EngineError> {
+        let version = self.version(VERSION).await?;
+        let is_podman = version.components.unwrap_or_default();
+        Ok(Peer {
+            version: ApiVersion::negotiate(version.api_version.as_deref())?,
+            is_podman: is_podman.iter().any(|component| component.name.contains("Podman")),
+        })
+    }
+
+    async fn version(&self, path: &str) -> Result<Version, EngineError> {
+        let answer = self.requests.short(Purpose::Control, "version", path, PONG).await;
+        parsed("version", &self.known(answer)?.body)
+    }
+
     /// All containers, those that have ended too.
-    pub async fn list(&self) -> Result<Vec<Listed>, EngineError> {
+    pub async fn list(&self) -> Result<List, EngineError> {
         let began = Instant::now();
-        let listed: Result<Vec<Summary>, _> = self.json("list", "/containers/json?all=1").await;
+        let listed = self.read_list().await;
         self.health().listed(match &listed {
             Ok(_) => Ok(began.elapsed()),
             Err(_) => Err(()),
         });
-        Ok(listed?.into_iter().map(Listed::from).collect())
+        listed
+    }
+
+    async fn read_list(&self) -> Result<List, EngineError> {
+        let endpoint = "list";
+        let path = self.peer().await?.path("/containers/json?all=1");
+        let answer = self.known(self.requests.short(Purpose::Control, endpoint, &path, ANSWER).await)?;
+        let Some(entries) = elements(&answer.body) else {
+            return parsed::<Vec<()>>(endpoint, &answer.body).map(|_| List::default());
+        };
+        let mut list = List::default();
+        for (number, entry) in entries.enumerate() {
+            list.add(entry);
+            // Ten thousand entries take long enough that lines would wait.
+            if number % TURN == TURN - 1 {
+                yield_now().await;
+            }
+        }
+        Ok(list)
+    }
+
+    /// A container, as it was created.
+    pub async fn inspect(&self, container: &ContainerId) -> Result<Inspected, EngineError> {
+        let answer: inspected::Answer = self.json("inspect", &format!("/containers/{container}/json")).await?;
+        Ok(answer.into())
     }
 
     /// Where the engine keeps its containers, as it sees its own file system (`DockerRootDir`).
@@ -190,36 +260,21 @@ impl Engine {
         Ok(docker_root_dir)
     }
 
-    /// What the engine calls itself, as in `20.10.24`.
-    pub async fn release(&self) -> Result<String, EngineError> {
+    /// The name of the machine that the engine runs on.
+    pub async fn name(&self) -> Result<String, EngineError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Version {
-            version: String,
+        struct Info {
+            name: String,
         }
-        let Version { version } = self.json("version", "/version").await?;
-        Ok(version)
+        let Info { name } = self.json("info", "/info").await?;
+        Ok(name)
     }
 
-    /// The log driver of a container, as in `json-file`.
-    pub async fn log_driver(&self, container: &ContainerId) -> Result<String, EngineError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Inspected {
-            host_config: HostConfig,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct HostConfig {
-            log_config: LogConfig,
-        }
-        #[derive(Deserialize)]
-        struct LogConfig {
-            #[serde(rename = "Type")]
-            driver: String,
-        }
-        let inspected: Inspected = self.json("inspect", &format!("/containers/{container}/json")).await?;
-        Ok(inspected.host_config.log_config.driver)
+    /// What the engine calls itself, as in `20.10.24`.
+    pub async fn release(&self) -> Result<String, EngineError> {
+        let path = self.peer().await?.path(VERSION);
+        Ok(self.version(&path).await?.version)
     }
 
     /// Subscribes to the containers' events, from `since` on.
@@ -291,7 +346,7 @@ impl Engine {
     async fn json<T: DeserializeOwned>(&self, endpoint: &'static str, path: &str) -> Result<T, EngineError> {
         let path = self.peer().await?.path(path);
         let answer = self.known(self.requests.short(Purpose::Control, endpoint, &path, ANSWER).await)?;
-        serde_json::from_slice(&answer.body).map_err(|source| EngineError::Json { endpoint, source })
+        parsed(endpoint, &answer.body)
     }
 
     /// After this it can be another engine that answers: who it is is asked for again.
@@ -307,6 +362,35 @@ impl Engine {
     fn known_peer(&self) -> MutexGuard<'_, Option<Peer>> {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer to `/version`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Version {
+    #[serde(default)]
+    version: String,
+    api_version: Option<String>,
+    components: Option<Vec<Component>>,
+}
+
+#[derive(Deserialize)]
+struct Component {
+    #[serde(rename = "Name", default)]
+    name: String,
+}
+
+/// Whether a ping failed in a way that a proxy's rules explain: something answers, and it is not in trouble.
+fn may_be_a_proxys(error: &EngineError) -> bool {
+    match error {
+        EngineError::Status { status, .. } => matches!(status, 400..=499 | 501),
+        EngineError::NoEngine(_) => true,
+        _ => false,
+    }
+}
+
+fn parsed<T: DeserializeOwned>(endpoint: &'static str, body: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(body).map_err(|source| EngineError::Json { endpoint, source })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::decode::DecodeError;
 
 /// A request, or a stream, that failed.
@@ -75,6 +77,14 @@ pub enum EngineError {
         /// The largest body that is read, in bytes.
         limit: usize,
     },
+    /// Neither of the two paths by which an engine tells its version is answered as an engine answers it.
+    #[error("the engine tells its version nowhere. /_ping: {ping}. /version: {version}")]
+    NoVersion {
+        /// What is wrong with the one.
+        ping: Box<EngineError>,
+        /// What is wrong with the other.
+        version: Box<EngineError>,
+    },
     /// The peer is not a Docker Engine, or not one that this agent can talk to. The text says why.
     #[error("{0}")]
     NoEngine(String),
@@ -109,17 +119,34 @@ fn chain(error: &hyper::Error) -> String {
     text
 }
 
+/// Whether the process, or the host, may open no more.
+pub(super) fn is_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 impl EngineError {
     /// The status that the engine answered, if it came that far.
     pub fn status(&self) -> Option<u16> {
         match self {
             EngineError::Status { status, .. } => Some(*status),
+            EngineError::NoVersion { version, .. } => version.status(),
             _ => None,
+        }
+    }
+
+    /// Whether the agent has no descriptor left for a connection: its own want, and no fault of the engine.
+    pub fn is_of_descriptors(&self) -> bool {
+        match self {
+            EngineError::Connect(error) | EngineError::Resolve(error) => is_of_descriptors(error),
+            _ => false,
         }
     }
 
     /// Whether this says something of the engine as a whole, and not of one request.
     pub fn engine_is_away(&self) -> bool {
+        if self.is_of_descriptors() {
+            return false;
+        }
         matches!(
             self,
             EngineError::Connect(_)
@@ -145,6 +172,7 @@ impl EngineError {
     /// The `reason` label of `docker_http_errors_total`.
     pub fn reason(&self) -> &'static str {
         match self {
+            EngineError::Connect(_) if self.is_of_descriptors() => "descriptors",
             EngineError::Connect(_) => "connect",
             EngineError::Resolve(_) => "resolve",
             EngineError::Tls(error) => error.reason,
@@ -152,7 +180,7 @@ impl EngineError {
             EngineError::NoneFree { .. } => "pool_full",
             EngineError::RateLimited { .. } => "rate_limit",
             EngineError::BreakerOpen { .. } => "breaker_open",
-            EngineError::Http(_) | EngineError::NoEngine(_) => "protocol",
+            EngineError::Http(_) | EngineError::NoEngine(_) | EngineError::NoVersion { .. } => "protocol",
             EngineError::Closed | EngineError::Cut => "closed",
             EngineError::Status { .. } => "status",
             EngineError::Json { .. } => "json",

@@ -27,6 +27,15 @@ pub enum Action {
     Rename(String),
 }
 
+/// A line of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What happened to a container.
+    Event(Event),
+    /// Something that cannot be read. The list knows what it was.
+    Unreadable,
+}
+
 /// What the engine says in one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -68,26 +77,30 @@ impl Events {
 
     /// The next event of a container, or `None` when the engine has ended the stream.
     /// Cancel-safe: what has been read of an event is kept.
-    pub async fn next(&mut self) -> Result<Option<Event>, EngineError> {
+    pub async fn next(&mut self) -> Result<Option<Told>, EngineError> {
         loop {
             while let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let parsed = if self.overlong {
-                    Ok(None)
-                } else {
-                    parse(&self.buffer[..end])
-                };
+                let parsed = parse(&self.buffer[..end]);
                 self.buffer.drain(..=end);
-                self.overlong = false;
+                if std::mem::take(&mut self.overlong) {
+                    return Ok(Some(Told::Unreadable));
+                }
                 match parsed {
-                    Ok(Some(event)) => return Ok(Some(event)),
+                    Ok(Some(event)) => return Ok(Some(Told::Event(event))),
                     Ok(None) => {}
-                    // Another subscription would bring it again. The next list tells what it told.
-                    Err(error) => warn!(%error, "skipping an event that cannot be read"),
+                    // Another subscription would bring it again.
+                    Err(error) => {
+                        warn!(%error, "an event cannot be read; the list of containers is asked for instead");
+                        return Ok(Some(Told::Unreadable));
+                    }
                 }
             }
             if self.buffer.len() > LONGEST {
                 if !self.overlong {
-                    warn!(limit = LONGEST, "skipping an event that is too long");
+                    warn!(
+                        limit = LONGEST,
+                        "an event is too long; the list of containers is asked for instead"
+                    );
                 }
                 self.overlong = true;
                 self.buffer.clear();

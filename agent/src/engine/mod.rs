@@ -7,31 +7,38 @@
 //! | `pool` | keep-alive connections for short requests, and whether they are well |
 //! | `options` | the bounds of all these, from the configuration |
 //! | `requests` | a request's way through all of these |
-//! | `api`, `listed`, `version` | the endpoints |
+//! | `api`, `listed`, `inspected`, `version` | the endpoints |
+//! | `shorten` | answers in which one container takes too much room |
 //! | `events` | the event stream |
 //! | `log_stream` | a container's log, followed |
+//! | `store` | a store of logs, which takes records over connections of the same kind |
 
 mod api;
 mod error;
 mod events;
 mod guard;
+mod inspected;
 mod listed;
 mod log_stream;
 mod metrics;
 mod options;
 mod pool;
 mod requests;
+mod shorten;
+mod store;
 mod transport;
 mod version;
 
 pub use api::Engine;
 pub use error::EngineError;
-pub use events::{Action, Event, Events};
+pub use events::{Action, Event, Events, Told};
 pub use guard::{Delays, Rate, Retry, Signs, Thresholds, Verdict};
-pub use listed::Listed;
+pub use inspected::Inspected;
+pub use listed::{List, Listed};
 pub use log_stream::{LogStream, Progress};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pool::{Checks, Size};
+pub use store::{Reply, Store, StoreError};
 pub use transport::{Endpoint, EndpointError, Limits, Opener, Tls};
 pub use version::ApiVersion;

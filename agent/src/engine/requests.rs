@@ -13,6 +13,7 @@ use super::guard::{Queue, RateLimit};
 use super::metrics::Metrics;
 use super::options::Options;
 use super::pool::{Check, Pool};
+use super::shorten::Limit;
 use super::transport::{Answer, Connection, Opener, message};
 use crate::register::{Opening, Purpose};
 
@@ -30,7 +31,7 @@ impl Requests {
         let opener = Arc::new(opener);
         Self {
             pool: Pool::new(Arc::clone(&opener), options.size, options.checks),
-            breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics)),
+            breaker: Breaker::new(options.thresholds, Arc::clone(&opener.metrics), "the engine"),
             rate: RateLimit::new(options.rate),
             retry: options.retry,
             health: Arc::new(Health::new(options.signs)),
@@ -101,17 +102,21 @@ impl Requests {
         purpose: Purpose,
         endpoint: &'static str,
         path: &str,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Answer, EngineError> {
         let mut delays = self.retry.delays();
         self.counted(endpoint, async {
             for _ in 1..self.retry.max_attempts {
-                match self.attempt(purpose, || self.get(endpoint, path, limit)).await {
+                match self
+                    .attempt(purpose, endpoint, || self.get(endpoint, path, limit))
+                    .await
+                {
                     Err(error) if error.may_pass_soon() => sleep(delays.grown()).await,
                     result => return result,
                 }
             }
-            self.attempt(purpose, || self.get(endpoint, path, limit)).await
+            self.attempt(purpose, endpoint, || self.get(endpoint, path, limit))
+                .await
         })
         .await
     }
@@ -125,7 +130,7 @@ impl Requests {
     ) -> Result<T, EngineError> {
         let purpose = opening.site.purpose();
         let request = || async { ask(self.opener.open(opening).await?).await };
-        self.counted(endpoint, self.attempt(purpose, request)).await
+        self.counted(endpoint, self.attempt(purpose, endpoint, request)).await
     }
 
     /// One attempt: when the rate allows it, and only while the engine is asked at all. A request is made on the heap, and
@@ -133,6 +138,7 @@ impl Requests {
     async fn attempt<T, F: Future<Output = Result<T, EngineError>>>(
         &self,
         purpose: Purpose,
+        endpoint: &'static str,
         request: impl FnOnce() -> F,
     ) -> Result<T, EngineError> {
         self.breaker.check()?;
@@ -144,7 +150,7 @@ impl Requests {
         self.rate.pass(queue).await?;
         let call = self.breaker.enter()?;
         let result = Box::pin(request()).await;
-        self.ended(call, outcome(purpose, &result), || {
+        self.ended(call, outcome(endpoint, &result), || {
             result.as_ref().err().map(ToString::to_string).unwrap_or_default()
         });
         result
@@ -158,7 +164,7 @@ impl Requests {
         }
     }
 
-    async fn get(&self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
+    async fn get(&self, endpoint: &'static str, path: &str, limit: Limit) -> Result<Answer, EngineError> {
         let answer = loop {
             let mut lease = self.pool.lease().await?;
             match lease.get(endpoint, path, limit).await {
@@ -171,7 +177,7 @@ impl Requests {
         if answer.status != 200 {
             return Err(EngineError::Status {
                 status: answer.status,
-                message: message(&answer.body),
+                message: message(path, &answer.body),
             });
         }
         Ok(answer)
@@ -209,17 +215,25 @@ impl Requests {
     }
 }
 
-/// What a request's outcome says of the engine as a whole. One container's log can be broken, or take for ever, on an
-/// engine that serves all others: of a log only a connection that cannot be opened counts against the engine.
-fn outcome<T>(purpose: Purpose, result: &Result<T, EngineError>) -> Outcome {
+/// Whether a request asks for the engine itself, and not for its containers.
+fn is_of_engine(endpoint: &str) -> bool {
+    matches!(endpoint, "ping" | "version" | "info" | "events")
+}
+
+/// What a request's outcome says of the engine as a whole. One container can be broken, or take for ever, on an engine
+/// that serves all others, and spoil the list, too. So of its containers only a connection that cannot be opened counts
+/// against the engine.
+fn outcome<T>(endpoint: &str, result: &Result<T, EngineError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
+        // The agent's own want.
+        Err(error) if error.is_of_descriptors() => Outcome::Nothing,
         Err(EngineError::Connect(_) | EngineError::Resolve(_) | EngineError::Tls(_)) => Outcome::Failure,
         // It answers. 501 is of a log driver that cannot be read.
         Err(EngineError::Status {
             status: ..=499 | 501, ..
         }) => Outcome::Success,
-        Err(_) if purpose == Purpose::Logs => Outcome::Nothing,
+        Err(_) if !is_of_engine(endpoint) => Outcome::Nothing,
         Err(
             EngineError::Status { .. }
             | EngineError::Timeout { .. }
@@ -237,28 +251,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_broken_log_says_nothing_of_the_engine() {
+    fn one_broken_container_says_nothing_of_the_engine() {
         let status = |status| {
             Err::<(), _>(EngineError::Status {
                 status,
                 message: String::new(),
             })
         };
-        for purpose in [Purpose::Control, Purpose::Events, Purpose::Logs] {
-            let connect = Err::<(), _>(EngineError::Connect(std::io::ErrorKind::NotFound.into()));
-            assert_eq!(outcome(purpose, &connect), Outcome::Failure);
-            assert_eq!(outcome(purpose, &Ok(())), Outcome::Success);
-            assert_eq!(outcome(purpose, &status(404)), Outcome::Success);
-            assert_eq!(outcome(purpose, &status(501)), Outcome::Success);
-            let of_all = if purpose == Purpose::Logs {
-                Outcome::Nothing
-            } else {
+        for endpoint in ["ping", "events", "list", "inspect", "logs", "probe"] {
+            let connect = |kind: std::io::Error| Err::<(), _>(EngineError::Connect(kind));
+            let refused = connect(std::io::ErrorKind::NotFound.into());
+            assert_eq!(outcome(endpoint, &refused), Outcome::Failure);
+            // EMFILE and ENFILE.
+            for errno in [24, 23] {
+                let short = connect(std::io::Error::from_raw_os_error(errno));
+                assert_eq!(outcome(endpoint, &short), Outcome::Nothing);
+            }
+            assert_eq!(outcome(endpoint, &Ok(())), Outcome::Success);
+            assert_eq!(outcome(endpoint, &status(404)), Outcome::Success);
+            assert_eq!(outcome(endpoint, &status(501)), Outcome::Success);
+            let of_all = if ["ping", "events"].contains(&endpoint) {
                 Outcome::Failure
+            } else {
+                Outcome::Nothing
             };
-            assert_eq!(outcome(purpose, &status(500)), of_all);
-            assert_eq!(outcome(purpose, &Err::<(), _>(EngineError::Closed)), of_all);
+            assert_eq!(outcome(endpoint, &status(500)), of_all);
+            assert_eq!(outcome(endpoint, &Err::<(), _>(EngineError::Closed)), of_all);
             let busy = EngineError::NoneFree { limit: Duration::ZERO };
-            assert_eq!(outcome(purpose, &Err::<(), _>(busy)), Outcome::Nothing);
+            assert_eq!(outcome(endpoint, &Err::<(), _>(busy)), Outcome::Nothing);
         }
     }
 }

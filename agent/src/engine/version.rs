@@ -20,14 +20,15 @@ impl fmt::Display for ApiVersion {
 
 impl ApiVersion {
     fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.trim().split_once('.')?;
+        // A proxy may write it as a path has it.
+        let (major, minor) = text.trim().trim_start_matches('v').split_once('.')?;
         Some(Self(major.parse().ok()?, minor.parse().ok()?))
     }
 
     /// What both sides speak, or why there is no such version.
     pub fn negotiate(engine: Option<&str>) -> Result<Self, EngineError> {
         let told = engine.ok_or_else(|| {
-            EngineError::NoEngine("it answers /_ping without an Api-Version: not a container engine".to_owned())
+            EngineError::NoEngine("it answers without an Api-Version: not a container engine".to_owned())
         })?;
         let version = Self::parse(told)
             .ok_or_else(|| EngineError::NoEngine(format!("its Api-Version {told:?} is not a version")))?;
@@ -48,6 +49,7 @@ mod tests {
     fn versions_are_negotiated() {
         let negotiate = |text| ApiVersion::negotiate(text).map(|v| v.to_string());
         assert_eq!(negotiate(Some("1.41")).unwrap(), "1.41");
+        assert_eq!(negotiate(Some("v1.41")).unwrap(), "1.41");
         assert_eq!(negotiate(Some("1.99")).unwrap(), NEWEST.to_string());
         assert_eq!(negotiate(Some("2.0")).unwrap(), NEWEST.to_string());
         for refused in [Some("1.39"), Some("one"), None] {

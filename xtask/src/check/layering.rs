@@ -11,13 +11,13 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
         "cli",
         &[
-            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics",
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics", "version",
         ],
     ),
     (
@@ -38,12 +38,22 @@ const MODULES: [(&str, &[&str]); 22] = [
             "readiness",
             "pace",
             "state",
+            "open_files",
         ],
     ),
     // Its pages show what the kernel side holds, and what the pool believes.
     (
         "admin",
-        &["audit", "kernel", "engine", "register", "metrics", "readiness"],
+        &[
+            "audit",
+            "kernel",
+            "engine",
+            "register",
+            "metrics",
+            "readiness",
+            "open_files",
+            "version",
+        ],
     ),
     // Hands its records to delivery's queue, and hears of their acknowledgement. A checkpoint keeps how far a sink's file
     // was written, and reads on from there.
@@ -64,20 +74,34 @@ const MODULES: [(&str, &[&str]); 22] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
+    // A store is reached as the engine is.
     (
         "delivery",
-        &["encode", "record", "config", "metrics", "readiness", "trusted"],
+        &[
+            "encode",
+            "engine",
+            "record",
+            "config",
+            "metrics",
+            "readiness",
+            "trusted",
+        ],
     ),
     ("encode", &["escape", "record", "config"]),
     ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "config", "metrics"]),
     ("kernel", &["config", "metrics"]),
-    ("engine", &["decode", "register", "record", "config", "metrics"]),
+    (
+        "engine",
+        &["decode", "register", "record", "config", "metrics", "open_files"],
+    ),
     ("readiness", &[]),
-    ("state", &["trusted"]),
+    ("state", &["trusted", "open_files"]),
+    ("open_files", &[]),
     ("trusted", &[]),
     ("pace", &[]),
+    ("version", &[]),
     ("register", &["record"]),
     ("record", &[]),
     ("escape", &[]),

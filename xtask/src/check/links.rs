@@ -27,6 +27,12 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+/// Whether a page, named by its path below the root, has that heading.
+pub fn has_heading(page: &Path, anchor: &str) -> bool {
+    let text = std::fs::read_to_string(crate::cargo::root().join(page)).unwrap_or_default();
+    Page::read(&text).anchors.contains(anchor)
+}
+
 /// What a Markdown file offers and what it refers to.
 struct Page {
     anchors: BTreeSet<String>,

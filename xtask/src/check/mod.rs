@@ -1,10 +1,12 @@
 //! `cargo xtask check`: all checks run, whatever one of them finds.
 
 mod circles;
+mod deployment;
 mod layering;
 mod links;
 mod lints;
 mod metrics;
+mod observability;
 mod promised;
 mod test_files;
 mod unsafe_rooms;
@@ -20,7 +22,7 @@ type Check = (&'static str, fn() -> Result<()>);
 
 const LICENCES: &str = "licences";
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 14] = [
     ("format", lints::format),
     ("clippy", lints::clippy),
     (LICENCES, lints::licences),
@@ -32,6 +34,8 @@ const CHECKS: [Check; 12] = [
     ("words", words::check),
     ("reference", crate::docs::check),
     ("links", links::check),
+    ("observability", observability::check),
+    ("deployment", deployment::check),
     ("promises that are tests", promised::check),
 ];
 

@@ -13,7 +13,7 @@ use super::types::{Shape, Tree, Types};
 use crate::cargo;
 use crate::source;
 
-const SHOWN: &str = "configs/default.yaml";
+pub(super) const SHOWN: &str = "configs/default.yaml";
 const INTRODUCTION: &str = "\
 # Configuration
 

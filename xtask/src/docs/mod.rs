@@ -8,6 +8,7 @@ mod exit_codes;
 mod metrics;
 mod prose;
 mod record;
+mod schema;
 mod types;
 
 use std::process::ExitCode;
@@ -17,6 +18,8 @@ use anyhow::{Context, Result, ensure};
 use crate::{cargo, say};
 
 const FOLDER: &str = "docs/reference";
+/// What the agent prints as its schema. It is JSON, so no notice can stand in it.
+const SCHEMA: &str = "configs/schema.json";
 const NOTICE: &str = "<!-- Made by `cargo xtask docs` from the code. Change it there. -->\n\n";
 
 type Page = (&'static str, fn() -> Result<String>);
@@ -37,11 +40,16 @@ pub fn docs() -> Result<ExitCode> {
         std::fs::write(folder.join(name), text)?;
         say::step(&format!("wrote {FOLDER}/{name}"));
     }
+    std::fs::write(cargo::root().join(SCHEMA), schema::text()?)?;
+    say::step(&format!("wrote {SCHEMA}"));
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn check() -> Result<()> {
     let mut stale = Vec::new();
+    if std::fs::read_to_string(cargo::root().join(SCHEMA)).unwrap_or_default() != schema::text()? {
+        stale.push(format!("  {SCHEMA}"));
+    }
     for (name, page) in PAGES {
         let text = std::fs::read_to_string(cargo::root().join(FOLDER).join(name)).unwrap_or_default();
         if text != make(name, page)? {

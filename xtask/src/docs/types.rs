@@ -10,8 +10,8 @@ use crate::source::Source;
 
 /// Every struct and enum of the configuration, by name.
 pub struct Types {
-    structs: BTreeMap<String, ItemStruct>,
-    enums: BTreeMap<String, ItemEnum>,
+    pub(super) structs: BTreeMap<String, ItemStruct>,
+    pub(super) enums: BTreeMap<String, ItemEnum>,
 }
 
 /// What can be written in a configuration.
@@ -196,13 +196,13 @@ fn in_all(of_each: Vec<Vec<Field>>) -> (Vec<Field>, Vec<Vec<Field>>) {
     (common, others)
 }
 
-fn field_name(field: &syn::Field) -> Result<String> {
+pub(super) fn field_name(field: &syn::Field) -> Result<String> {
     let ident = field.ident.as_ref().context("a field without a name")?;
     Ok(serde(&field.attrs, "rename").unwrap_or_else(|| ident.to_string()))
 }
 
 /// The last part of a type's path, and what is between its angle brackets.
-fn last_of(ty: &Type) -> Option<(String, Option<&Type>)> {
+pub(super) fn last_of(ty: &Type) -> Option<(String, Option<&Type>)> {
     let Type::Path(path) = ty else {
         return None;
     };
@@ -218,7 +218,7 @@ fn last_of(ty: &Type) -> Option<(String, Option<&Type>)> {
 }
 
 /// An enum of names alone.
-fn is_choice(item: &ItemEnum) -> bool {
+pub(super) fn is_choice(item: &ItemEnum) -> bool {
     item.variants
         .iter()
         .all(|variant| matches!(variant.fields, Fields::Unit))
@@ -238,12 +238,12 @@ fn one_of(all: &[String]) -> Result<String> {
 }
 
 /// An enum that is made of a text, in a way of its own.
-fn is_text(item: &ItemEnum) -> bool {
+pub(super) fn is_text(item: &ItemEnum) -> bool {
     serde(&item.attrs, "try_from").as_deref() == Some("String")
 }
 
 /// The variants as they are written in a configuration.
-fn variants(item: &ItemEnum) -> Result<Vec<String>> {
+pub(super) fn variants(item: &ItemEnum) -> Result<Vec<String>> {
     let case = serde(&item.attrs, "rename_all");
     let name = |variant: &syn::Variant| {
         let ident = variant.ident.to_string();

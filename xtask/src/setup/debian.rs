@@ -66,6 +66,8 @@ pub const PEERS: &[Package] = &[
     program("valgrind", "valgrind"),
 ];
 
+pub const IMAGE: &[Package] = &[program("debootstrap", "debootstrap")];
+
 pub const FUZZER: &[Package] = &[program("g++", "g++")];
 
 impl Package {

@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow};
 
 use crate::say;
 use debian::Package;
+pub use source::mirror;
 use tools::CargoTool;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,9 +33,11 @@ pub enum Part {
     Licences,
     /// What the benchmarks hold the agent's figures against.
     Peers,
+    /// What an image is built on where no registry can be reached.
+    Image,
 }
 
-const ALL: [Part; 8] = [
+const ALL: [Part; 9] = [
     Part::KernelHalf,
     Part::Engine,
     Part::Podman,
@@ -43,6 +46,7 @@ const ALL: [Part; 8] = [
     Part::Fuzzer,
     Part::Licences,
     Part::Peers,
+    Part::Image,
 ];
 
 impl Part {
@@ -56,6 +60,7 @@ impl Part {
             Self::Fuzzer => "the fuzzer",
             Self::Licences => "the licence audit",
             Self::Peers => "the benchmarks' peers",
+            Self::Image => "a Debian to build the image on",
         }
     }
 
@@ -71,6 +76,7 @@ impl Part {
             Self::Fuzzer => debian::FUZZER,
             Self::Licences => &[],
             Self::Peers => debian::PEERS,
+            Self::Image => debian::IMAGE,
         }
     }
 
@@ -78,7 +84,13 @@ impl Part {
         match self {
             Self::KernelHalf => &[tools::BPF_LINKER],
             Self::Licences => &[tools::CARGO_DENY],
-            Self::Engine | Self::Podman | Self::Witnesses | Self::Emulator | Self::Fuzzer | Self::Peers => &[],
+            Self::Engine
+            | Self::Podman
+            | Self::Witnesses
+            | Self::Emulator
+            | Self::Fuzzer
+            | Self::Peers
+            | Self::Image => &[],
         }
     }
 

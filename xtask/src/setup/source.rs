@@ -73,7 +73,7 @@ impl Source {
 }
 
 /// Where the machine has Debian from.
-fn mirror() -> Result<String> {
+pub fn mirror() -> Result<String> {
     let said = output(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]))?;
     let mut sites = said.lines();
     // Beside it there is one for security.

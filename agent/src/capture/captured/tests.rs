@@ -270,6 +270,7 @@ fn a_container_that_is_not_read_takes_little_memory() {
     let (services, _intake) = services(nowhere(), 1, Positions::default());
     let life = ContainerState {
         container: container(),
+        described: true,
         starts: 1,
         running: true,
         removed: false,

@@ -211,11 +211,18 @@ impl Follower {
         errors.with_label_values(&[error_type]).inc();
     }
 
-    /// Waits before the next attempt: longer each time, but not when there is news.
+    /// Waits before the next attempt: longer each time, but not when there is news. Shows how far behind the container
+    /// falls meanwhile.
     async fn pause(&mut self) {
         let pause = self.next_pause();
-        let news = timeout(pause, self.life.changed());
-        let _ = self.captured.while_waiting(news).await;
+        let mut news = pin!(timeout(pause, self.life.changed()));
+        loop {
+            let waited = self.captured.while_waiting(timeout(LAG_SHOWN, &mut news)).await;
+            self.captured.show_waiting();
+            if waited.is_ok() {
+                return;
+            }
+        }
     }
 
     fn next_pause(&mut self) -> Duration {
@@ -258,13 +265,13 @@ impl Follower {
         true
     }
 
-    /// Takes over a new name.
+    /// Takes over a new name, and what rules say of it.
     fn rename(&mut self) {
         let now = Arc::clone(&self.life.borrow().container);
         if Arc::ptr_eq(&now, &self.container) {
             return;
         }
-        self.captured.describe(&self.policy.get(), &now);
+        self.captured.obey(&self.policy.get(), &now);
         self.container = now;
     }
 }

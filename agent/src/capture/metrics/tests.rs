@@ -36,3 +36,23 @@ fn a_names_heir_keeps_its_series_and_the_last_bearer_takes_them_along() {
     drop(heir);
     assert_eq!(shown(&registry, "web"), [""; 0]);
 }
+
+#[test]
+fn the_lag_of_one_that_wrote_grows_while_nothing_can_come() {
+    let (_registry, metrics) = metrics();
+    let all = ["writes", "quiet"].map(|name| Lag::new(metrics.lag.with_label_values(&[name])));
+    let [writes, quiet] = &all;
+    let at = |seconds: i64| Time(1_000_000_000_000 + seconds * 1_000_000_000);
+    quiet.came(at(0), at(0));
+    writes.came(at(99), at(100));
+    assert_eq!((writes.gauge.get(), quiet.gauge.get()), (1.0, 0.0));
+    for seconds in 101..200 {
+        all.iter().for_each(|lag| lag.waits(at(seconds)));
+        assert_eq!((writes.gauge.get(), quiet.gauge.get()), ((seconds - 99) as f64, 0.0));
+    }
+    writes.came(at(200), at(200));
+    assert_eq!(writes.gauge.get(), 0.0);
+    // It is quiet by the next time.
+    writes.waits(at(300));
+    assert_eq!(writes.gauge.get(), 0.0);
+}

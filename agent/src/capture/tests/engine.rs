@@ -25,6 +25,19 @@ struct Container {
     follows: Arc<AtomicUsize>,
     /// The queries of its log so far.
     asked: Vec<String>,
+    labels: Vec<(String, String)>,
+    /// Its image's tag is another image's by now.
+    is_retagged: bool,
+}
+
+impl Container {
+    fn labels(&self) -> serde_json::Value {
+        let labels = self
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone().into()));
+        serde_json::Value::Object(labels.collect())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +46,10 @@ struct State {
     events: Vec<String>,
     /// Follows go on when their container has ended.
     never_ends: bool,
+    /// The list is answered with an error.
+    has_no_list: bool,
+    /// How often the events were subscribed to.
+    subscriptions: usize,
 }
 
 #[derive(Debug)]
@@ -102,6 +119,11 @@ impl Engine {
 
     /// A container is created and started.
     pub(super) fn run(&self, name: &str) {
+        self.run_with(name, &[]);
+    }
+
+    /// The same, with labels.
+    pub(super) fn run_with(&self, name: &str, labels: &[(&str, &str)]) {
         let container = Container {
             name: name.to_owned(),
             is_running: true,
@@ -110,6 +132,11 @@ impl Engine {
             repeats: Vec::new(),
             follows: Arc::default(),
             asked: Vec::new(),
+            labels: labels
+                .iter()
+                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            is_retagged: false,
         };
         self.shared.change(|state| state.containers.insert(id(name), container));
         self.tell("start", name);
@@ -145,6 +172,27 @@ impl Engine {
         self.tell("destroy", name);
     }
 
+    /// A container that is known by `name` here has another name from now on.
+    pub(super) fn rename(&self, name: &str, new: &str) {
+        self.of(name, |container| container.name = new.to_owned());
+        self.tell_of("rename", name, new);
+    }
+
+    /// The tag of a container's image is given to another image.
+    pub(super) fn retag(&self, name: &str) {
+        self.of(name, |container| container.is_retagged = true);
+    }
+
+    /// The list is answered with an error from now on, or is not.
+    pub(super) fn has_no_list(&self, has_none: bool) {
+        self.shared.change(|state| state.has_no_list = has_none);
+    }
+
+    /// How often the events were subscribed to.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.shared.state().subscriptions
+    }
+
     /// How many follows of a log are open.
     pub(super) fn follows(&self, name: &str) -> usize {
         let state = self.shared.state();
@@ -163,12 +211,17 @@ impl Engine {
     }
 
     fn tell(&self, action: &str, name: &str) {
+        self.tell_of(action, name, name);
+    }
+
+    /// As the engine does: name and image stand where labels that are called so would.
+    fn tell_of(&self, action: &str, name: &str, called: &str) {
         self.shared.change(|state| {
             let id = id(name);
             let number = state.events.len() as i64;
             let time = crate::record::Time::now().0 + number;
             state.events.push(format!(
-                "{{\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"{id}\",\"Attributes\":{{\"name\":\"{name}\",\
+                "{{\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"{id}\",\"Attributes\":{{\"name\":\"{called}\",\
                  \"image\":\"image\"}}}},\"timeNano\":{time}}}\n"
             ));
         });
@@ -201,12 +254,8 @@ async fn serve(mut socket: UnixStream, shared: &Shared) -> std::io::Result<()> {
             if path.ends_with("/events") {
                 return events(socket, shared).await;
             }
-            let body = if path.ends_with("/_ping") {
-                "OK".to_owned()
-            } else {
-                list(&shared.state())
-            };
-            answer(&mut socket, "200 OK", &body).await?;
+            let (status, body) = short(&shared.state(), path);
+            answer(&mut socket, status, &body).await?;
             continue;
         };
         let asked = shared.change(|state| {
@@ -239,11 +288,44 @@ async fn answer(socket: &mut UnixStream, status: &str, body: &str) -> std::io::R
     socket.write_all(body.as_bytes()).await
 }
 
+/// The answer to a short request.
+fn short(state: &State, path: &str) -> (&'static str, String) {
+    if path.ends_with("/_ping") {
+        return ("200 OK", "OK".to_owned());
+    }
+    if path.ends_with("/containers/json") {
+        return if state.has_no_list {
+            (
+                "500 Internal Server Error",
+                "{\"message\":\"content digest: not found\"}".to_owned(),
+            )
+        } else {
+            ("200 OK", list(state))
+        };
+    }
+    let id = path.trim_end_matches("/json").rsplit('/').next().unwrap_or_default();
+    match state.containers.get(id) {
+        Some(container) => {
+            let labels = container.labels();
+            let name = &container.name;
+            let body = format!("{{\"Name\":\"/{name}\",\"Config\":{{\"Image\":\"image\",\"Labels\":{labels}}}}}");
+            ("200 OK", body)
+        }
+        None => ("404 Not Found", "{\"message\":\"no such container\"}".to_owned()),
+    }
+}
+
 fn list(state: &State) -> String {
     let entry = |(id, container): (&String, &Container)| {
         let status = if container.is_running { "running" } else { "exited" };
         let name = &container.name;
-        format!("{{\"Id\":\"{id}\",\"Names\":[\"/{name}\"],\"Image\":\"image\",\"State\":\"{status}\"}}")
+        let (image, labels) = (
+            if container.is_retagged { "sha256:0f" } else { "image" },
+            container.labels(),
+        );
+        format!(
+            "{{\"Id\":\"{id}\",\"Names\":[\"/{name}\"],\"Image\":\"{image}\",\"State\":\"{status}\",\"Labels\":{labels}}}"
+        )
     };
     let entries: Vec<_> = state.containers.iter().map(entry).collect();
     format!("[{}]", entries.join(","))
@@ -342,6 +424,7 @@ impl Drop for Open {
 }
 
 async fn events(mut socket: UnixStream, shared: &Shared) -> std::io::Result<()> {
+    shared.state().subscriptions += 1;
     socket.write_all(CHUNKED).await?;
     let mut news = shared.news.subscribe();
     let mut told = 0;

@@ -4,6 +4,7 @@
 
 mod engine;
 mod policies;
+mod rules;
 
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +19,6 @@ use self::engine::Engine;
 use super::*;
 use crate::config;
 use crate::delivery::{Bounds, Intake, Order, Outbox};
-use crate::encode::Fields;
 use crate::engine::{self as client, Endpoint, Limits, Opener};
 use crate::pace::Pace;
 use crate::readiness::Readiness;
@@ -63,8 +63,11 @@ pub(super) fn services(socket: &std::path::Path, slots: usize, positions: Positi
         engine,
         register,
         outbox,
+        host: Host::default(),
+        to_stdout: false,
         positions,
         unseen_since: Time(0),
+        stream_room: usize::MAX,
         slots: Slots::new(limits, Arc::clone(&metrics)),
         probes: Probes::default(),
         pace: Arc::new(Pace::new(Duration::ZERO)),
@@ -83,7 +86,8 @@ pub(super) fn policy(capture: &str) -> Policy {
         start: None,
         options: Options::try_from(&capture).unwrap(),
         host: "host".into(),
-        fields: Fields::new(&[], &[]).unwrap(),
+        fields: (&capture).try_into().unwrap(),
+        slots: (&capture).into(),
         rotation: (&capture.rotation).into(),
         silence: (&capture.silence).into(),
     }
@@ -157,6 +161,15 @@ impl Agent {
             sleep(SECOND / 10).await;
         }
         sleep(SECOND).await;
+    }
+
+    /// What all records of a container that had this name say of it, each once.
+    fn described(&self, name: &str) -> Vec<Value> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_container = records.iter().filter(|record| record["container"]["name"] == name);
+        let mut described: Vec<_> = of_container.map(|record| record["container"].clone()).collect();
+        described.dedup();
+        described
     }
 
     fn gaps(&self, name: &str) -> u64 {

@@ -22,7 +22,7 @@ fn nothing_said_is_the_default() {
     let config = load("# only a comment\n", &["docker.host=unix:///x"]).unwrap();
     assert_eq!(config.capture, Config::default().capture);
     assert_eq!(config.docker.host, "unix:///x");
-    assert!(!config.host.is_empty());
+    assert_eq!(config.host, "");
 }
 
 #[test]

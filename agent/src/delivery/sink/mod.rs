@@ -48,14 +48,6 @@ pub trait Sink: Send {
     }
 }
 
-/// A sink, and what it is called: in its metrics, in `/readyz` and in messages.
-pub struct Named {
-    /// What it is called.
-    pub name: String,
-    /// The sink.
-    pub sink: Box<dyn Sink>,
-}
-
 /// A whole record that a sink has got behind a mark.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovered<'a> {

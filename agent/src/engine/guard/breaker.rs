@@ -172,11 +172,13 @@ impl Circuit {
     }
 }
 
-/// The circuit that all of the engine's requests share.
+/// The circuit that all requests to one peer share.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     shared: Mutex<Shared>,
     metrics: Arc<Metrics>,
+    /// Whom it is about, in words.
+    peer: String,
 }
 
 #[derive(Debug)]
@@ -187,13 +189,14 @@ struct Shared {
 }
 
 impl Breaker {
-    pub(crate) fn new(thresholds: Thresholds, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(thresholds: Thresholds, metrics: Arc<Metrics>, peer: &str) -> Self {
         let breaker = Self {
             shared: Mutex::new(Shared {
                 circuit: Circuit::new(thresholds),
                 trouble: None,
             }),
             metrics,
+            peer: peer.to_owned(),
         };
         breaker.show("closed");
         breaker
@@ -218,7 +221,7 @@ impl Breaker {
         let before = shared.circuit.epoch;
         let ticket = shared.circuit.enter(Instant::now());
         if shared.circuit.epoch != before {
-            debug!("circuit breaker half open: the engine is tried");
+            debug!("circuit breaker half open: {} is tried", self.peer);
             self.show(shared.circuit.state.name());
         }
         match ticket {
@@ -248,13 +251,13 @@ impl Breaker {
                     *last = cause;
                 }
                 none => {
-                    warn!(cause, "circuit breaker open: the engine is only tried now and then");
+                    warn!(cause, "circuit breaker open: {} is only tried now and then", self.peer);
                     *none = Some((now, cause));
                 }
             }
         } else if let Some((since, cause)) = shared.trouble.take() {
             let after = format!("{:.1}s", since.elapsed().as_secs_f64());
-            info!(after, cause, "circuit breaker closed: the engine answers again");
+            info!(after, cause, "circuit breaker closed: {} answers again", self.peer);
             self.metrics.recoveries.inc();
         }
     }

@@ -16,9 +16,13 @@ use tracing::{info, warn};
 use super::pooled::Pooled;
 use super::{Lease, Place, Pool};
 use crate::engine::error::EngineError;
+use crate::engine::shorten::Limit;
 
-/// A ping's answer is "OK".
-const ANSWER: usize = 64 * 1024;
+/// A ping's answer is "OK"; where it is not allowed, the answer is a version.
+const ANSWER: Limit = Limit {
+    text: 64 * 1024,
+    value: None,
+};
 
 /// A connection taken out of the pool for a ping.
 pub struct Check(Lease);
@@ -74,6 +78,7 @@ impl Check {
         let Check(mut lease) = self;
         let pool = lease.place.pool.clone();
         let checks = pool.0.checks;
+        let path = pool.ping_path();
         let metrics = &pool.0.opener.metrics;
         let was_unhealthy = !checks.is_healthy(lease.pooled());
         let mut failures = lease.pooled().failures;
@@ -81,7 +86,7 @@ impl Check {
         let is_well = {
             let began = Instant::now();
             let _timed = metrics.health_seconds.start_timer();
-            let mut ping = pin!(lease.get("ping", "/_ping", ANSWER));
+            let mut ping = pin!(lease.get("ping", path, ANSWER));
             let mut late = 0;
             loop {
                 let answered = timeout(checks.timeout, ping.as_mut()).await;
@@ -93,7 +98,7 @@ impl Check {
                     }
                     Ok(Ok(answer)) => EngineError::Status {
                         status: answer.status,
-                        message: "to a ping".to_owned(),
+                        message: format!("to a ping (GET {path})"),
                     },
                     Ok(Err(error)) => error,
                     Err(_) => {

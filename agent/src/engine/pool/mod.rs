@@ -22,6 +22,7 @@ mod scale;
 mod tests;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -45,8 +46,15 @@ struct Shared {
     size: Size,
     checks: Checks,
     places: Arc<Semaphore>,
+    /// The engine, or a proxy before it, does not answer `/_ping`.
+    no_ping: AtomicBool,
     state: Mutex<State>,
 }
+
+/// What tells that an engine answers.
+const PING: &str = "/_ping";
+/// The same where a ping is not allowed.
+pub(super) const VERSION: &str = "/version";
 
 struct State {
     /// Unhealthy ones among them.
@@ -64,6 +72,7 @@ impl Pool {
             size,
             checks,
             places: Arc::new(Semaphore::new(size.max_size)),
+            no_ping: AtomicBool::new(false),
             state: Mutex::new(State {
                 idle: Vec::new(),
                 load: Load::new(Instant::now()),
@@ -91,6 +100,20 @@ impl Pool {
             is_reused,
             place,
         })
+    }
+
+    /// What idle connections are asked to see whether they are well.
+    pub fn ping_path(&self) -> &'static str {
+        if self.0.no_ping.load(Ordering::Relaxed) {
+            VERSION
+        } else {
+            PING
+        }
+    }
+
+    /// Whether a ping is answered as an engine answers it.
+    pub fn can_ping(&self, can: bool) {
+        self.0.no_ping.store(!can, Ordering::Relaxed);
     }
 
     async fn place(&self) -> Result<Place, EngineError> {

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
+use crate::engine::shorten::Limit;
 use crate::engine::{Endpoint, Limits, Metrics};
 use crate::register::Register;
 
@@ -26,6 +27,8 @@ async fn passes(time: Duration) {
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
+
+const SHORT: Limit = Limit { text: 100, value: None };
 
 fn size() -> Size {
     Size {
@@ -77,7 +80,7 @@ impl Pool {
     }
 
     async fn ping(&self) -> Result<u16, EngineError> {
-        Ok(self.lease().await?.get("ping", "/_ping", 100).await?.status)
+        Ok(self.lease().await?.get("ping", "/_ping", SHORT).await?.status)
     }
 
     /// One round of pings.
@@ -283,7 +286,7 @@ async fn under_random_use_the_limits_hold_and_nobody_is_forgotten() {
                     tasks.spawn(async move {
                         let used = timeout(patience, async {
                             let mut lease = pool.lease().await?;
-                            lease.get("ping", "/_ping", 100).await?;
+                            lease.get("ping", "/_ping", SHORT).await?;
                             sleep(hold).await;
                             Ok::<_, EngineError>(())
                         });

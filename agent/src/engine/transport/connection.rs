@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection to the engine.
+//! One HTTP/1.1 connection to the engine, or to a store.
 //!
 //! hyper's connection future is not spawned: it is a part of [`Connection`] and polled by
 //! whoever waits for an answer. So a connection is one object with one owner, and dropping
@@ -14,14 +14,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, USER_AGENT};
+use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
 use super::super::error::EngineError;
 use super::super::metrics::Metrics;
+use super::super::shorten::{Limit, Shortened};
 use super::endpoint::Endpoint;
 use super::socket::{Gate, Socket};
 use super::tls::Cause;
@@ -36,7 +38,7 @@ const ERROR_BODY: usize = 64 * 1024;
 /// Largest head of an answer; hyper would take six times as much from a peer that never comes to its end.
 const HEAD: usize = 64 * 1024;
 
-type Driver = http1::Connection<Socket, Empty<Bytes>>;
+type Driver = http1::Connection<Socket, Full<Bytes>>;
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +75,9 @@ impl Opener {
         let gate = is_log.then(|| socket.withhold_body());
         let cause = socket.cause();
         let opened = socket.opened();
-        // No bytes are exchanged here: HTTP/1 has no handshake.
+        // No bytes are exchanged here: HTTP/1 has no handshake. With `writev` a body is not copied behind its head.
         let mut http = http1::Builder::new();
-        let (sender, driver) = http.max_buf_size(HEAD).handshake(socket).await?;
+        let (sender, driver) = http.max_buf_size(HEAD).writev(true).handshake(socket).await?;
         Ok(Connection {
             sender,
             driver: Mutex::new(Some(driver)),
@@ -92,7 +94,7 @@ impl Opener {
 
 /// One connection, and the only owner of its descriptor.
 pub struct Connection {
-    sender: http1::SendRequest<Empty<Bytes>>,
+    sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once hyper is done with the connection; the socket is closed by then. Locked
     /// by nobody but the pool's reaper, which is lent idle connections as shared.
     driver: Mutex<Option<Driver>>,
@@ -108,7 +110,7 @@ pub struct Connection {
 }
 
 /// A whole answer.
-pub struct Answer {
+pub(in crate::engine) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -140,12 +142,24 @@ impl Connection {
         self.idle && driver.is_some()
     }
 
-    /// Sends a request and reads its whole answer, of at most `limit` bytes.
-    pub async fn get(&mut self, endpoint: &'static str, path: &str, limit: usize) -> Result<Answer, EngineError> {
-        let (head, body) = self.send(path).await?.into_parts();
+    /// Sends a request and reads its whole answer, as far as `limit` lets it.
+    pub(in crate::engine) async fn get(
+        &mut self,
+        endpoint: &'static str,
+        path: &str,
+        limit: Limit,
+    ) -> Result<Answer, EngineError> {
+        let (head, mut body) = self.send(self.asking(path)?).await?.into_parts();
         let body = within("reading the answer", self.limits.body, async {
-            let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
-            body.map_err(|error| body_error(endpoint, limit, error))
+            let mut text = Shortened::new(limit);
+            while let Some(frame) = drive(unlocked(&mut self.driver), body.frame()).await {
+                let data = frame.map_err(cut_or_malformed)?.into_data().unwrap_or_default();
+                if !text.add(&data) {
+                    let limit = limit.text;
+                    return Err(EngineError::TooLarge { endpoint, limit });
+                }
+            }
+            Ok(text.finish())
         })
         .await
         .map_err(|error| self.explained(error))?;
@@ -153,15 +167,15 @@ impl Connection {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.to_bytes(),
+            body: body.into(),
         })
     }
 
     /// Sends a request whose answer goes on for as long as the connection.
     pub async fn stream(mut self, path: &str) -> Result<StreamBody, EngineError> {
-        let response = self.send(path).await?;
+        let response = self.send(self.asking(path)?).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refused(response).await);
+            return Err(self.refused(path, response).await);
         }
         Ok(StreamBody {
             body: response.into_body(),
@@ -172,12 +186,12 @@ impl Connection {
     /// Sends a request for a log stream. The connection was opened for that purpose, so
     /// hyper sees nothing of the body.
     pub async fn raw(mut self, path: &str) -> Result<RawBody, EngineError> {
-        let response = self.send(path).await?;
+        let response = self.send(self.asking(path)?).await?;
         if response.status() != StatusCode::OK {
             if let Some(gate) = &self.gate {
                 gate.open();
             }
-            return Err(self.refused(response).await);
+            return Err(self.refused(path, response).await);
         }
         let transfer = transfer(response.headers());
         let socket = unlocked(&mut self.driver).take().map(|driver| driver.into_parts().io);
@@ -187,13 +201,61 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EngineError> {
-        self.idle = false;
-        let request = Request::get(path)
+    /// Sends a request with a body, and reads its whole answer, whatever the status. Of an answer that is longer than `limit`
+    /// there is only the head.
+    pub(in crate::engine) async fn post(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        limit: usize,
+    ) -> Result<Answer, EngineError> {
+        let mut request = self.head(Request::post(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, body) = self.send(whole(request, body)?).await?.into_parts();
+        let read = within("reading the answer", self.limits.body, async {
+            let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
+            body.map_err(|error| body_error("post", limit, error))
+        });
+        let body = match read.await {
+            Ok(body) => {
+                self.idle = true;
+                body.to_bytes()
+            }
+            Err(EngineError::TooLarge { .. }) => Bytes::new(),
+            Err(error) => return Err(self.explained(error)),
+        };
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
+    }
+
+    /// Waits until the peer closes a connection that no request uses, and closes it.
+    pub async fn closed(&mut self) {
+        let driver = unlocked(&mut self.driver);
+        if let Some(running) = driver {
+            let _ = Pin::new(running).await;
+        }
+        *driver = None;
+    }
+
+    fn head(&self, request: request::Builder) -> request::Builder {
+        request
             .header(HOST, self.endpoint.authority())
             .header(USER_AGENT, AGENT)
-            .body(Empty::new())
-            .map_err(|error| EngineError::NoEngine(error.to_string()))?;
+    }
+
+    /// A request that only asks.
+    fn asking(&self, path: &str) -> Result<Request<Full<Bytes>>, EngineError> {
+        whole(self.head(Request::get(path)), Bytes::new())
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, EngineError> {
+        self.idle = false;
         let Self { sender, driver, .. } = self;
         let driver = unlocked(driver);
         let answered = within("waiting for the engine's answer", self.limits.head, async {
@@ -217,7 +279,7 @@ impl Connection {
     }
 
     /// The error that an answer other than 200 is.
-    async fn refused(&mut self, response: Response<Incoming>) -> EngineError {
+    async fn refused(&mut self, path: &str, response: Response<Incoming>) -> EngineError {
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ERROR_BODY).collect();
         let read = tokio::time::timeout(self.limits.body, drive(unlocked(&mut self.driver), body)).await;
@@ -227,7 +289,7 @@ impl Connection {
         };
         EngineError::Status {
             status,
-            message: message(&text),
+            message: message(path, &text),
         }
     }
 }
@@ -254,6 +316,11 @@ impl StreamBody {
             }
         }
     }
+}
+
+fn whole(head: request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, EngineError> {
+    head.body(Full::new(body))
+        .map_err(|error| EngineError::NoEngine(error.to_string()))
 }
 
 fn unlocked(driver: &mut Mutex<Option<Driver>>) -> &mut Option<Driver> {
@@ -314,8 +381,8 @@ fn transfer(headers: &HeaderMap) -> Transfer {
     }
 }
 
-/// The engine's errors are `{"message": "..."}`; a peer that is no engine sends anything.
-pub(crate) fn message(body: &[u8]) -> String {
+/// What was asked, and the engine's words on it. They are `{"message": "..."}`; a peer that is no engine sends anything.
+pub(crate) fn message(path: &str, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,
@@ -325,7 +392,9 @@ pub(crate) fn message(body: &[u8]) -> String {
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let short: String = text.trim().chars().take(300).collect();
-    short.replace(char::is_control, " ")
+    // The query says where to begin, and is another one each time.
+    let path = path.split('?').next().unwrap_or_default();
+    format!("{} (GET {path})", short.replace(char::is_control, " "))
 }
 
 fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
@@ -338,7 +407,7 @@ fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::E
     }
 }
 
-/// The same of a body. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
+/// What a body failed for. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
 fn cut_or_malformed(error: hyper::Error) -> EngineError {
     let socket = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let is_cut = socket.is_some_and(|error| !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));

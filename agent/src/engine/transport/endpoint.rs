@@ -1,10 +1,10 @@
-//! Where the engine is, and the way there.
+//! Where the engine or a store is, and the way there.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,14 +12,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::error::EngineError;
+use super::super::error::{EngineError, is_of_descriptors};
 use super::error::EndpointError;
 use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
 use super::tls::Tls;
-use crate::config::{Address, Docker, TlsMode};
-use crate::register::{Opening, Register};
+use crate::config::{Address, Docker, StoreTls, StoreUrl, TlsMode};
+use crate::open_files;
+use crate::register::{Opening, Purpose, Register};
 
 /// How long to wait for the engine to accept, when too many wait for it already.
 const BACKLOG_FULL: Duration = Duration::from_millis(10);
@@ -41,7 +42,11 @@ pub struct Endpoint {
 #[derive(Debug)]
 enum Transport {
     Unix(PathBuf),
-    Tcp { host: Host, tls: Option<Arc<Tls>> },
+    Tcp {
+        host: Host,
+        /// Replaced when the files are read again. Connections that are open go on as they began.
+        tls: Option<Mutex<Arc<Tls>>>,
+    },
 }
 
 impl Endpoint {
@@ -62,11 +67,26 @@ impl Endpoint {
                     authority,
                     transport: Transport::Tcp {
                         host,
-                        tls: tls.map(Arc::new),
+                        tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
                     },
                 })
             }
         }
+    }
+
+    /// Where a store is. The files that TLS needs are read here.
+    pub fn of_store(url: &StoreUrl, tls: &StoreTls) -> Result<Self, EndpointError> {
+        let tls = url.is_secure().then(|| Tls::of_store(tls, url.host())).transpose()?;
+        let host = Host::new(url.host().to_owned(), url.port());
+        let authority = host.authority();
+        Ok(Self {
+            shown: url.to_string(),
+            authority,
+            transport: Transport::Tcp {
+                host,
+                tls: tls.map(|tls| Mutex::new(Arc::new(tls))),
+            },
+        })
     }
 
     /// An engine at a unix socket.
@@ -96,10 +116,17 @@ impl Endpoint {
     }
 
     /// The TLS settings; `None` for a connection without TLS.
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<Arc<Tls>> {
         match &self.transport {
-            Transport::Tcp { tls, .. } => tls.as_deref(),
+            Transport::Tcp { tls, .. } => tls.as_ref().map(shared),
             Transport::Unix(_) => None,
+        }
+    }
+
+    /// Makes new connections with the certificates and the key of `other`, which was made of the same files later.
+    pub fn renew(&self, other: &Self) {
+        if let (Transport::Tcp { tls: Some(tls), .. }, Some(new)) = (&self.transport, other.tls()) {
+            *tls.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
     }
 
@@ -124,14 +151,21 @@ impl Endpoint {
                 link.map(Io::Plain)
             }
             // Boxed: a follower of a log that is waiting to be opened shall not be as large as this.
-            Transport::Tcp { host, tls } => Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await,
+            Transport::Tcp { host, tls } => {
+                let tls = tls.as_ref().map(shared);
+                Box::pin(connect_tcp(host, tls.as_ref(), register, opening, limit)).await
+            }
         }
     }
 }
 
+fn shared(tls: &Mutex<Arc<Tls>>) -> Arc<Tls> {
+    Arc::clone(&tls.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, EngineError> {
     let socket = loop {
-        match register.connecting(opening, || begin_unix(path)) {
+        match register.connecting(opening, || reserved(opening, || begin_unix(path))) {
             Err(Errno::AGAIN) => tokio::time::sleep(BACKLOG_FULL).await,
             connected => break connected.map_err(|errno| EngineError::Connect(errno.into()))?,
         }
@@ -139,6 +173,15 @@ async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Re
     let entry = register.enter(&socket, opening.clone())?;
     let stream = UnixStream::from_std(socket.into()).map_err(EngineError::Connect)?;
     Ok(Link::unix(stream, entry))
+}
+
+/// What is asked of the engine itself must not fail because logs have taken all descriptors.
+fn reserved<T>(opening: &Opening, begin: impl FnOnce() -> T) -> T {
+    if opening.site.purpose() == Purpose::Logs {
+        begin()
+    } else {
+        open_files::with_reserve(begin)
+    }
 }
 
 /// Connects at once or not at all: on AF_UNIX a `connect` that would wait fails with EAGAIN, and nothing is under way then.
@@ -206,6 +249,8 @@ async fn first_of(
         let attempt = timeout_at(Instant::now() + share, connect_to(address, register, opening));
         let error = match attempt.await {
             Ok(Ok(link)) => return Ok(link),
+            // Another address would fare no better.
+            Ok(Err(error)) if is_of_descriptors(&error) => return Err(EngineError::Connect(error)),
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
         };
@@ -218,7 +263,7 @@ async fn first_of(
 }
 
 async fn connect_to(address: SocketAddr, register: &Register, opening: &Opening) -> io::Result<Link> {
-    let socket = register.connecting(opening, || begin_tcp(address))?;
+    let socket = register.connecting(opening, || reserved(opening, || begin_tcp(address)))?;
     let entry = register.enter(&socket, opening.clone())?;
     let link = Connecting(TcpStream::from_std(socket.into())?, entry);
     link.0.writable().await?;

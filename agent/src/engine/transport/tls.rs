@@ -1,4 +1,4 @@
-//! TLS with the engine: whom the agent trusts, who it is, and what is wrong where the two do not agree.
+//! TLS with the engine, or with a store: whom the agent trusts, who it is, and what is wrong where the two do not agree.
 
 use std::fmt;
 use std::io;
@@ -32,6 +32,52 @@ pub struct Tls {
     own: Vec<CertificateDer<'static>>,
     ca_file: PathBuf,
     cert_file: PathBuf,
+    words: &'static Words,
+}
+
+/// What messages call the peer, and the keys of its settings.
+struct Words {
+    peer: &'static str,
+    ca: &'static str,
+    cert: &'static str,
+    key: &'static str,
+    server_name: &'static str,
+    /// What can be done without a certificate of one's own.
+    own: &'static str,
+}
+
+const ENGINE: Words = Words {
+    peer: "engine",
+    ca: "docker.tls.ca",
+    cert: "docker.tls.cert",
+    key: "docker.tls.key",
+    server_name: "docker.tls.server_name",
+    own: "name it in docker.tls.cert, and its key in docker.tls.key, or put cert.pem and key.pem into DOCKER_CERT_PATH",
+};
+
+const STORE: Words = Words {
+    peer: "store",
+    ca: "tls.ca",
+    cert: "tls.cert",
+    key: "tls.key",
+    server_name: "tls.server_name",
+    own: "name it in tls.cert of the sink, and its key in tls.key",
+};
+
+/// The files of the system's own CAs, by distribution. The first that exists counts.
+const SYSTEM: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// The settings of one peer.
+struct Settings<'a> {
+    roots: RootCertStore,
+    ca: &'a Path,
+    cert: &'a Path,
+    key: &'a Path,
+    server_name: &'a str,
 }
 
 impl fmt::Debug for Tls {
@@ -46,41 +92,64 @@ pub(super) type Cause = Arc<OnceLock<TlsError>>;
 impl Tls {
     /// Reads the files. `host` is whom the address names.
     pub fn new(config: &config::Tls, host: &str) -> Result<Self, EndpointError> {
-        let provider = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates("docker.tls.ca", &config.ca)? {
+        let settings = Settings {
+            roots: roots(ENGINE.ca, &config.ca)?,
+            ca: &config.ca,
+            cert: &config.cert,
+            key: &config.key,
+            server_name: &config.server_name,
+        };
+        Self::of(settings, host, &ENGINE)
+    }
+
+    /// The same for a store. Without a CA of its own, those of the system are trusted.
+    pub fn of_store(config: &config::StoreTls, host: &str) -> Result<Self, EndpointError> {
+        let is_named = !config.ca.as_os_str().is_empty();
+        let ca = if is_named { &config.ca } else { system_roots()? };
+        let roots = if is_named {
+            roots(STORE.ca, ca)?
+        } else {
+            // What a distribution ships in one file is not all of a kind that can be used.
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(STORE.ca, ca)?);
             roots
-                .add(certificate)
-                .map_err(|error| refused("docker.tls.ca", &config.ca, &format!("holds what is no CA: {error}")))?;
-        }
-        let roots = Arc::new(roots);
+        };
+        let settings = Settings {
+            roots,
+            ca,
+            cert: &config.cert,
+            key: &config.key,
+            server_name: &config.server_name,
+        };
+        Self::of(settings, host, &STORE)
+    }
+
+    fn of(settings: Settings<'_>, host: &str, words: &'static Words) -> Result<Self, EndpointError> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(settings.roots);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| EndpointError::new("docker.tls.mode", error.to_string()))?
+            .map_err(|error| EndpointError::new(words.ca, error.to_string()))?
             .with_root_certificates(Arc::clone(&roots));
-        let (own, client) = if config.cert.as_os_str().is_empty() {
+        let (own, client) = if settings.cert.as_os_str().is_empty() {
             (Vec::new(), builder.with_no_client_auth())
         } else {
-            let own = certificates("docker.tls.cert", &config.cert)?;
-            let key = key(&config.key)?;
+            let own = certificates(words.cert, settings.cert)?;
+            let key = key(words.key, settings.key)?;
             let client = builder.with_client_auth_cert(own.clone(), key).map_err(|error| {
-                let cert = config.cert.display();
-                refused(
-                    "docker.tls.key",
-                    &config.key,
-                    &format!("is not the key of {cert}: {error}"),
-                )
+                let cert = settings.cert.display();
+                refused(words.key, settings.key, &format!("is not the key of {cert}: {error}"))
             })?;
             (own, client)
         };
-        let name = if config.server_name.is_empty() {
+        let name = if settings.server_name.is_empty() {
             host
         } else {
-            &config.server_name
+            settings.server_name
         };
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             let text = format!("must be given: {name:?} is no name that a certificate can be for");
-            EndpointError::new("docker.tls.server_name", text)
+            EndpointError::new(words.server_name, text)
         })?;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
@@ -88,8 +157,9 @@ impl Tls {
             roots,
             name,
             own,
-            ca_file: config.ca.clone(),
-            cert_file: config.cert.clone(),
+            ca_file: settings.ca.to_owned(),
+            cert_file: settings.cert.to_owned(),
+            words,
         })
     }
 
@@ -107,25 +177,30 @@ impl Tls {
     pub fn explain(&self, error: &io::Error) -> Option<TlsError> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
         let ca = self.ca_file.display();
+        let peer = self.words.peer;
         let (reason, message) = match error {
             Error::InvalidCertificate(wrong) => match wrong {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    ("tls_expired", format!("the engine's certificate {}", validity(wrong)))
+                    ("tls_expired", format!("the {peer}'s certificate {}", validity(wrong)))
                 }
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                     "tls_unknown_issuer",
-                    format!("the engine's certificate is not signed by {ca} (docker.tls.ca): is it the right engine?"),
+                    format!(
+                        "the {peer}'s certificate is not signed by {ca} ({}): is it the right {peer}?",
+                        self.words.ca
+                    ),
                 ),
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
                     "tls_wrong_name",
                     format!(
-                        "the engine's certificate is not for {:?}: name in docker.tls.server_name what it is for",
-                        self.name.to_str()
+                        "the {peer}'s certificate is not for {:?}: name in {} what it is for",
+                        self.name.to_str(),
+                        self.words.server_name
                     ),
                 ),
                 _ => (
                     "tls_certificate",
-                    format!("the engine's certificate {}", validity(wrong)),
+                    format!("the {peer}'s certificate {}", validity(wrong)),
                 ),
             },
             Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
@@ -133,24 +208,23 @@ impl Tls {
             }
             Error::InvalidMessage(_) => (
                 "tls",
-                format!("what listens at the engine's address does not speak TLS there: {error}"),
+                format!("what listens at the {peer}'s address does not speak TLS there: {error}"),
             ),
-            _ => ("tls", format!("TLS with the engine fails: {error}")),
+            _ => ("tls", format!("TLS with the {peer} fails: {error}")),
         };
         Some(TlsError { reason, message })
     }
 
     fn refusal(&self, alert: AlertDescription) -> String {
+        let Words { peer, own, .. } = self.words;
         if self.own.is_empty() {
-            return "the engine asks for the agent's certificate, and there is none: name it in docker.tls.cert, and its \
-                    key in docker.tls.key, or put cert.pem and key.pem into DOCKER_CERT_PATH"
-                .to_owned();
+            return format!("the {peer} asks for the agent's certificate, and there is none: {own}");
         }
         let file = self.cert_file.display();
         match self.own_fault() {
-            Some(fault) => format!("the engine refuses the agent's certificate {file}: it {fault}"),
+            Some(fault) => format!("the {peer} refuses the agent's certificate {file}: it {fault}"),
             None => format!(
-                "the engine refuses the agent's certificate {file} ({alert:?}): is it signed by a CA that the engine trusts?"
+                "the {peer} refuses the agent's certificate {file} ({alert:?}): is it signed by a CA that the {peer} trusts?"
             ),
         }
     }
@@ -160,8 +234,9 @@ impl Tls {
         let wrong = self.own_wrong()?;
         if is_of_issuer(&wrong) {
             return Some(format!(
-                "is not signed by {}, as the engine's is",
-                self.ca_file.display()
+                "is not signed by {}, as the {}'s is",
+                self.ca_file.display(),
+                self.words.peer
             ));
         }
         Some(validity(&wrong))
@@ -233,9 +308,28 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     Ok(found)
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, EndpointError> {
+fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, EndpointError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(key, path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| refused(key, path, &format!("holds what is no CA: {error}")))?;
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<&'static Path, EndpointError> {
+    let found = SYSTEM.iter().map(Path::new).find(|path| path.exists());
+    found.ok_or_else(|| {
+        let text =
+            "must name the CA's certificate: this system has no CAs of its own in the places where they are sought";
+        EndpointError::new(STORE.ca, text.to_owned())
+    })
+}
+
+fn key(name: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, EndpointError> {
     PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| unreadable("docker.tls.key", path, "private key without a passphrase", error))
+        .map_err(|error| unreadable(name, path, "private key without a passphrase", error))
 }
 
 /// Of what is in the file nothing is repeated: it may be a key.

@@ -478,7 +478,9 @@ impl FileStream {
         if brought {
             self.heard = Instant::now();
             self.busy = if lines > 1 { self.busy + 1 } else { 0 };
-            if self.busy >= BUSY && self.shared.rests && self.place.keeps_files {
+            let is_busy = self.busy >= BUSY && self.place.keeps_files;
+            // A second until the next look is enough for a driver to remove what nobody has read.
+            if self.shared.rests && (is_busy || self.watch.is_unwatched()) {
                 self.watch.heat();
             }
         } else if self.watch.is_hot() && self.heard.elapsed() > COOLS {

@@ -7,7 +7,7 @@
 //!      ▲  ▲                               │
 //!      │  └───────────────────────────────┘ nothing came for a while: watched again, *then* looked at once more
 //!      │ the kernel gives a watch
-//!   unwatched: looked at once a second, since the limits on watches or instances are used up
+//!   unwatched: looked at once a second, since the limits on watches or instances are used up; hot with its first line
 //! ```
 //!
 //! A watch costs the writer about as much again as its write does, and each event the agent a waking up; a look at a file
@@ -330,6 +330,11 @@ impl Watch {
 
     pub fn is_hot(&self) -> bool {
         self.how == How::Hot
+    }
+
+    /// Whether the kernel has refused a watch.
+    pub fn is_unwatched(&self) -> bool {
+        self.how == How::Unwatched
     }
 
     /// Looks after each rest of the thread from now on.

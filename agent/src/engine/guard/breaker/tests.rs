@@ -133,7 +133,7 @@ fn breaker() -> (Breaker, Arc<Metrics>) {
         half_open_calls: 1,
         success_threshold: 1,
     };
-    (Breaker::new(thresholds, Arc::clone(&metrics)), metrics)
+    (Breaker::new(thresholds, Arc::clone(&metrics), "the engine"), metrics)
 }
 
 fn state(metrics: &Metrics) -> Vec<&'static str> {

@@ -1,0 +1,31 @@
+//! A sink of either kind, as it was configured.
+
+use super::network::{Credentials, Protocol};
+use super::sink::Sink;
+use crate::engine::Store;
+
+/// A sink, and what it is called: in its metrics, in `/readyz` and in messages.
+pub struct Named {
+    /// What it is called.
+    pub name: String,
+    /// How it is driven.
+    pub kind: Kind,
+}
+
+/// What drives a sink.
+pub enum Kind {
+    /// A thread, which writes bytes.
+    Written(Box<dyn Sink>),
+    /// A task, which sends records to a store.
+    Sent(Box<Target>),
+}
+
+/// A store, and how records get there.
+pub struct Target {
+    /// The store.
+    pub store: Store,
+    /// Who the agent says it is.
+    pub credentials: Credentials,
+    /// How the store is spoken to.
+    pub protocol: Box<dyn Protocol>,
+}
