@@ -3,7 +3,7 @@
 use integration::agent::Launch;
 use integration::engine::Engine;
 use integration::lines::Captured;
-use integration::wait::PATIENCE;
+use integration::wait::{self, PATIENCE};
 use integration::witness;
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements};
@@ -19,7 +19,16 @@ fn sigterm_under_load_leaves_whole_lines_and_no_connection() {
     for writer in &writers {
         writer.start(&engine);
     }
-    agent.wait_records(5_000, PATIENCE);
+    wait::until("lines of every container", PATIENCE, || {
+        let metrics = agent.admin.metrics().ok()?;
+        let has_lines = |writer: &Writer| {
+            ["stdout", "stderr"].iter().all(|stream| {
+                let labels = [("container", writer.name.as_str()), ("stream", stream)];
+                metrics.sum("lines_read_total", &labels) >= Some(500.0)
+            })
+        };
+        writers.iter().all(has_lines).then_some(())
+    });
     let held = witness::connections(agent.pid(), engine.socket());
     assert!(held.inodes.len() >= 4, "{held:?}");
 

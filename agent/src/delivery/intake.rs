@@ -5,7 +5,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -78,7 +77,7 @@ impl Intake {
 
     /// So many records are delivered, or dropped, and counted so. Told before their batch is acknowledged.
     pub fn settled(&self, records: usize) {
-        self.desk().settled.fetch_add(records as u64, Ordering::Relaxed);
+        self.desk().window().settle(records);
     }
 
     /// Answers [`Order::Mark`].

@@ -5,7 +5,6 @@
 //! full there is no room, the streams stop reading, and the engine keeps the lines. Nothing is dropped.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -149,11 +148,13 @@ impl Outbox {
         let state = self.shared.lock();
         let now = Time::now();
         for desk in &self.shared.desks {
-            let (held, oldest) = desk.window().held();
+            let (settled, (held, oldest)) = {
+                let window = desk.window();
+                (window.settled(), window.held())
+            };
             let waiting = held + state.records.len();
             let oldest = oldest.or(state.records.first_time());
             let lag = oldest.map_or(0.0, |oldest| (now.as_seconds() - oldest.as_seconds()).max(0.0));
-            let settled = desk.settled.load(Ordering::Relaxed);
             let sink = [&desk.name];
             metrics.waiting.with_label_values(&sink).set(waiting as i64);
             metrics.lag.with_label_values(&sink).set(lag);

@@ -1,7 +1,6 @@
 //! What the outbox and the sinks' intakes share.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -100,8 +99,6 @@ pub(super) struct Desk {
     /// The sink's.
     pub name: String,
     window: Mutex<Window>,
-    /// Records that the sink has delivered or dropped.
-    pub settled: AtomicU64,
     /// Rings when there may be something for the sink.
     pub bell: Notify,
 }
@@ -111,7 +108,6 @@ impl Desk {
         Self {
             name,
             window: Mutex::new(Window::new(limit)),
-            settled: AtomicU64::new(0),
             bell: Notify::new(),
         }
     }

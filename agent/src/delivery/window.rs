@@ -48,6 +48,10 @@ pub(super) struct Window {
     waiting: VecDeque<Arc<Batch>>,
     /// All that is not acknowledged.
     held: VecDeque<Held>,
+    /// Records that the sink has delivered or dropped, in all.
+    settled: u64,
+    /// And how many of these are of batches that it has not acknowledged.
+    ahead: usize,
     mark: Question,
     reopen: bool,
     /// The outbox is closed.
@@ -87,6 +91,8 @@ impl Window {
             given: 0,
             acknowledged: 0,
             waiting: VecDeque::with_capacity(limit),
+            settled: 0,
+            ahead: 0,
             held: VecDeque::with_capacity(limit),
             mark: Question::None,
             reopen: false,
@@ -151,13 +157,28 @@ impl Window {
         self.acknowledged = self.acknowledged.max(number);
         while self.held.front().is_some_and(|held| held.number <= number) {
             self.held.pop_front();
+            self.ahead = 0;
         }
     }
 
-    /// How many records are not acknowledged, and the time of the first of them.
+    /// So many records of the batch that comes to be acknowledged next are delivered, or dropped, and counted so.
+    pub(super) fn settle(&mut self, records: usize) {
+        self.settled += records as u64;
+        self.ahead += records;
+    }
+
+    /// How many records were delivered or dropped.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// How many records are neither delivered nor dropped, and the time of the first that is not acknowledged.
     pub(super) fn held(&self) -> (usize, Option<Time>) {
-        let records = self.held.iter().map(|held| held.records).sum();
-        (records, self.held.front().and_then(|held| held.first))
+        let records: usize = self.held.iter().map(|held| held.records).sum();
+        (
+            records.saturating_sub(self.ahead),
+            self.held.front().and_then(|held| held.first),
+        )
     }
 
     /// Asks how far the sink has got once all that was given is acknowledged. An earlier question is not answered any more.
