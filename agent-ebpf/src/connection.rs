@@ -14,7 +14,7 @@ use crate::{
     descriptor,
     held::{Held, hold, owned},
     kernel::{self, AF_UNIX, Address, Socket},
-    maps::{ANSWERS, CONNECTIONS, SOCKETS, refused, walk},
+    maps::{ANSWERS, CONNECTIONS, SOCKETS, is_told_of, refused, walk},
     peer,
 };
 
@@ -211,7 +211,7 @@ fn enter(fd: u32, socket: Socket, sk: Address, name: Name, phase: Phase, first: 
     }
     begin(held, phase);
     held.holders().store(1);
-    if peer::is_told_of(held.family()) {
+    if is_told_of(held.family()) {
         let _ = SOCKETS.insert(sk as u64, socket.inode, 0);
     }
     if held.family() != AF_UNIX {

@@ -10,8 +10,8 @@ use crate::{
     atomic::Cell,
     histogram,
     kernel::{self, Address},
-    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count, repaired, walk},
-    peer, totals,
+    maps::{CONNECT_ERRORS, CONNECTIONS, SOCKETS, count, is_told_of, repaired, walk},
+    totals,
 };
 
 /// More than one turn only when another processor changed the same counter in between.
@@ -229,7 +229,7 @@ extern "C" fn connection_gone(inode: u64) -> u32 {
     if connection.phase == Phase::Open as u64 {
         closed(connection);
     }
-    if peer::is_told_of(connection.peer.family)
+    if is_told_of(connection.peer.family)
         && SOCKETS.get_ptr(connection.sk).is_some_and(|named| {
             // SAFETY: a map's value. The address may be a later connection's by now.
             unsafe { *named == inode }

@@ -10,11 +10,20 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 
-use crate::atomic::{Cell, Global};
+use crate::{
+    atomic::{Cell, Global},
+    kernel::AF_UNIX,
+};
 
 /// Not 0: the ends of AF_UNIX peers are seen when they happen, by tier fentry. Set before the load.
 #[unsafe(no_mangle)]
 pub static EXACT: aya_ebpf::Global<u8> = aya_ebpf::Global::new(0);
+
+/// Whether a hook tells of such a socket what happens in other processes' time.
+#[inline(always)]
+pub fn is_told_of(family: u16) -> bool {
+    family != AF_UNIX || EXACT.load() != 0
+}
 
 /// The agent's process, by its outermost id. Written by `identify`, read by every other program.
 pub static OWNER: Global = Global::new(0);

@@ -6,7 +6,6 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user, generated};
 use crate::{
     held,
     kernel::{self, AF_UNIX, Address, Bound},
-    maps::EXACT,
 };
 
 /// `sizeof(sun_path)`
@@ -61,12 +60,6 @@ pub fn of_socket(bound: &Bound, peer: &mut Peer) {
 pub fn is_unspecified(call: &Call) -> bool {
     // SAFETY: the helper refuses a bad address instead of faulting.
     unsafe { bpf_probe_read_user(call.address as *const u16) == Ok(0) }
-}
-
-/// Whether a hook tells of such a socket what happens in other processes' time.
-#[inline(always)]
-pub fn is_told_of(family: u16) -> bool {
-    family != AF_UNIX || EXACT.load() != 0
 }
 
 /// Of TCP: the socket has it, whoever connected it. The caller holds the connection with this inode.
