@@ -299,7 +299,15 @@ impl Capture {
                 if let Some(asked) = asks {
                     let told = Arc::clone(&life.borrow().container);
                     // On the heap: there may be thousands that are followed, and few that are described.
-                    let described = Box::pin(descriptions.of(&told, asked)).await;
+                    let mut fate = life.clone();
+                    let gone = async {
+                        let _ = fate.wait_for(|life| life.removed || life.destroyed).await;
+                    };
+                    let described = tokio::select! {
+                        described = Box::pin(descriptions.of(&told, asked)) => described,
+                        // Many can go while they wait for their turn: nobody is asked about these.
+                        () = gone => None,
+                    };
                     teller.send_modify(|life| {
                         life.described = true;
                         // Its name may be another one by now.
