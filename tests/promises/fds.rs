@@ -92,5 +92,5 @@ fn without_the_kernel_part_the_command_fds_says_so() {
     let output = agent.ask(&["fds"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("is it running"), "{said}");
+    assert!(said.contains("is it running?"), "{said}");
 }

@@ -19,7 +19,7 @@ pub fn get(admin: &str, path: &str) -> Result<String> {
         tokio::time::timeout(LIMIT, fetch(admin, path))
             .await
             .with_context(|| format!("no answer from {admin} in {LIMIT:?}"))?
-            .with_context(|| format!("cannot ask the agent at {admin} (is it running, and is that its admin.listen?)"))
+            .with_context(|| format!("cannot ask the agent at {admin} (is it running? is that its admin.listen?)"))
     })
 }
 
