@@ -21,6 +21,8 @@ pub struct Crowd {
 
 struct State {
     containers: usize,
+    /// How many have been started by now.
+    started: AtomicUsize,
     removed: AtomicBool,
     requests: AtomicUsize,
     /// Connections that are open now, and the most that were at a time.
@@ -33,6 +35,7 @@ impl Crowd {
     pub fn start(containers: usize) -> Self {
         let state = Arc::new(State {
             containers,
+            started: AtomicUsize::new(0),
             removed: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -119,11 +122,19 @@ fn list(state: &State) -> String {
     let listed = if state.removed.load(Ordering::SeqCst) {
         0
     } else {
-        state.containers / 2
+        state.containers / 2 + state.started.load(Ordering::SeqCst)
+    };
+    let name = |number| {
+        let kind = if number < state.containers / 2 {
+            "listed"
+        } else {
+            "started"
+        };
+        format!("/{kind}-{number}")
     };
     let container = |number| {
         json!({
-            "Id": id(number), "Names": [format!("/listed-{number}")], "Image": "crowd:1", "ImageID": "sha256:0",
+            "Id": id(number), "Names": [name(number)], "Image": "crowd:1", "ImageID": "sha256:0",
             "Command": "", "Created": 1_700_000_000, "State": "running", "Status": "Up 1 second",
             "Labels": {"com.docker.compose.project": "crowd"}, "Ports": [],
         })
@@ -142,6 +153,7 @@ fn events(mut stream: UnixStream, state: &State) -> io::Result<()> {
         chunk(&mut stream, format!("{event}\n").as_bytes())
     };
     for number in state.containers / 2..state.containers {
+        state.started.fetch_add(1, Ordering::SeqCst);
         tell("start", number)?;
     }
     while !state.removed.load(Ordering::SeqCst) {

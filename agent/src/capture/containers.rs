@@ -193,7 +193,7 @@ impl Capture {
         }
         self.at_last_event.push(event.clone());
         match event.action {
-            Action::Start(container) => self.started(container, event.time >= self.subscribed),
+            Action::Start(container) => return self.started(container, event.time >= self.subscribed),
             Action::Die => self.tell(&event.id, |life| life.running = false),
             Action::Destroy => {
                 self.services.register.container_gone(&event.id);
@@ -217,8 +217,9 @@ impl Capture {
         false
     }
 
-    /// A container has been started, an event says. All that it says is not known of one that was not met before.
-    fn started(&mut self, container: Container, just_now: bool) {
+    /// A container has been started, an event says. All that it says is not known of one that was not met before. Tells
+    /// whether the list must say it.
+    fn started(&mut self, container: Container, just_now: bool) -> bool {
         match self.known.get(&container.id) {
             Some(known) => known.life.send_modify(|life| {
                 life.starts += u64::from(just_now || !life.running);
@@ -237,8 +238,9 @@ impl Capture {
                 }
             }),
             None if self.own.is(&container.id) => {}
-            None => self.follow(container, Some(Teller::Event)),
+            None => return self.follow(container, Some(Teller::Event)),
         }
+        false
     }
 
     /// The list has a container that runs, or that ended while nobody looked.
@@ -260,6 +262,7 @@ impl Capture {
                 if listed.unread.contains(&"Labels") {
                     container.labels.clone_from(&life.container.labels);
                 }
+                life.described |= !listed.unread.contains(&"Labels");
                 if *life.container != container {
                     life.container = Arc::new(container);
                 }
@@ -281,7 +284,8 @@ impl Capture {
     }
 
     /// Follows a container, if it is selected by what it was created with. That is asked for where `asks` is given.
-    fn follow(&mut self, container: Container, asks: Option<Teller>) {
+    /// Tells whether the list is to say it, too.
+    fn follow(&mut self, container: Container, asks: Option<Teller>) -> bool {
         let id = container.id.clone();
         let (sender, life) = watch::channel(ContainerState {
             container: Arc::new(container),
@@ -293,21 +297,25 @@ impl Capture {
         });
         let (services, policies) = (Arc::clone(&self.services), self.policies.clone());
         let (descriptions, teller) = (Arc::clone(&self.descriptions), sender.clone());
+        let asks = asks.map(|asked| (asked, self.descriptions.waits()));
+        let is_one_of_many = asks.as_ref().is_some_and(|(_, waiting)| waiting.is_one_of_many());
         let follower = {
             let id = id.clone();
             self.followers.spawn(async move {
-                if let Some(asked) = asks {
+                if let Some((asked, waiting)) = asks {
                     let told = Arc::clone(&life.borrow().container);
                     // On the heap: there may be thousands that are followed, and few that are described.
                     let mut fate = life.clone();
-                    let gone = async {
-                        let _ = fate.wait_for(|life| life.removed || life.destroyed).await;
+                    let settled = async {
+                        let is_settled = |life: &ContainerState| life.described || life.removed || life.destroyed;
+                        let _ = fate.wait_for(is_settled).await;
                     };
                     let described = tokio::select! {
-                        described = Box::pin(descriptions.of(&told, asked)) => described,
-                        // Many can go while they wait for their turn: nobody is asked about these.
-                        () = gone => None,
+                        described = Box::pin(descriptions.of(&told, asked, &waiting)) => described,
+                        // The list has told it, or it went: nobody is asked about it.
+                        () = settled => None,
                     };
+                    drop(waiting);
                     teller.send_modify(|life| {
                         life.described = true;
                         // Its name may be another one by now.
@@ -327,6 +335,7 @@ impl Capture {
         };
         let known = Known { life: sender, follower };
         self.known.insert(id, known);
+        is_one_of_many
     }
 
     /// What the list says is true, whatever the events said before it was asked for. Every follower hears of it, so

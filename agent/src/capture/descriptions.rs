@@ -5,12 +5,12 @@
 //! engine is asked for the container itself where what was told may be otherwise.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::engine::{Engine, EngineError, Inspected};
@@ -18,6 +18,12 @@ use crate::record::{Container, ContainerId};
 
 /// How long the engine may take to describe one container: one that it cannot get at must not be waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Containers that wait for their descriptions at a time before the list is to describe the further ones: it describes all
+/// of them by one request.
+const FEW: usize = 8;
+/// How long the further ones leave the list to do so.
+const LISTED: Duration = Duration::from_secs(5);
 
 /// Who told of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,26 @@ pub(super) struct Descriptions {
     asked_for_list: Semaphore,
     /// That one could not be had has been told.
     complained: AtomicBool,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// One that waits for its description.
+pub(super) struct Waiting {
+    all: Arc<AtomicUsize>,
+    is_one_of_many: bool,
+}
+
+impl Waiting {
+    /// Whether the list is to describe it.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        self.is_one_of_many
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Descriptions {
@@ -55,6 +81,15 @@ impl Descriptions {
             asked_for_events: Semaphore::new(2),
             asked_for_list: Semaphore::new(1),
             complained: AtomicBool::new(false),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// One more waits.
+    pub(super) fn waits(&self) -> Waiting {
+        Waiting {
+            is_one_of_many: self.waiting.fetch_add(1, Ordering::Relaxed) >= FEW,
+            all: Arc::clone(&self.waiting),
         }
     }
 
@@ -69,7 +104,10 @@ impl Descriptions {
     }
 
     /// What `told` was created with; `None` where the engine does not say it.
-    pub(super) async fn of(&self, told: &Container, teller: Teller) -> Option<Inspected> {
+    pub(super) async fn of(&self, told: &Container, teller: Teller, waiting: &Waiting) -> Option<Inspected> {
+        if waiting.is_one_of_many && teller == Teller::Event {
+            sleep(LISTED).await;
+        }
         let queue = match teller {
             Teller::Event => &self.asked_for_events,
             Teller::List => &self.asked_for_list,
