@@ -22,6 +22,8 @@ pub mod state;
 /// How many files may be open.
 pub mod open_files;
 
+mod memory;
+
 /// How every metric is made.
 pub mod metrics;
 

@@ -1,7 +1,6 @@
 //! Builds everything, wires it, and ends it in order.
 
 mod background;
-mod memory;
 mod metrics;
 mod reload;
 mod rights;
@@ -32,6 +31,7 @@ use crate::config::{self, Config, Sources};
 use crate::delivery;
 use crate::engine::{self, Endpoint, Verdict};
 use crate::kernel::{self, Kernel};
+use crate::memory;
 use crate::open_files::{self, Raised};
 use crate::pace::Pace;
 use crate::readiness::{Part, Readiness};

@@ -59,6 +59,8 @@ fn load_best(settings: &Settings) -> Result<Loaded, Refusal> {
 
 /// A tier is in force when its hooks were seen to fire.
 fn tried((mut ebpf, links): (Ebpf, Links), tier: Tier) -> Result<Loaded, Refusal> {
+    // What the load took, before more is wanted.
+    crate::memory::trim();
     let trial = Trial::take(&mut ebpf, tier)?;
     let quiet = trial.quiet()?;
     if quiet.is_empty() {

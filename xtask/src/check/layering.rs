@@ -11,7 +11,7 @@ use crate::source::{self, Source, is_punct, line_of};
 
 /// Each module, and what it may import besides itself. A part that is configured imports `config` for its own section:
 /// it turns that into its options.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     ("main", &["cli"]),
     // `doctor` makes an engine client for itself, which wants a registry.
     (
@@ -39,6 +39,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "pace",
             "state",
             "open_files",
+            "memory",
         ],
     ),
     // Its pages show what the kernel side holds, and what the pool believes.
@@ -91,7 +92,7 @@ const MODULES: [(&str, &[&str]); 24] = [
     ("decode", &["escape", "record"]),
     // What is made of the ledger and the register, which know nothing of each other.
     ("audit", &["kernel", "register", "record", "config", "metrics"]),
-    ("kernel", &["config", "metrics"]),
+    ("kernel", &["config", "metrics", "memory"]),
     (
         "engine",
         &["decode", "register", "record", "config", "metrics", "open_files"],
@@ -99,6 +100,7 @@ const MODULES: [(&str, &[&str]); 24] = [
     ("readiness", &[]),
     ("state", &["trusted", "open_files"]),
     ("open_files", &[]),
+    ("memory", &[]),
     ("trusted", &[]),
     ("pace", &[]),
     ("version", &[]),

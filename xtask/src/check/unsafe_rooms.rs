@@ -14,7 +14,7 @@ const ROOMS: [&str; 8] = [
     "agent-ebpf",
     "agent/src/kernel",
     // The allocator and the pages of the program have no safe interface.
-    "agent/src/app/memory.rs",
+    "agent/src/memory.rs",
     // A leaked connection is ended by its number, as nothing owns it.
     "agent/src/audit/watch.rs",
     // tokio polls a descriptor that it cannot know to be open.

@@ -17,7 +17,7 @@ const STARTED: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_secs(20);
 
 /// After the start, and now and then.
-pub(super) async fn tend() {
+pub(crate) async fn tend() {
     sleep(STARTED).await;
     give_back();
     // On a busy machine the start takes longer.
@@ -31,7 +31,7 @@ pub(super) async fn tend() {
 
 /// Free pages of the heap, wherever in it they lie, and the program's own: the code that has been run and the constants that have
 /// been read. What is wanted again comes back from the page cache, without a read.
-pub(super) fn give_back() {
+pub(crate) fn give_back() {
     trim();
     for (begin, len) in unchanged(&fs::read_to_string("/proc/self/smaps").unwrap_or_default()) {
         // SAFETY: a private mapping of a file, and no page of it is another than the file's: each reads the same when it is
@@ -40,7 +40,8 @@ pub(super) fn give_back() {
     }
 }
 
-fn trim() {
+/// Free pages of the heap.
+pub(crate) fn trim() {
     // SAFETY: has no preconditions.
     #[cfg(target_env = "gnu")]
     unsafe {
