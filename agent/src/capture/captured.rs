@@ -369,6 +369,9 @@ impl Captured {
     /// Whether a line is left out because the container writes out what is captured of it.
     fn is_of_loop(&mut self, line: &Line<'_>) -> bool {
         let part = self.loops.judge(line.bytes, &self.id);
+        if part == Part::None {
+            return false;
+        }
         if part == Part::First {
             warn!(
                 container = self.series.name(),
@@ -376,9 +379,8 @@ impl Captured {
                 "this container writes out what is captured of it: records of its own lines are left out and counted; exclude it"
             );
         }
-        let is_left_out = part != Part::None;
-        self.services.metrics.looped.inc_by(is_left_out.into());
-        is_left_out
+        self.services.metrics.looped.inc();
+        true
     }
 
     /// A read has brought so many new lines, and a line has `begun` since this time: published where that is news.

@@ -31,6 +31,7 @@ pub(super) enum Part {
 
 impl Loop {
     /// Judges the next line of a container.
+    #[inline]
     pub(super) fn judge(&mut self, line: &[u8], container: &ContainerId) -> Part {
         if !line.starts_with(RECORD) || !names(line, container) {
             return Part::None;
