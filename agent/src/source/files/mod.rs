@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `place` | where an engine keeps a container's log, and in which format |
 //! | `chain` | a log's files, as the driver rotates them |
+//! | `opened` | one of them that is open |
 //! | `shared` | what all open logs have in common |
 //! | `watcher` | when they are looked at |
 //! | `stream` | an open log |
 
 mod chain;
+mod opened;
 mod place;
 mod shared;
 mod stream;
