@@ -62,6 +62,32 @@ struct Failures {
     told: Notify,
 }
 
+impl Failures {
+    fn tell(&self, fatal: Fatal) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(fatal);
+        drop(first);
+        self.told.notify_one();
+    }
+}
+
+/// Tells of a task that panics while this lives.
+struct Alarm {
+    sink: String,
+    failures: Arc<Failures>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failures.tell(Fatal {
+                sink: std::mem::take(&mut self.sink),
+                source: io::Error::other("its task has panicked, please report this"),
+            });
+        }
+    }
+}
+
 impl Writers {
     /// Starts a thread for each sink, which takes its batches from the intake beside it.
     pub fn start(
@@ -104,8 +130,21 @@ impl Writers {
         } = target;
         self.endpoints.push(Arc::clone(store.endpoint()));
         let part = readiness.part(&format!("sink {}", intake.name()));
+        let name = intake.name().to_owned();
         let courier = Courier::new(store, credentials, protocol, intake, metrics, part);
-        self.running.push(self.tasks.spawn(courier.run()));
+        self.spawn(name, courier.run());
+    }
+
+    /// A panic of the task is told as a thread's is.
+    fn spawn(&mut self, sink: String, task: impl Future<Output = ()> + Send + 'static) {
+        let alarm = Alarm {
+            sink,
+            failures: Arc::clone(&self.failures),
+        };
+        self.running.push(self.tasks.spawn(async move {
+            let _alarm = alarm;
+            task.await;
+        }));
     }
 
     /// Ends the tasks, whatever they have left to do, and closes their connections.
@@ -146,10 +185,7 @@ impl Writer {
             source,
         };
         self.readiness.down(&fatal.to_string());
-        let mut first = self.failures.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(fatal);
-        drop(first);
-        self.failures.told.notify_one();
+        self.failures.tell(fatal);
     }
 
     /// Does what there is to do until nothing more comes. Fails only for good.

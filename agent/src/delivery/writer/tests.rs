@@ -166,3 +166,16 @@ fn a_sink_that_has_failed_for_good_is_named_and_acknowledges_nothing() {
     assert!(!status.ready && status.detail.contains("archive"), "{status:?}");
     assert_eq!(bench.metrics.delivered.with_label_values(&["archive"]).get(), 0);
 }
+
+#[tokio::test]
+async fn a_task_that_panics_is_told_of_and_one_that_is_ended_is_not() {
+    let registry = crate::metrics::registry().unwrap();
+    let metrics = Metrics::new(&registry).unwrap();
+    let mut writers = Writers::start([], &metrics, &Readiness::default()).unwrap();
+    writers.spawn("ended".to_owned(), std::future::pending());
+    writers.end(tokio::time::Instant::now()).await;
+    writers.spawn("loki".to_owned(), async { panic!("a fault of the test's") });
+    let fatal = writers.failed().await;
+    assert_eq!(fatal.sink, "loki");
+    assert!(writers.are_done());
+}
