@@ -18,7 +18,7 @@ use super::listing::{Answer, Listing};
 use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
 use super::{ContainerState, Services};
-use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told};
+use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told, TransportError};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
 
@@ -105,7 +105,7 @@ impl Capture {
             let text = format!("{}: {error}", self.services.engine.host());
             self.readiness.down(&text);
             // Of an open circuit breaker more need not be said than it said itself.
-            let is_news = !matches!(error, EngineError::BreakerOpen { .. }) && complained.as_ref() != Some(&text);
+            let is_news = !error.is_of_breaker() && complained.as_ref() != Some(&text);
             if is_news || complained.is_none() {
                 warn!(error = text, "no connection to the engine; trying again");
                 complained = Some(text);
@@ -146,7 +146,7 @@ impl Capture {
                         }
                     }
                     Ok(Some(Told::Unreadable)) => listing.ask_soon(),
-                    Ok(None) => return EngineError::Cut,
+                    Ok(None) => return TransportError::Cut.into(),
                     Err(error) => return error,
                 },
                 policy = self.policy.renewed() => {

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::engine::{Engine, EngineError, Inspected};
+use crate::engine::{Engine, Inspected, TransportError};
 use crate::record::{Container, ContainerId};
 
 /// How long the engine may take to describe one container: one that it cannot get at must not be waited for.
@@ -117,7 +117,8 @@ impl Descriptions {
             timeout(PATIENCE, self.engine.inspect(&told.id)).await
         };
         let step = "describing a container";
-        let answer = answer.unwrap_or(Err(EngineError::Timeout { step, limit: PATIENCE }));
+        let late = TransportError::Timeout { step, limit: PATIENCE };
+        let answer = answer.unwrap_or(Err(late.into()));
         let container = told.name.as_str();
         match answer {
             Ok(described) => {

@@ -292,7 +292,7 @@ impl Engine {
         };
         let body = self
             .requests
-            .long("events", opening, |connection| connection.stream(&path));
+            .long("events", opening, &path, |connection| connection.stream(&path));
         Ok(Events::new(self.known(body.await)?, Arc::clone(self.health())))
     }
 
@@ -315,7 +315,9 @@ impl Engine {
             site,
             container: Some(container.clone()),
         };
-        let body = self.requests.long("logs", opening, |connection| connection.raw(&path));
+        let body = self
+            .requests
+            .long("logs", opening, &path, |connection| connection.raw(&path));
         Ok(LogStream::new(self.known(body.await)?, max_line_bytes))
     }
 
@@ -353,7 +355,7 @@ impl Engine {
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
             // Of one that was not asked nothing new is known.
-            if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
+            if error.engine_is_away() && !error.is_of_breaker() {
                 *self.known_peer() = None;
             }
         })

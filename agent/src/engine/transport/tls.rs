@@ -17,8 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
-use super::super::error::TlsError;
-use super::error::EndpointError;
+use super::error::{EndpointError, TlsError};
 use super::link::Link;
 use crate::config;
 
