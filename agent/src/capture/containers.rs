@@ -37,7 +37,7 @@ pub struct Capture {
     readiness: Part,
     own: OwnContainer,
     descriptions: Arc<Descriptions>,
-    /// Of its own log, which is said once.
+    /// Whether it has warned of its own log, which is said once.
     has_warned: bool,
     known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
@@ -104,7 +104,7 @@ impl Capture {
             }
             let text = format!("{}: {error}", self.services.engine.host());
             self.readiness.down(&text);
-            // Of an open circuit breaker more need not be said than it said itself.
+            // An open circuit breaker has said so itself.
             let is_news = !error.is_of_breaker() && complained.as_ref() != Some(&text);
             if is_news || complained.is_none() {
                 warn!(error = text, "no connection to the engine; trying again");

@@ -44,7 +44,7 @@ impl Images {
 /// Asks for descriptions, few at a time.
 pub(super) struct Descriptions {
     engine: Engine,
-    /// Of those that the list tells by an id.
+    /// Images of the containers of which the list tells only an image's id.
     images: Images,
     /// Containers that have just been started do not wait behind the many of a list.
     asked_for_events: Semaphore,

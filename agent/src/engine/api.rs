@@ -351,10 +351,10 @@ impl Engine {
         parsed(endpoint, &answer.body)
     }
 
-    /// After this it can be another engine that answers: who it is is asked for again.
+    /// Another engine may answer after this, so its name and version are asked for again.
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
-            // Of one that was not asked nothing new is known.
+            // Nothing new is known of one that was not asked.
             if error.engine_is_away() && !error.is_of_breaker() {
                 *self.known_peer() = None;
             }

@@ -76,7 +76,7 @@ impl Requests {
         check
             .run(|heard| {
                 self.health.pinged(heard.map_err(drop));
-                // Of a ping that is late again and again the first call has ended already.
+                // The first call of a ping that is late again and again has ended already.
                 let call = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(call) = call.or_else(|| self.breaker.enter().ok()) {
                     match heard {

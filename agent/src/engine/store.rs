@@ -70,7 +70,7 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
-    /// Of a fixed set, for a label.
+    /// One of a fixed set, for a label.
     pub reason: &'static str,
     message: String,
     /// The store may have taken what it was sent.

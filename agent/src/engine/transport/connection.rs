@@ -98,7 +98,7 @@ pub struct Connection {
     /// by nobody but the pool's reaper, which is lent idle connections as shared.
     driver: Mutex<Option<Driver>>,
     gate: Option<Gate>,
-    /// Of a TLS connection.
+    /// Why a TLS connection was refused, once it was.
     cause: Option<Cause>,
     endpoint: Arc<Endpoint>,
     metrics: Arc<Metrics>,

@@ -49,7 +49,7 @@ enum Transport {
 }
 
 impl Endpoint {
-    /// Of a configuration that has been loaded. The files that TLS needs are read here.
+    /// The endpoint of a configuration that has been loaded. The files that TLS needs are read here.
     pub fn new(docker: &Docker) -> Result<Self, EndpointError> {
         let address = docker.host.parse();
         match address

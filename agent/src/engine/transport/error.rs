@@ -9,7 +9,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {message}")]
 pub struct EndpointError {
-    /// Of the configuration, with dots.
+    /// The key in the configuration, with dots.
     pub key: &'static str,
     /// What is wrong with that key's value, in words.
     pub message: String,

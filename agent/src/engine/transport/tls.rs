@@ -331,7 +331,7 @@ fn key(name: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, Endpoi
         .map_err(|error| unreadable(name, path, "private key without a passphrase", error))
 }
 
-/// Of what is in the file nothing is repeated: it may be a key.
+/// Nothing that is in the file is repeated: it may be a key.
 fn unreadable(key: &'static str, path: &Path, what: &str, error: pem::Error) -> EndpointError {
     match error {
         pem::Error::Io(error) => refused(
