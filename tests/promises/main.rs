@@ -19,6 +19,7 @@ mod files;
 mod floor;
 mod growth;
 mod hostile_labels;
+mod hostile_neighbours;
 mod image;
 mod labels;
 mod leaks;
