@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
 use integration::lines::Captured;
-use integration::loki::{Fault, Loki};
+use integration::store::{Fault, Loki};
 use integration::wait::{self, PATIENCE};
 use integration::{needs, requirements};
 

@@ -27,6 +27,7 @@ mod memory;
 mod metrics;
 mod multiline;
 mod namespaces;
+mod otlp;
 mod podman;
 mod record;
 mod reload;

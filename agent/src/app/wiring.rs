@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
-use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::network::{self, Credentials, Protocol};
 use crate::delivery::sink;
 use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
@@ -170,7 +170,20 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
             } => {
                 let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
                 let protocol = network::Loki::new(encode, tenant);
-                let target = target(url, network::LOKI, (tls, auth), protocol, &name, register);
+                let credentials = Credentials::from(auth);
+                let target = target(url, network::LOKI, (tls, credentials), protocol, &name, register);
+                Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
+            }
+            SinkConfig::Otlp {
+                url,
+                headers_file,
+                tls,
+                max_line_bytes,
+                ..
+            } => {
+                let protocol = network::Otlp::new(encode::Otlp::new(config::bytes(*max_line_bytes)));
+                let credentials = Credentials::of_headers(headers_file);
+                let target = target(url, network::OTLP, (tls, credentials), protocol, &name, register);
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
@@ -184,21 +197,20 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
 fn target(
     url: &str,
     own_path: &str,
-    (tls, auth): (&StoreTls, &Auth),
+    (tls, mut credentials): (&StoreTls, Credentials),
     protocol: impl Protocol + 'static,
     sink: &str,
     register: &Register,
 ) -> Result<Target> {
     let url: StoreUrl = url.parse()?;
     let endpoint = Endpoint::of_store(&url, tls)?;
-    if auth.is_given() && endpoint.is_in_clear() {
+    if credentials.are_given() && endpoint.is_in_clear() {
         warn!(
             sink,
             "the credentials are sent without TLS: anybody on the way can read them"
         );
     }
-    let mut credentials = Credentials::from(auth);
-    credentials.refresh().context("auth")?;
+    credentials.refresh().context("cannot read its credentials")?;
     // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
     let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
     let name = format!("the store of sink {sink}");

@@ -80,6 +80,7 @@ const MODULES: [(&str, &[&str]); 25] = [
         "delivery",
         &[
             "encode",
+            "decode",
             "engine",
             "record",
             "config",

@@ -111,8 +111,8 @@ impl Courier {
                 continue;
             }
             match self.attempts.settle(&*self.protocol, &request).await {
-                Answer::Stored { again } => {
-                    self.stored(&request);
+                Answer::Stored { again, rejected } => {
+                    self.stored(&request, rejected);
                     if again || request.range.start < seen {
                         let redelivered = &self.metrics.network.redelivered;
                         let redelivered = redelivered.with_label_values(&[&self.sink]);
@@ -129,7 +129,8 @@ impl Courier {
         }
     }
 
-    fn stored(&mut self, request: &Request) {
+    /// Which records were rejected is not known, so none of them can be kept.
+    fn stored(&mut self, request: &Request, rejected: u64) {
         self.is_trusted = true;
         self.in_a_row = 0;
         self.metrics
@@ -137,9 +138,12 @@ impl Courier {
             .cut
             .with_label_values(&[&self.sink])
             .inc_by(request.cut);
+        let rejected = request.records.min(rejected as usize);
+        let stored = request.records - rejected;
         let delivered = self.metrics.delivered.with_label_values(&[&self.sink]);
-        delivered.inc_by(request.records as u64);
-        self.intake.settled(request.records);
+        delivered.inc_by(stored as u64);
+        self.intake.settled(stored);
+        self.dropped(rejected, "rejected");
     }
 
     /// Finds the records of a request that the store will never take: by what it says, or by halves.
