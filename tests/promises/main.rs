@@ -9,6 +9,7 @@ mod admin;
 mod bad_engines;
 mod configuration;
 mod cuts;
+mod dead_letters;
 mod drivers;
 mod engine_absent;
 mod engine_restart;

@@ -1,13 +1,16 @@
 //! From the configuration to the parts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
+use crate::admin::Control;
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::delivery::dead::DeadLetters;
 use crate::delivery::network::{self, Credentials, Protocol};
 use crate::delivery::sink;
 use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
@@ -221,11 +224,40 @@ fn target(
     })
 }
 
+/// What stores refuse for good is kept here, if there are stores and there is a folder for it. Without it such records are
+/// dropped.
+pub(super) fn dead_letters(config: &Config, sinks: &[Named], metrics: &delivery::Metrics) -> Option<DeadLetters> {
+    let folder = letters_folder(config)?;
+    if !folder.exists() && !sinks.iter().any(|sink| matches!(sink.kind, Kind::Sent(_))) {
+        return None;
+    }
+    let max_bytes = config.dead_letters.max_bytes.as_u64();
+    DeadLetters::open(&folder, max_bytes, metrics)
+        .inspect_err(|error| {
+            warn!(%error, folder = %folder.display(), "cannot keep dead letters: what a store refuses for good is dropped");
+        })
+        .ok()
+}
+
+/// Answers the commands about them.
+pub(super) fn control(config: &Config, letters: DeadLetters) -> Option<Control> {
+    let private = letters_folder(config)?;
+    Control::bind(&config.state_dir, &private, letters)
+        .inspect_err(|error| warn!(%error, "cannot listen in state_dir: log-capturer dead-letter will find no agent"))
+        .ok()
+}
+
+fn letters_folder(config: &Config) -> Option<PathBuf> {
+    let is_set = !config.state_dir.as_os_str().is_empty();
+    is_set.then(|| config.state_dir.join("dead-letters"))
+}
+
 pub(super) fn delivery(
     config: &Config,
     sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
+    dead: Option<&DeadLetters>,
 ) -> Result<(Outbox, Writers)> {
     let names = sinks.iter().map(|sink| sink.name.clone());
     let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
@@ -238,7 +270,7 @@ pub(super) fn delivery(
     }
     let mut writers = Writers::start(written, metrics, readiness)?;
     for (target, intake) in sent {
-        writers.send(*target, intake, metrics, readiness);
+        writers.send(*target, intake, metrics, readiness, dead.cloned());
     }
     Ok((outbox, writers))
 }

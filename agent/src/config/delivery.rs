@@ -26,6 +26,15 @@ pub struct Delivery {
     pub max_batches: usize,
 }
 
+/// Records that a store refuses for good. They are kept in `state_dir`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetters {
+    /// They take this room at most. What finds none is dropped, and counted.
+    #[serde(serialize_with = "exactly")]
+    pub max_bytes: ByteSize,
+}
+
 /// A place that records go to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
@@ -121,6 +130,17 @@ impl Delivery {
         );
         problems.duration(self.flush_interval, "flush_interval");
         problems.range(self.max_batches, 2..=1024, "max_batches");
+    }
+}
+
+impl DeadLetters {
+    /// Tells what is wrong with its own keys.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(
+            (1 << 20..=1 << 40).contains(&self.max_bytes.as_u64()),
+            "max_bytes",
+            "must be from 1MiB to 1TiB",
+        );
     }
 }
 
@@ -226,6 +246,14 @@ fn check_longest(max_line_bytes: ByteSize, most: ByteSize, problems: &mut Proble
 fn is_name(name: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(is_known)
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(64),
+        }
+    }
 }
 
 impl Default for Delivery {
