@@ -241,7 +241,7 @@ impl Courier {
         self.refuse(records, numbers, reason).await
     }
 
-    /// Of a range of which one record is left.
+    /// Refuses a range of which one record is left.
     async fn refuse_one(&mut self, records: &Records, range: Range<usize>, reason: &'static str) {
         self.refuse(records, range, reason).await;
     }
