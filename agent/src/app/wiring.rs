@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
+use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots, Standstills};
 use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::network::{self, Credentials, Protocol};
 use crate::delivery::sink;
@@ -270,6 +270,7 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         slots: Slots::new(limits.within(stream_room), Arc::clone(&metrics)),
         stream_room,
         probes: Probes::default(),
+        standstills: Standstills::default(),
         pace,
         metrics,
         is_released: Box::new(move |inode| {
