@@ -16,7 +16,7 @@
 //! - [`loki`]: a stand-in for Loki, which keeps its limits and misbehaves when told to
 //! - [`crowd`]: an engine with very many containers
 //! - [`podman`]: another engine
-//! - [`proxy`]: a hurtful one between the agent and its engine
+//! - [`proxy`]: a faulty one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
 //! - [`shim`]: faults inside the running agent

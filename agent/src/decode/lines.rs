@@ -18,7 +18,7 @@ pub(super) struct Lines {
     max: usize,
     clock: Clock,
     merge: Merge,
-    /// Of each stream, the bytes of a time that is split across reads; `None` outside of one.
+    /// The bytes of a time that is split across reads, by stream; `None` outside of one.
     stamps: [Option<Vec<u8>>; 2],
     /// A TTY's line that has no line feed yet, with its times still in it.
     raw: Pending,

@@ -6,7 +6,7 @@ pub(super) enum Value<'a> {
     Integer(u64),
     /// A string, bytes or another message.
     Bytes(&'a [u8]),
-    /// Of a type that no message here has.
+    /// A type that no message here has.
     Other,
 }
 

@@ -297,7 +297,7 @@ impl Engine {
         };
         let body = self
             .requests
-            .long("events", opening, |connection| connection.stream(&path));
+            .long("events", opening, &path, |connection| connection.stream(&path));
         Ok(Events::new(self.known(body.await)?, Arc::clone(self.health())))
     }
 
@@ -320,7 +320,9 @@ impl Engine {
             site,
             container: Some(container.clone()),
         };
-        let body = self.requests.long("logs", opening, |connection| connection.raw(&path));
+        let body = self
+            .requests
+            .long("logs", opening, &path, |connection| connection.raw(&path));
         Ok(LogStream::new(self.known(body.await)?, max_line_bytes))
     }
 
@@ -359,11 +361,11 @@ impl Engine {
         parsed(endpoint, &answer.body)
     }
 
-    /// After this it can be another engine that answers: who it is is asked for again.
+    /// Another engine may answer after this, so its name and version are asked for again.
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
-            // Of one that was not asked nothing new is known.
-            if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
+            // Nothing new is known of one that was not asked.
+            if error.engine_is_away() && !error.is_of_breaker() {
                 *self.known_peer() = None;
             }
         })

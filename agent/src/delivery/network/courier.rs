@@ -186,7 +186,7 @@ impl Courier {
         found
     }
 
-    /// Of a range of which one record is left.
+    /// Refuses a range of which one record is left.
     fn refuse_one(&mut self, range: Range<usize>, reason: &'static str) {
         let found = range.into_iter().filter(|&number| self.parts.refuse(number)).count();
         self.dropped(found, reason);

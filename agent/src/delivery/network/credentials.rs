@@ -77,7 +77,7 @@ impl Credentials {
         }
         let text = fs::read_to_string(file)?;
         let secret = text.trim_end_matches(['\r', '\n']);
-        // Of what is in the file nothing is repeated.
+        // Nothing that is in the file is repeated.
         if secret.is_empty() || secret.contains(|c: char| c.is_control() || !c.is_ascii()) {
             let fault = "holds no secret: one line of visible ASCII characters";
             return Err(io::Error::new(io::ErrorKind::InvalidData, fault));

@@ -197,7 +197,7 @@ fn a_line_that_is_too_long_is_cut_at_a_character_and_marked() {
     );
     let (seen, is_cut) = sent(&loki(10), container(&[]), "äääää".as_bytes(), 0, false, 0);
     assert!(!is_cut && !seen.metadata.contains_key("truncated"));
-    // Of Base64 whole groups are left.
+    // Whole groups of Base64 are left.
     let (seen, is_cut) = sent(&loki(7), container(&[]), &[0xff; 9], 0, false, 0);
     assert!(is_cut);
     assert_eq!(seen.line, "////");
