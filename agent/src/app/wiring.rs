@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::Control;
 use crate::audit::Account;
-use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
+use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots, Standstills};
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::dead::DeadLetters;
 use crate::delivery::network::{self, Credentials, Protocol};
@@ -314,6 +314,7 @@ pub(super) fn services(config: &Config, shared: Shared, unseen_since: Time, metr
         slots: Slots::new(limits.within(stream_room), Arc::clone(&metrics)),
         stream_room,
         probes: Probes::default(),
+        standstills: Standstills::default(),
         pace,
         metrics,
         is_released: Box::new(move |inode| {

@@ -85,6 +85,7 @@ impl Capture {
             () = stop => {}
             () = show_held(Arc::clone(&self.services)) => {}
             () = keep_limits(Arc::clone(&self.services), self.policies.follow()) => {}
+            () = keep_looking(Arc::clone(&self.services)) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -457,6 +458,11 @@ impl Capture {
             }
         }
     }
+}
+
+/// So that it shows when the agent stood still.
+async fn keep_looking(services: Arc<Services>) {
+    services.standstills.keep_looking().await;
 }
 
 /// Shows how much of the disk is taken for logs that the engine has removed, and how far containers fall behind that no
