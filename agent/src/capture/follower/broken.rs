@@ -11,8 +11,6 @@ use crate::record::{Line, Since, Time, Until};
 use crate::register::Site;
 use crate::source::{Cause, Fault, Log as _, Progress};
 
-/// Attempts in a row that brought nothing new, after which a record is taken for one that cannot be decoded.
-pub(super) const IN_VAIN: u32 = 2;
 /// Records among which it is looked for.
 const MOST: u32 = 1 << 20;
 /// How long one question may take.

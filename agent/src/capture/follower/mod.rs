@@ -46,6 +46,8 @@ use crate::source::Fault;
 const LAG_SHOWN: Duration = Duration::from_secs(1);
 /// How long the series of a removed container stay when one of them tells of a gap.
 const GAP_SHOWN: Duration = Duration::from_secs(120);
+/// Attempts in a row that brought nothing new, after which a record is taken for one that cannot be decoded.
+const IN_VAIN: u32 = 2;
 
 /// Reads one container's log.
 pub(super) struct Follower {
@@ -168,7 +170,7 @@ impl Follower {
                     self.complain(&fault);
                     self.pause().await;
                     self.in_vain += u32::from(fault.error_type() == "engine_error");
-                    if self.in_vain >= broken::IN_VAIN {
+                    if self.in_vain >= IN_VAIN {
                         self.in_vain = 0;
                         if let Err(fault) = Box::pin(self.ask_for_what_can_be_decoded()).await {
                             debug!(container = self.container.name, %fault, "not found out what can be decoded");
