@@ -37,6 +37,7 @@ mod remote_engines;
 mod repair;
 mod restart;
 mod rights;
+mod rotating;
 mod rotation;
 mod scale;
 mod short_lived;

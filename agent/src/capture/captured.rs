@@ -18,6 +18,7 @@ use super::recent::{Recall, Recent};
 use super::resume::{Position, Replay, Verdict};
 use super::seen::Seen;
 use super::services::Services;
+use super::witness::Witness;
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time, Until};
 use crate::source::Mark;
@@ -43,6 +44,7 @@ pub(super) struct Captured {
     /// What the present stream still has to repeat, and what came lately.
     replay: Option<Replay>,
     recent: Recent,
+    pub(super) witness: Witness,
     /// What the next stream is asked for.
     reach: Reach,
     /// The present stream brings all that there is.
@@ -106,6 +108,7 @@ impl Captured {
             position: services.positions.of(&container.id),
             replay: None,
             recent: Recent::default(),
+            witness: Witness::default(),
             from_files: false,
             floor: policy.start,
             reach: Reach::END,
@@ -173,6 +176,10 @@ impl Captured {
         self.falls_short = false;
         let ends_now = until == Until::Now;
         self.doubts &= !ends_now;
+        self.witness.begins(Time::now(), self.position.last_seen());
+        if self.floor().is_some() {
+            self.witness.breaks_off();
+        }
         self.recent
             .recall_all(self.position.remembered(), self.position.forgotten());
         let is_limited = self.reach.is_all() && self.reach.is_limited();
@@ -330,6 +337,11 @@ impl Captured {
         self.evidence = None;
     }
 
+    /// The next stream is asked for many records: so many are likely to have come.
+    pub(super) fn ask_far(&mut self) {
+        self.reach = self.reach.far();
+    }
+
     /// The engine cannot decode a record before so many of the last ones: no more is asked for, and the gap shows by itself.
     pub(super) fn ask_for_no_more_than(&mut self, records: u32) {
         self.reach = Reach::all_of(records);
@@ -356,6 +368,9 @@ impl Captured {
             Place::Waited => self.hand_on(line),
             Place::New => {
                 self.position.note_seen(seen);
+                if !self.from_files {
+                    self.witness.note(seen, line.bytes.len());
+                }
                 self.hand_on(line)
             }
             Place::TooFar => Taken::Left,
@@ -388,6 +403,10 @@ impl Captured {
             Verdict::Seen if self.position.unsettled.is_waiting(line) => Place::Waited,
             Verdict::Seen => {
                 self.services.metrics.deduplicated.inc();
+                if replay.is_live() {
+                    // It stands between new ones, and is none.
+                    self.witness.breaks_off();
+                }
                 Place::Known
             }
             // What was passed over may be new as well: all is read again.
@@ -438,12 +457,15 @@ impl Captured {
         }
     }
 
-    fn lines_are_missing(&self) {
+    fn lines_are_missing(&mut self) {
         warn!(
             container = self.series.name(),
             "the last lines were not found again: lines may be missing"
         );
         self.series.gap();
+        // What is behind the gap is behind no line that the log still has.
+        self.witness.compared();
+        self.witness.breaks_off();
     }
 
     fn is_too_old(&self, line: &Line<'_>) -> bool {

@@ -52,6 +52,7 @@ mod silence;
 mod slots;
 mod standstill;
 mod unsettled;
+mod witness;
 
 use std::sync::Arc;
 

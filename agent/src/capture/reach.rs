@@ -68,6 +68,14 @@ impl Reach {
         }
     }
 
+    /// Many records, where so many are likely to have come.
+    pub fn far(self) -> Self {
+        Self {
+            breadth: Breadth::Far,
+            ..self
+        }
+    }
+
     /// Only the end of the log again.
     pub fn the_end(self) -> Self {
         Self {

@@ -136,6 +136,11 @@ impl Position {
         self.seen.back().map(|seen| seen.time)
     }
 
+    /// The last line that was taken.
+    pub(super) fn last_seen(&self) -> Option<Seen> {
+        self.seen.back().copied()
+    }
+
     /// Whether the last lines are all later than `now`: the clock was set back. An engine that goes by the time would hide
     /// what comes next.
     pub fn is_ahead_of(&self, now: Time) -> bool {

@@ -16,6 +16,8 @@ pub struct Inspected {
     pub labels: Option<BTreeMap<String, String>>,
     /// The log driver, as in `json-file`.
     pub log_driver: String,
+    /// The size at which its log's files are rotated; `None`: they are not.
+    pub max_size: Option<u64>,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// The folder of its own files, where the engine lays them over the image's by overlayfs.
@@ -66,6 +68,40 @@ struct HostConfig {
 struct LogConfig {
     #[serde(rename = "Type", default)]
     driver: String,
+    #[serde(rename = "Config", default)]
+    options: Option<BTreeMap<String, String>>,
+}
+
+impl LogConfig {
+    fn max_size(&self) -> Option<u64> {
+        let asked = self.options.as_ref().and_then(|options| options.get("max-size"));
+        match (self.driver.as_str(), asked) {
+            ("json-file" | "local", Some(asked)) => size(asked),
+            // Its own.
+            ("local", None) => Some(20 << 20),
+            _ => None,
+        }
+    }
+}
+
+/// A size as Docker writes it: `10m` are so many times 1,024 × 1,024. None for `-1`, which is no limit.
+fn size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.trim_end_matches('b').trim_end_matches('i');
+    let unit = text
+        .find(|character: char| character.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let shift = match unit.trim() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    let number: f64 = number.trim().parse().ok()?;
+    (number > 0.0).then_some((number * (1_u64 << shift) as f64) as u64)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,6 +124,7 @@ impl From<Answer> for Inspected {
                 Labels::Nothing(()) => Some(BTreeMap::new()),
                 Labels::Other(_) => None,
             },
+            max_size: answer.host_config.log_config.max_size(),
             log_driver: answer.host_config.log_config.driver,
             command,
             upper_dir,
@@ -98,6 +135,29 @@ impl From<Answer> for Inspected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_at_which_a_log_is_rotated() {
+        for (config, size) in [
+            (
+                r#"{"Type":"json-file","Config":{"max-size":"10m","max-file":"3"}}"#,
+                Some(10 << 20),
+            ),
+            (
+                r#"{"Type":"json-file","Config":{"max-size":"100KiB"}}"#,
+                Some(100 << 10),
+            ),
+            (r#"{"Type":"json-file","Config":{"max-size":"1.5gb"}}"#, Some(3 << 29)),
+            (r#"{"Type":"json-file","Config":{"max-size":"5000"}}"#, Some(5_000)),
+            (r#"{"Type":"json-file","Config":{"max-size":"-1"}}"#, None),
+            (r#"{"Type":"json-file","Config":null}"#, None),
+            (r#"{"Type":"local","Config":{}}"#, Some(20 << 20)),
+            (r#"{"Type":"journald","Config":{}}"#, None),
+        ] {
+            let config: LogConfig = serde_json::from_str(config).unwrap();
+            assert_eq!(config.max_size(), size, "{config:?}");
+        }
+    }
 
     #[test]
     fn what_a_container_was_created_with() {

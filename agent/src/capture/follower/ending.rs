@@ -21,6 +21,10 @@ impl Follower {
         // `--rm` the engine removes the log right after it.
         let starts = self.life.borrow().starts;
         let rest = self.read_rest().await;
+        if !self.knows_rotation && !self.captured.is_empty() {
+            Box::pin(self.learn_of_rotation()).await;
+        }
+        Box::pin(self.compare()).await;
         if rest.is_ok() {
             self.whole = Some(starts);
         }
@@ -80,6 +84,7 @@ impl Follower {
                 let read = rest.read(|cx| services.outbox.poll_room_for(cx, growth), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
+                    Err(_) if !services.outbox.has_room() => continue,
                     Err(_) => Err(Fault::Broken(Cause::new(
                         format!("reading the end of the log took longer than {REST:?}"),
                         "read_failed",

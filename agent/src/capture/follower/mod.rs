@@ -21,6 +21,7 @@ mod connections;
 mod ending;
 mod files;
 mod reading;
+mod rotating;
 mod rotation;
 mod taking;
 
@@ -64,6 +65,8 @@ pub(super) struct Follower {
     whole: Option<u64>,
     /// How often in a row the engine sent an error instead of something new.
     in_vain: u32,
+    /// The engine has told how it rotates the log.
+    knows_rotation: bool,
 }
 
 /// Why a stretch of reading has ended.
@@ -80,6 +83,8 @@ pub(super) enum End {
     GaveUpSlot,
     /// Only the end of the log was asked for, and it was not enough.
     FellShort,
+    /// The log is written faster than it can be followed.
+    Bursts,
     /// There was no room for its lines for a while.
     Held,
     /// The agent itself stood still for a while.
@@ -104,6 +109,7 @@ impl Follower {
             not_by_files: None,
             whole: None,
             in_vain: 0,
+            knows_rotation: false,
         }
     }
 
@@ -157,7 +163,7 @@ impl Follower {
                     self.removed().await;
                     return;
                 }
-                End::GaveUpSlot | End::FellShort | End::StoodStill => {}
+                End::GaveUpSlot | End::FellShort | End::StoodStill | End::Bursts => {}
                 End::Held => self.room().await,
                 End::EndedEarly => self.pause().await,
                 End::Failed(fault) => {

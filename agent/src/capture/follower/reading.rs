@@ -29,6 +29,10 @@ const LEFT_OPEN: Duration = Duration::from_secs(5);
 /// And where another container waits for its slot.
 const HURRIED: Duration = Duration::from_millis(250);
 
+/// When what a stream has brought is first compared with the log, and how much later at most.
+const COMPARED: Duration = Duration::from_secs(5);
+const COMPARED_LAST: Duration = Duration::from_secs(60);
+
 /// For how long an engine may be kept waiting with a line.
 const HELD: Duration = Duration::from_secs(1);
 
@@ -87,12 +91,45 @@ impl LeftOpen {
     }
 }
 
+/// When what came is compared with the log.
+#[derive(Debug)]
+struct Comparing {
+    at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Default for Comparing {
+    fn default() -> Self {
+        Self {
+            at: None,
+            pause: COMPARED,
+        }
+    }
+}
+
+impl Comparing {
+    /// Something has come.
+    fn is_wanted(&mut self) {
+        self.at.get_or_insert_with(|| Instant::now() + self.pause);
+    }
+
+    fn is_done(&mut self) {
+        self.at = None;
+        self.pause = (2 * self.pause).min(COMPARED_LAST);
+    }
+}
+
 impl Follower {
     /// Opens the log and reads it for as long as it goes.
     pub(in crate::capture) async fn read(&mut self) -> End {
         match Box::pin(self.services.source.follows_by_time()).await {
             Ok(by_time) => self.captured.set_goes_by_time(by_time),
             Err(fault) => return self.not_opened(fault),
+        }
+        if self.captured.witness.bursts()
+            && let Some(end) = Box::pin(self.read_by_turns()).await
+        {
+            return end;
         }
         if self.captured.must_be_read_first() {
             // All that there is by now tells whether the last line is in it. A stream that goes on would not.
@@ -127,6 +164,7 @@ impl Follower {
         let mut life = self.life.clone();
         let mut left_open = LeftOpen::default();
         let mut held = Held::default();
+        let mut comparing = Comparing::default();
         loop {
             let deadline = self.captured.deadline();
             left_open.look(life.borrow_and_update().is_over(), so_far.reads);
@@ -156,6 +194,11 @@ impl Follower {
                 }
                 () = until(deadline) => {
                     self.captured.flush_due();
+                    continue;
+                }
+                () = until(comparing.at) => {
+                    comparing.is_done();
+                    Box::pin(self.compare()).await;
                     continue;
                 }
                 () = until(so_far.patience) => {
@@ -199,6 +242,16 @@ impl Follower {
                             if alone && opening.is_none() {
                                 timer.as_mut().reset(self.policy.get().rotation.next());
                             }
+                        }
+                        if so_far.any_new && !self.knows_rotation {
+                            Box::pin(self.learn_of_rotation()).await;
+                        }
+                        if so_far.any_new {
+                            comparing.is_wanted();
+                        }
+                        if self.captured.witness.bursts() && alone && opening.is_none() {
+                            Box::pin(self.compare()).await;
+                            return End::Bursts;
                         }
                         // Every other stream has its turn before this one's next.
                         yield_now().await;
