@@ -20,7 +20,7 @@ pub type Collector = Server<Kept>;
 /// One record, as the collector was sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Of its resource.
+    /// The attributes of its resource.
     pub resource: BTreeMap<String, Value>,
     /// The name of its scope.
     pub scope: String,

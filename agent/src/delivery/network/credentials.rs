@@ -126,7 +126,7 @@ fn authorization(value: String) -> (String, String) {
     ("Authorization".to_owned(), value)
 }
 
-// Of what is in a file, nothing is repeated in what is said of it.
+// Nothing that is in a file is repeated in what is said of it.
 
 fn secret(text: &str) -> Result<&str, String> {
     let secret = text.trim_end_matches(['\r', '\n']);
