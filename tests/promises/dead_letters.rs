@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use integration::agent::{self, Agent, Launch};
 use integration::engine::Engine;
@@ -84,6 +85,8 @@ fn a_refused_line_outlives_the_agent_and_goes_when_the_store_has_acknowledged_it
     );
     assert_eq!(dead_letter(&agent, &["list", "--sink", "file"]).0, Some(0));
 
+    // What is not saved comes again after a kill. Positions are saved a second after they have changed.
+    std::thread::sleep(Duration::from_secs(3));
     agent.kill();
     agent.start_again();
     agent.wait_ready();

@@ -7,6 +7,7 @@
 
 mod admin;
 mod bad_engines;
+mod certificates;
 mod configuration;
 mod cuts;
 mod dead_letters;
@@ -46,3 +47,4 @@ mod silence;
 mod sinks;
 mod soak;
 mod standard_output;
+mod stores_by_tls;

@@ -4,11 +4,17 @@
 pub mod loki;
 pub mod otlp;
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub use loki::Loki;
 pub use otlp::Collector;
@@ -72,12 +78,32 @@ struct State<K> {
 /// A server on loopback.
 pub struct Server<K> {
     address: SocketAddr,
+    scheme: &'static str,
     state: Arc<Mutex<State<K>>>,
 }
 
 impl<K: Keeps> Server<K> {
     /// One that listens, and is well.
     pub fn start() -> Self {
+        Self::listening(None)
+    }
+
+    /// One that listens with TLS, with `cert.pem` and `key.pem` of this folder.
+    pub fn start_with_tls(folder: &Path) -> Self {
+        let read = |name: &str| fs::read(folder.join(name)).expect("a file of the certificate");
+        let certificate = CertificateDer::from_pem_slice(&read("cert.pem")).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a usable certificate");
+        Self::listening(Some(Arc::new(config)))
+    }
+
+    fn listening(tls: Option<Arc<ServerConfig>>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen on loopback");
         let address = listener.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(State {
@@ -87,13 +113,13 @@ impl<K: Keeps> Server<K> {
             is_over: false,
         }));
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || listen(listener, address, &shared));
-        Self { address, state }
+        std::thread::spawn(move || listen(listener, address, tls.as_ref(), &shared));
+        Self { address, scheme, state }
     }
 
     /// For the key `url`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// From now on it misbehaves so.
@@ -154,7 +180,12 @@ fn lock<K>(state: &Mutex<State<K>>) -> MutexGuard<'_, State<K>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listen<K: Keeps>(listener: TcpListener, address: SocketAddr, state: &Arc<Mutex<State<K>>>) {
+fn listen<K: Keeps>(
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<&Arc<ServerConfig>>,
+    state: &Arc<Mutex<State<K>>>,
+) {
     let mut listener = Some(listener);
     while !lock(state).is_over {
         if lock(state).fault == Fault::Down {
@@ -168,8 +199,15 @@ fn listen<K: Keeps>(listener: TcpListener, address: SocketAddr, state: &Arc<Mute
         });
         match accepted {
             Some((stream, _)) => {
-                let state = Arc::clone(state);
-                std::thread::spawn(move || serve(&stream, &state));
+                let (state, tls) = (Arc::clone(state), tls.cloned());
+                let _ = stream.set_nonblocking(false);
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &state),
+                    Some(config) => {
+                        let connection = ServerConnection::new(config).expect("a connection");
+                        serve(StreamOwned::new(connection, stream), &state);
+                    }
+                });
             }
             None => sleep(Duration::from_millis(5)),
         }
@@ -177,18 +215,17 @@ fn listen<K: Keeps>(listener: TcpListener, address: SocketAddr, state: &Arc<Mute
 }
 
 /// Requests of one connection, until one of the two ends it.
-fn serve<K: Keeps>(stream: &TcpStream, state: &Mutex<State<K>>) {
-    let _ = stream.set_nonblocking(false);
+fn serve<K: Keeps>(stream: impl Read + Write, state: &Mutex<State<K>>) {
     let mut reader = BufReader::new(stream);
     while let Some(answer) = next(&mut reader, state) {
-        if (&*stream).write_all(&answer.bytes()).is_err() {
+        if reader.get_mut().write_all(&answer.bytes()).is_err() {
             return;
         }
     }
 }
 
 /// The answer to the next request. `None`: the connection is to be closed.
-fn next<K: Keeps>(reader: &mut BufReader<&TcpStream>, state: &Mutex<State<K>>) -> Option<Answer> {
+fn next<K: Keeps>(reader: &mut impl BufRead, state: &Mutex<State<K>>) -> Option<Answer> {
     let head = head(reader)?;
     let length: usize = head.header("content-length")?.parse().ok()?;
     let fault = lock(state).fault.clone();

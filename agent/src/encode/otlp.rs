@@ -175,7 +175,7 @@ fn image_and_tag(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The hash of all that tells two records of one time apart.
+/// A hash of all that tells two records of one time apart.
 fn hash(entry: &Entry<'_>, line: &[u8]) -> u64 {
     let seed = u64::from(entry.repeated) << 1 | entry.stream as u64;
     let line = XxHash3_64::oneshot_with_seed(seed, line);

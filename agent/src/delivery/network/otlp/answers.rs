@@ -21,7 +21,7 @@ pub(super) fn verdict(status: u16, after: Option<Duration>, body: &[u8]) -> Verd
             0 => Verdict::Stored,
             rejected => Verdict::Partly(rejected),
         },
-        // The whole request is bad, or some records are: it does not say.
+        // It does not say whether it means the whole request or some records.
         400 | 422 => Verdict::Bad(Bad::Unclear),
         other => of_status(other, after),
     }
