@@ -9,8 +9,8 @@ use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
 use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::network::{self, Credentials, Protocol};
-use crate::delivery::sink;
 use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
+use crate::delivery::{sink, spool};
 use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
 use crate::kernel::{self, Kernel, Tier};
@@ -225,10 +225,27 @@ pub(super) fn delivery(
         }
     }
     let mut writers = Writers::start(written, metrics, readiness)?;
+    let spool = spools(config, sent.iter().map(|(_, intake)| intake.name().to_owned()));
     for (target, intake) in sent {
-        writers.send(*target, intake, metrics, readiness);
+        writers.send(*target, intake, spool.as_ref(), metrics, readiness)?;
     }
     Ok((outbox, writers))
+}
+
+/// Where what sinks do not take is kept, if it can be kept for the sinks of these names.
+fn spools(config: &Config, sinks: impl Iterator<Item = String>) -> Option<spool::Options> {
+    let sinks: Vec<String> = sinks.collect();
+    if config.state_dir.as_os_str().is_empty() {
+        if !sinks.is_empty() {
+            warn!("state_dir is not set, so there is no spool: a store that is away stops the reading for all sinks");
+        }
+        return None;
+    }
+    let options = spool::Options::new(&config.state_dir, &config.spool);
+    for folder in options.left_over(&sinks) {
+        warn!(folder = %folder.display(), "this spool is of no sink that is configured: what it has is not delivered");
+    }
+    Some(options)
 }
 
 /// What capture shares with others.

@@ -3,6 +3,8 @@
 //! Their text is what sinks of JSON lines write as it is. Beside the text stands what a sink of another encoding needs of
 //! each record, so that it need not parse the text: the container, the time, the stream, and where the line is.
 
+mod frozen;
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 

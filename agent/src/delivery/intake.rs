@@ -30,7 +30,12 @@ impl Intake {
         }
     }
 
-    fn desk(&self) -> &Desk {
+    /// What it shares with the outbox, and which sink's it is.
+    pub(super) fn place(&self) -> (Arc<Shared>, usize) {
+        (Arc::clone(&self.shared), self.sink)
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
         self.shared.desk(self.sink)
     }
 

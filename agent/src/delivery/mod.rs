@@ -10,6 +10,7 @@
 //! | `writer` | the thread of a sink that writes bytes |
 //! | `named` | a sink of either kind, as it was configured |
 //! | `sink` | where records are written to |
+//! | `spool` | what a sink has not taken in time, on the disk |
 //! | `network` | stores that records are sent to |
 
 mod batch;
@@ -28,6 +29,9 @@ pub mod network;
 
 /// Where records go.
 pub mod sink;
+
+/// What a sink has not taken in time, on the disk.
+pub mod spool;
 
 pub use batch::{Batch, Record, Records};
 pub use intake::Intake;

@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::named::Target;
 use super::network::Courier;
 use super::sink::Sink;
+use super::spool::{self, Options};
 use super::window::Order;
 use crate::engine::Endpoint;
 use crate::readiness::{Part, Readiness};
@@ -121,8 +122,16 @@ impl Writers {
         Ok(all)
     }
 
-    /// Starts a task that sends to a store. It must be called within a tokio runtime.
-    pub fn send(&mut self, target: Target, intake: Intake, metrics: &Metrics, readiness: &Readiness) {
+    /// Starts a task that sends to a store, and spools what the store does not take, where `options` say how. It must be
+    /// called within a tokio runtime.
+    pub fn send(
+        &mut self,
+        target: Target,
+        intake: Intake,
+        options: Option<&Options>,
+        metrics: &Metrics,
+        readiness: &Readiness,
+    ) -> io::Result<()> {
         let Target {
             store,
             credentials,
@@ -131,8 +140,16 @@ impl Writers {
         self.endpoints.push(Arc::clone(store.endpoint()));
         let part = readiness.part(&format!("sink {}", intake.name()));
         let name = intake.name().to_owned();
-        let courier = Courier::new(store, credentials, protocol, intake, metrics, part);
-        self.spawn(name, courier.run());
+        let (supply, keeper) = spool::supply(intake, options, metrics, readiness)?;
+        let courier = Courier::new(store, credentials, protocol, supply, metrics, part);
+        self.spawn(name, async move {
+            // At the end the keeper has everything safe, and nobody waits for the store.
+            tokio::select! {
+                () = courier.run() => {}
+                () = keeper.run() => {}
+            }
+        });
+        Ok(())
     }
 
     /// A panic of the task is told as a thread's is.

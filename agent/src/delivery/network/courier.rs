@@ -1,8 +1,8 @@
 //! The task of a sink that sends to a store: batch by batch, one request at a time.
 //!
 //! A batch is acknowledged when each of its records is stored, or is one that the store will never take. Until then it stays in
-//! the sink's window, of which the engine's files and the saved positions are the rest: nothing is dropped because a store is
-//! away.
+//! the sink's window or goes to its spool, of which the engine's files and the saved positions are the rest: nothing is dropped
+//! because a store is away.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::super::batch::{Batch, Records};
-use super::super::intake::Intake;
 use super::super::metrics::Metrics;
+use super::super::spool::Supply;
 use super::super::window::Order;
 use super::attempt::{Answer, Attempts};
 use super::credentials::Credentials;
@@ -37,7 +37,7 @@ pub struct Courier {
     sink: String,
     protocol: Box<dyn Protocol>,
     attempts: Attempts,
-    intake: Intake,
+    supply: Supply,
     metrics: Metrics,
     parts: Parts,
     /// When the last batch was begun.
@@ -50,20 +50,20 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// For the sink of that intake.
+    /// For the sink of that supply.
     pub fn new(
         store: Store,
         credentials: Credentials,
         protocol: Box<dyn Protocol>,
-        intake: Intake,
+        supply: Supply,
         metrics: &Metrics,
         part: Part,
     ) -> Self {
-        let sink = intake.name().to_owned();
+        let sink = supply.name().to_owned();
         Self {
             attempts: Attempts::new(&sink, store, credentials, metrics.clone(), part),
             protocol,
-            intake,
+            supply,
             metrics: metrics.clone(),
             parts: Parts::default(),
             last: None,
@@ -76,14 +76,19 @@ impl Courier {
 
     /// Carries until nothing more comes.
     pub async fn run(mut self) {
-        while let Some(order) = self.attempts.meanwhile(self.intake.next()).await {
+        while let Some(order) = self.attempts.meanwhile(self.supply.next()).await {
             match order {
                 Order::Batch(batch) => {
                     self.wait(batch.records().text().len()).await;
-                    self.carry(&batch).await;
-                    self.intake.acknowledge(batch);
+                    let dropped = self.supply.dropped();
+                    tokio::select! {
+                        biased;
+                        () = self.carry(&batch) => self.supply.acknowledge(batch).await,
+                        // Its room was needed: the next one comes.
+                        () = dropped => {}
+                    }
                 }
-                Order::Mark(ticket) => self.intake.tell(ticket, None),
+                Order::Mark(ticket) => self.supply.tell(ticket, None),
                 // There is no file.
                 Order::Reopen => {}
             }
@@ -139,7 +144,7 @@ impl Courier {
             .inc_by(request.cut);
         let delivered = self.metrics.delivered.with_label_values(&[&self.sink]);
         delivered.inc_by(request.records as u64);
-        self.intake.settled(request.records);
+        self.supply.settled(request.records);
     }
 
     /// Finds the records of a request that the store will never take: by what it says, or by halves.
@@ -198,7 +203,7 @@ impl Courier {
         }
         let dropped = self.metrics.dropped.with_label_values(&[&*self.sink, reason]);
         dropped.inc_by(records as u64);
-        self.intake.settled(records);
+        self.supply.settled(records);
         if self.told.is_none_or(|told| told.elapsed() > TELL) {
             self.told = Some(Instant::now());
             let said = self.attempts.said();
