@@ -41,4 +41,5 @@ mod shutdown;
 mod silence;
 mod sinks;
 mod soak;
+mod spool;
 mod standard_output;

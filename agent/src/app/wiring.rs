@@ -9,7 +9,7 @@ use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
 use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::network::{self, Credentials, Protocol};
-use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
+use crate::delivery::{self, Bounds, Had, Kind, Named, Outbox, Target, Writers};
 use crate::delivery::{sink, spool};
 use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
@@ -174,7 +174,12 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
-        Ok(Named { name, kind })
+        Ok(Named {
+            name,
+            kind,
+            had: Had::default(),
+            spooled: None,
+        })
     };
     let names = SinkConfig::names(&config.sinks);
     config.sinks.iter().zip(names).map(open).collect()
@@ -220,14 +225,20 @@ pub(super) fn delivery(
     let (mut written, mut sent) = (Vec::new(), Vec::new());
     for (named, intake) in sinks.into_iter().zip(intakes) {
         match named.kind {
-            Kind::Written(sink) => written.push((sink, intake)),
-            Kind::Sent(target) => sent.push((target, intake)),
+            Kind::Written(sink) => written.push((sink, named.had, intake)),
+            Kind::Sent(target) => {
+                let before = spool::Before {
+                    had: named.had,
+                    spooled: named.spooled,
+                };
+                sent.push((target, before, intake));
+            }
         }
     }
     let mut writers = Writers::start(written, metrics, readiness)?;
-    let spool = spools(config, sent.iter().map(|(_, intake)| intake.name().to_owned()));
-    for (target, intake) in sent {
-        writers.send(*target, intake, spool.as_ref(), metrics, readiness)?;
+    let spool = spools(config, sent.iter().map(|(_, _, intake)| intake.name().to_owned()));
+    for (target, before, intake) in sent {
+        writers.send(*target, before, intake, spool.as_ref(), metrics, readiness)?;
     }
     Ok((outbox, writers))
 }

@@ -72,7 +72,7 @@ impl Intake {
     }
 
     /// The sink has delivered this batch, and all before it.
-    pub fn acknowledge(&mut self, batch: Arc<Batch>) {
+    pub fn acknowledge(&self, batch: Arc<Batch>) {
         let number = batch.number();
         // First: whoever sees room must not need more memory for it.
         drop(batch);

@@ -84,6 +84,8 @@ pub(super) struct Spooled {
     pub(super) records: u64,
     /// The first batch of them is being delivered, and so many of its records are settled.
     lent: Option<u64>,
+    /// How many records were ever spooled.
+    pub(super) end: u64,
     /// Records of which the sink was lent nothing.
     pub(super) unread: u64,
     /// What they take of the disk.
@@ -201,9 +203,22 @@ impl Window {
         }
     }
 
-    /// All batches that the sink was not given yet: somebody else takes care of them.
+    /// The batches that the sink was not given yet, up to a question: somebody else takes care of them.
     pub(super) fn take_waiting(&mut self) -> VecDeque<Arc<Batch>> {
-        std::mem::take(&mut self.waiting)
+        let behind = match self.mark {
+            Question::Asked { at, .. } => self.waiting.partition_point(|batch| batch.number() <= at),
+            _ => self.waiting.len(),
+        };
+        let rest = self.waiting.split_off(behind);
+        std::mem::replace(&mut self.waiting, rest)
+    }
+
+    /// So many records of the batch of this number are not to be delivered: the sink had them before.
+    pub(super) fn skip(&mut self, number: u64, records: usize) {
+        self.settled += records as u64;
+        if let Some(held) = self.held.iter_mut().find(|held| held.number == number) {
+            held.records -= records;
+        }
     }
 
     /// When the sink will have fallen behind, if nothing moves: its oldest batch is so old, or the window is full and has not
@@ -259,7 +274,8 @@ impl Window {
         left
     }
 
-    pub(super) fn show_spool(&mut self, unread: u64, bytes: u64, oldest: Option<Time>) {
+    pub(super) fn show_spool(&mut self, end: u64, unread: u64, bytes: u64, oldest: Option<Time>) {
+        self.spooled.end = end;
         self.spooled.unread = unread;
         self.spooled.bytes = bytes;
         self.spooled.oldest = oldest;

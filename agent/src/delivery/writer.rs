@@ -13,12 +13,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use super::had::Had;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::named::Target;
 use super::network::Courier;
 use super::sink::Sink;
-use super::spool::{self, Options};
+use super::spool::{self, Before, Options};
 use super::window::Order;
 use crate::engine::Endpoint;
 use crate::readiness::{Part, Readiness};
@@ -41,6 +42,7 @@ pub struct Fatal {
 struct Writer {
     name: String,
     sink: Box<dyn Sink>,
+    had: Had,
     intake: Intake,
     metrics: Metrics,
     readiness: Part,
@@ -92,7 +94,7 @@ impl Drop for Alarm {
 impl Writers {
     /// Starts a thread for each sink, which takes its batches from the intake beside it.
     pub fn start(
-        sinks: impl IntoIterator<Item = (Box<dyn Sink>, Intake)>,
+        sinks: impl IntoIterator<Item = (Box<dyn Sink>, Had, Intake)>,
         metrics: &Metrics,
         readiness: &Readiness,
     ) -> io::Result<Self> {
@@ -103,7 +105,7 @@ impl Writers {
             endpoints: Vec::new(),
             failures: Arc::default(),
         };
-        for (sink, intake) in sinks {
+        for (sink, had, intake) in sinks {
             let name = intake.name().to_owned();
             let part = readiness.part(&format!("sink {name}"));
             part.up("writing");
@@ -114,6 +116,7 @@ impl Writers {
                 failures: Arc::clone(&all.failures),
                 name,
                 sink,
+                had,
                 intake,
             };
             all.threads
@@ -127,6 +130,7 @@ impl Writers {
     pub fn send(
         &mut self,
         target: Target,
+        before: Before,
         intake: Intake,
         options: Option<&Options>,
         metrics: &Metrics,
@@ -140,7 +144,7 @@ impl Writers {
         self.endpoints.push(Arc::clone(store.endpoint()));
         let part = readiness.part(&format!("sink {}", intake.name()));
         let name = intake.name().to_owned();
-        let (supply, keeper) = spool::supply(intake, options, metrics, readiness)?;
+        let (supply, keeper) = spool::supply(intake, before, options, metrics, readiness)?;
         let courier = Courier::new(store, credentials, protocol, supply, metrics, part);
         self.spawn(name, async move {
             // At the end the keeper has everything safe, and nobody waits for the store.
@@ -210,14 +214,22 @@ impl Writer {
         while let Some(order) = self.intake.wait() {
             match order {
                 Order::Batch(batch) => {
-                    self.deliver(batch.records().text())?;
+                    if self.had.is_empty() {
+                        self.deliver(batch.records().text())?;
+                    } else {
+                        let new = self.had.without(batch.records());
+                        self.deliver(new.text())?;
+                    }
                     let delivered = self.metrics.delivered.with_label_values(&[&self.name]);
                     delivered.inc_by(batch.records().len() as u64);
                     self.intake.settled(batch.records().len());
                     self.intake.acknowledge(batch);
                 }
                 Order::Mark(ticket) => {
-                    let mark = self.sink.mark()?;
+                    let mut mark = self.sink.mark()?;
+                    if let Some(mark) = &mut mark {
+                        mark.had = self.had.saved()?;
+                    }
                     self.intake.tell(ticket, mark);
                 }
                 Order::Reopen => match self.sink.reopen() {

@@ -88,7 +88,7 @@ impl Courier {
                         () = dropped => {}
                     }
                 }
-                Order::Mark(ticket) => self.supply.tell(ticket, None),
+                Order::Mark(ticket) => self.supply.tell(ticket).await,
                 // There is no file.
                 Order::Reopen => {}
             }

@@ -10,12 +10,15 @@ use tokio::sync::{Mutex as Turns, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::super::batch::Batch;
+use super::super::batch::{Batch, Spares};
+use super::super::had::Had;
 use super::super::intake::Intake;
 use super::super::metrics::Metrics;
 use super::super::shared::{Desk, Shared};
+use super::super::sink::Mark;
+use super::cursor::Cursor;
 use super::queue::{Refused, Spool};
-use super::{Limits, Options, Patience, WhenFull};
+use super::{Before, Limits, Options, Patience, WhenFull};
 use crate::readiness::Part;
 use crate::record::Time;
 
@@ -34,6 +37,8 @@ pub(super) struct Backlog {
     pub(super) turn: Turns<Turn>,
     /// Tells the supply that what it was lent is dropped.
     pub(super) dropped: watch::Sender<()>,
+    /// The room of what comes from the spool is not used again: what the streams fill is enough.
+    no_spares: Arc<Spares>,
     /// When it was last told that records are dropped.
     told: Mutex<Option<Instant>>,
     spool: Arc<Mutex<Place>>,
@@ -44,6 +49,8 @@ pub(super) struct Backlog {
 pub(super) struct Turn {
     /// What is being delivered.
     pub(super) carried: Option<Carried>,
+    /// What the sink has already, or its spool.
+    pub(super) had: Had,
     /// Batches that were taken from the window to be spooled, and are not.
     pub(super) pending: VecDeque<Arc<Batch>>,
 }
@@ -87,7 +94,13 @@ impl Place {
 }
 
 impl Backlog {
-    pub(super) fn open(intake: &Intake, options: &Options, metrics: &Metrics, part: Part) -> io::Result<Arc<Self>> {
+    pub(super) fn open(
+        intake: &Intake,
+        before: Before,
+        options: &Options,
+        metrics: &Metrics,
+        part: Part,
+    ) -> io::Result<Arc<Self>> {
         let mut place = Place {
             path: options.folder.join(intake.name()),
             limits: options.limits,
@@ -108,6 +121,11 @@ impl Backlog {
                 ));
             }
         }
+        let Before { mut had, spooled } = before;
+        if let (Some(spool), Some(spooled)) = (&mut place.spool, spooled) {
+            // They are read from their logs once more.
+            spool.look_back(spooled, |records| had.note_all(records))?;
+        }
         part.up("empty");
         let (shared, sink) = intake.place();
         let backlog = Self {
@@ -117,8 +135,9 @@ impl Backlog {
             patience: options.patience,
             metrics: metrics.clone(),
             part,
-            turn: Turns::default(),
+            turn: Turns::new(Turn { had, ..Turn::default() }),
             dropped: watch::Sender::new(()),
+            no_spares: Spares::new(0),
             told: Mutex::default(),
             spool: Arc::new(Mutex::new(place)),
         };
@@ -143,6 +162,30 @@ impl Backlog {
         &self.desk().name
     }
 
+    /// What of a batch the sink has not had yet. That can be nothing: a receipt is for all batches before it, too, so also this
+    /// one is acknowledged in its turn.
+    pub(super) fn admit(&self, had: &mut Had, batch: Arc<Batch>) -> Arc<Batch> {
+        if had.is_empty() {
+            return batch;
+        }
+        let new = had.without(batch.records());
+        let skipped = batch.records().len() - new.len();
+        if skipped == 0 {
+            return batch;
+        }
+        self.desk().window().skip(batch.number(), skipped);
+        Arc::new(Batch::new(batch.number(), new, &self.no_spares))
+    }
+
+    /// What a checkpoint needs to know: what was spooled so far, and what is not to be delivered when it comes again.
+    pub(super) fn mark(&self, had: &Had) -> Option<Mark> {
+        Some(Mark {
+            saved: self.desk().window().spooled().end.into(),
+            had: had.saved().ok()?,
+            written: None,
+        })
+    }
+
     /// Whether something waits in the spool that nobody was lent.
     pub(super) fn has_unread(&self) -> bool {
         self.desk().window().spooled().unread > 0
@@ -165,7 +208,7 @@ impl Backlog {
         match read {
             Ok(Some(records)) => {
                 self.desk().window().lend();
-                Read::Batch(Arc::new(Batch::new(0, records, &self.shared.spares)))
+                Read::Batch(Arc::new(Batch::new(0, records, &self.no_spares)))
             }
             Ok(None) => Read::Nothing,
             Err(error) => {
@@ -199,6 +242,13 @@ impl Backlog {
             let mut added = Vec::new();
             let mut refused = None;
             for batch in &batches {
+                if batch.records().is_empty() {
+                    added.push(Cursor {
+                        record: spool.end(),
+                        ..Cursor::default()
+                    });
+                    continue;
+                }
                 match spool.append(batch.records(), Time::now()) {
                     Ok(end) => added.push(end),
                     Err(why) => {
@@ -287,6 +337,6 @@ impl Backlog {
 }
 
 fn show(desk: &Desk, spool: &mut Spool) {
-    let (unread, bytes, oldest) = (spool.unread(), spool.bytes(), spool.oldest());
-    desk.window().show_spool(unread, bytes, oldest);
+    let (end, unread, bytes, oldest) = (spool.end(), spool.unread(), spool.bytes(), spool.oldest());
+    desk.window().show_spool(end, unread, bytes, oldest);
 }

@@ -15,6 +15,8 @@ use super::queue::Refused;
 use crate::delivery::batch::Batch;
 use crate::delivery::window::Order;
 
+/// Batches of which the room is kept while the spool is written to.
+const SPARES: usize = 2;
 /// A spool that is full is tried again after this at the latest.
 const FULL: Duration = Duration::from_secs(1);
 /// The first pause after the disk has failed; it doubles up to `LONGEST`.
@@ -87,22 +89,29 @@ impl Keeping {
             while let Some(order) = { desk.window().question() } {
                 // There is no file to be opened anew.
                 if let Order::Mark(ticket) = order {
-                    desk.window().answer(ticket, None);
+                    let mark = backlog.mark(&turn.had);
+                    desk.window().answer(ticket, mark);
                     backlog.shared.wake();
                 }
             }
             if desk.window().is_over() {
                 return Wait::End;
             }
-            if !backlog.has_unread() {
-                let patience = backlog.patience;
-                match desk.window().behind_at(patience.age, patience.stall) {
-                    None => return Wait::Bell,
-                    Some(at) if at > Instant::now() => return Wait::Until(at),
-                    Some(_) => {}
-                }
+            let patience = backlog.patience;
+            let (age, stall) = match backlog.has_unread() {
+                true => (patience.gather, Duration::ZERO),
+                false => (patience.age, patience.stall),
+            };
+            match desk.window().behind_at(age, stall) {
+                None => return Wait::Bell,
+                Some(at) if at > Instant::now() => return Wait::Until(at),
+                Some(_) => {}
             }
-            turn.pending.extend(desk.window().take_waiting());
+            let waiting = { desk.window().take_waiting() };
+            for batch in waiting {
+                let batch = backlog.admit(&mut turn.had, batch);
+                turn.pending.push_back(batch);
+            }
             if let Some(wait) = self.keep(turn).await {
                 return wait;
             }
@@ -179,6 +188,8 @@ impl Keeping {
             backlog.desk().window().spill(number, records, is_lent);
         }
         if safe > 0 {
+            // The window was full once, and is not while the spool takes everything.
+            backlog.shared.spares.keep(SPARES);
             backlog.shared.wake();
             backlog.desk().bell.notify_one();
         }
@@ -201,6 +212,8 @@ impl Keeping {
                     return None;
                 }
             }
+            // A receipt is for all before it.
+            WhenFull::DropNewest if matches!(turn.carried, Some(Carried::Memory(_))) => {}
             WhenFull::DropNewest => {
                 if let Some(batch) = turn.pending.pop_front() {
                     self.tell("it is full: new lines are dropped");

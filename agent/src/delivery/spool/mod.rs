@@ -32,6 +32,7 @@ pub use keeper::Keeper;
 pub use metrics::SpoolMetrics;
 pub use supply::Supply;
 
+use super::had::Had;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use crate::config;
@@ -51,12 +52,25 @@ pub struct Options {
     patience: Patience,
 }
 
+/// Frames are lent together up to so much text: what came slowly need not go slowly.
+const TOGETHER: usize = 128 << 10;
+
+/// What is known of a sink from before.
+#[derive(Default)]
+pub struct Before {
+    /// What it had behind the saved positions.
+    pub had: Had,
+    /// How many records its spool had got when they were saved.
+    pub spooled: Option<u64>,
+}
+
 /// How much is kept for one sink.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     max_bytes: u64,
     max_age: Duration,
     segment_bytes: u64,
+    together: usize,
 }
 
 /// When a sink has fallen behind.
@@ -64,6 +78,8 @@ struct Limits {
 pub(super) struct Patience {
     /// Its oldest batch waits for so long.
     pub(super) age: Duration,
+    /// While something is in the spool already: batches gather for so long.
+    pub(super) gather: Duration,
     /// Or its window is full, and it has acknowledged nothing for so long.
     pub(super) stall: Duration,
 }
@@ -91,10 +107,12 @@ impl Options {
                 max_bytes,
                 max_age: spool.max_age,
                 segment_bytes: SEGMENT.min(max_bytes / 4),
+                together: TOGETHER,
             },
             when_full: spool.when_full,
             patience: Patience {
-                age: Duration::from_secs(2),
+                age: Duration::from_secs(1),
+                gather: Duration::from_millis(100),
                 stall: Duration::from_millis(500),
             },
         }
@@ -114,6 +132,7 @@ impl Options {
 /// The two ends of a sink's batches: for whoever delivers them, and for who keeps what waits. Without `options` nothing is kept.
 pub fn supply(
     intake: Intake,
+    before: Before,
     options: Option<&Options>,
     metrics: &Metrics,
     readiness: &Readiness,
@@ -122,6 +141,6 @@ pub fn supply(
         return Ok((Supply::new(intake, None), Keeper::none()));
     };
     let part = readiness.part(&format!("spool {}", intake.name()));
-    let backlog = backlog::Backlog::open(&intake, options, metrics, part)?;
+    let backlog = backlog::Backlog::open(&intake, before, options, metrics, part)?;
     Ok((Supply::new(intake, Some(backlog.clone())), Keeper::new(backlog)))
 }

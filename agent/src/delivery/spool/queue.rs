@@ -154,10 +154,33 @@ impl Spool {
 
     /// The time of the first record that is not delivered.
     pub(super) fn oldest(&mut self) -> Option<Time> {
-        let (at, segment) = self.place()?;
+        let (at, segment) = self.place(self.cursor)?;
         let end = self.segments[segment].bytes;
         let file = self.reading(segment).ok()?;
-        header(file, at, end).ok().flatten().map(|header| header.time)
+        header(file, at.offset, end).ok().flatten().map(|header| header.time)
+    }
+
+    /// Lends the records from this number on that are still there, and are sound.
+    pub(super) fn look_back(&mut self, from: u64, mut lend: impl FnMut(&Records)) -> io::Result<()> {
+        // A segment begins where the one before it ends.
+        let first = self
+            .segments
+            .partition_point(|segment| segment.start <= from)
+            .saturating_sub(1);
+        for number in first..self.segments.len() {
+            let (mut at, end) = (0, self.segments[number].bytes);
+            while at < end {
+                let (found, next) = step(self.reading(number)?, at, end)?;
+                if let Found::Frame(header, payload) = found
+                    && header.first >= from
+                    && let Some(records) = header.records(&payload)
+                {
+                    lend(&records);
+                }
+                at = next;
+            }
+        }
+        Ok(())
     }
 
     /// What was lost since this was asked last.
@@ -258,13 +281,11 @@ impl Spool {
     /// Lends the next batch, or the same one again if it was not delivered. Steps over what is not sound, and what is too old.
     pub(super) fn read(&mut self, now: Time) -> io::Result<Option<Records>> {
         self.lent = None;
-        while let Some((at, segment)) = self.place() {
+        while let Some((at, segment)) = self.place(self.cursor) {
+            self.cursor = at;
             let end = self.segments[segment].bytes;
-            let (found, next) = step(self.reading(segment)?, at, end)?;
-            let mut after = Cursor {
-                offset: next,
-                ..self.cursor
-            };
+            let (found, next) = step(self.reading(segment)?, at.offset, end)?;
+            let mut after = Cursor { offset: next, ..at };
             let (header, payload) = match found {
                 Found::Frame(header, payload) => (header, payload),
                 Found::Unsound | Found::Torn => {
@@ -277,7 +298,7 @@ impl Spool {
                 self.cursor = after;
                 continue;
             }
-            let Some(records) = header.records(&payload) else {
+            let Some(mut records) = header.records(&payload) else {
                 self.damaged(segment);
                 self.cursor = after;
                 continue;
@@ -289,12 +310,37 @@ impl Spool {
                 self.cursor = after;
                 continue;
             }
+            while records.text().len() < self.limits.together
+                && let Some((more, behind)) = self.following(after)
+            {
+                records.append(more);
+                after = behind;
+            }
             self.lent = Some(after);
             return Ok(Some(records));
         }
         self.miss_until(self.end);
         let _ = self.keep_cursor();
         Ok(None)
+    }
+
+    /// The frame at this place and the place behind it, if it is sound and nothing is missing before it.
+    fn following(&mut self, from: Cursor) -> Option<(Records, Cursor)> {
+        let (at, segment) = self.place(from)?;
+        let end = self.segments[segment].bytes;
+        let (found, next) = step(self.reading(segment).ok()?, at.offset, end).ok()?;
+        let Found::Frame(header, payload) = found else {
+            return None;
+        };
+        if header.first != at.record {
+            return None;
+        }
+        let behind = Cursor {
+            record: header.end(),
+            offset: next,
+            ..at
+        };
+        Some((header.records(&payload)?, behind))
     }
 
     /// What was lent is delivered.
@@ -309,7 +355,7 @@ impl Spool {
     pub(super) fn drop_oldest(&mut self) -> u64 {
         let before = self.cursor.record;
         self.lent = None;
-        let current = self.place().map_or(0, |(_, segment)| segment);
+        let current = self.place(self.cursor).map_or(0, |(_, segment)| segment);
         self.cursor = match self.segments.get(current + 1) {
             Some(next) => Cursor {
                 record: next.start.max(before),
@@ -335,21 +381,23 @@ impl Spool {
         Ok(())
     }
 
-    /// Where the next frame is: its byte, and the place of its segment. `None` behind the last.
-    fn place(&mut self) -> Option<(u64, usize)> {
-        let mut number = self
-            .segments
-            .partition_point(|segment| segment.start < self.cursor.segment);
+    /// Where the next frame is, and in which of the segments. `None` behind the last.
+    fn place(&self, from: Cursor) -> Option<(Cursor, usize)> {
+        let mut number = self.segments.partition_point(|segment| segment.start < from.segment);
         let mut offset = match self.segments.get(number) {
-            Some(segment) if segment.start == self.cursor.segment => self.cursor.offset,
+            Some(segment) if segment.start == from.segment => from.offset,
             _ => 0,
         };
         while offset >= self.segments.get(number)?.bytes {
             (number, offset) = (number + 1, 0);
         }
         // What is missing between the two was never there, or is noticed by the next frame's number.
-        (self.cursor.segment, self.cursor.offset) = (self.segments[number].start, offset);
-        Some((offset, number))
+        let at = Cursor {
+            segment: self.segments[number].start,
+            offset,
+            ..from
+        };
+        Some((at, number))
     }
 
     fn reading(&mut self, number: usize) -> io::Result<&File> {
@@ -379,7 +427,7 @@ impl Spool {
     /// Removes what is delivered, once the disk has the cursor behind it.
     fn tidy(&mut self) {
         let is_drained = self.records() == 0 && self.lent.is_none();
-        let place = self.place().map(|(_, segment)| segment);
+        let place = self.place(self.cursor).map(|(_, segment)| segment);
         let gone = place.unwrap_or(if is_drained { self.segments.len() } else { 0 });
         if gone == 0 || self.cursors.sync().is_err() {
             return;

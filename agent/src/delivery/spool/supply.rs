@@ -8,7 +8,6 @@ use tokio::time::sleep;
 
 use super::super::batch::Batch;
 use super::super::intake::Intake;
-use super::super::sink::Mark;
 use super::super::window::{Next, Order, Ticket};
 use super::backlog::{Backlog, Carried, Read};
 
@@ -69,19 +68,24 @@ impl Supply {
             }
             let next = match turn.pending.pop_front() {
                 Some(batch) => Next::Order(Order::Batch(batch)),
-                None => desk.window().next(),
+                None => match desk.window().next() {
+                    Next::Order(Order::Batch(batch)) => Next::Order(Order::Batch(backlog.admit(&mut turn.had, batch))),
+                    other => other,
+                },
             };
             match next {
+                Next::Order(Order::Batch(batch)) if batch.records().is_empty() => self.intake.acknowledge(batch),
                 Next::Order(Order::Batch(batch)) => {
                     turn.carried = Some(Carried::Memory(Arc::clone(&batch)));
                     return Some(Order::Batch(batch));
                 }
                 Next::Order(order) => return Some(order),
                 Next::End => return None,
-                Next::Nothing => {}
+                Next::Nothing => {
+                    drop(turn);
+                    desk.bell.notified().await;
+                }
             }
-            drop(turn);
-            desk.bell.notified().await;
         }
     }
 
@@ -111,7 +115,11 @@ impl Supply {
     }
 
     /// Answers [`Order::Mark`].
-    pub fn tell(&mut self, ticket: Ticket, mark: Option<Mark>) {
+    pub async fn tell(&mut self, ticket: Ticket) {
+        let mark = match &self.backlog {
+            Some(backlog) => backlog.mark(&backlog.turn.lock().await.had),
+            None => None,
+        };
         self.intake.tell(ticket, mark);
     }
 

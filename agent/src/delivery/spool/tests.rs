@@ -30,10 +30,12 @@ fn options(folder: &Path, when_full: WhenFull) -> Options {
             max_bytes: 32 << 10,
             max_age: Duration::from_secs(3600),
             segment_bytes: 2 << 10,
+            together: 0,
         },
         when_full,
         patience: Patience {
             age: Duration::from_millis(50),
+            gather: Duration::from_millis(10),
             stall: Duration::from_millis(20),
         },
     }
@@ -53,6 +55,10 @@ async fn take_everything(mut intake: Intake) {
 }
 
 fn bench(options: &Options) -> Bench {
+    bench_after(options, Before::default())
+}
+
+fn bench_after(options: &Options, before: Before) -> Bench {
     let bounds = Bounds {
         batch_bytes: 1,
         max_batches: 4,
@@ -60,7 +66,7 @@ fn bench(options: &Options) -> Bench {
     };
     let (outbox, mut intakes) = Outbox::new(bounds, ["quick".to_owned(), "main".to_owned()]);
     let (metrics, readiness) = (Metrics::new(&registry().unwrap()).unwrap(), Readiness::default());
-    let (supply, keeper) = supply(intakes.remove(1), Some(options), &metrics, &readiness).unwrap();
+    let (supply, keeper) = supply(intakes.remove(1), before, Some(options), &metrics, &readiness).unwrap();
     tokio::spawn(take_everything(intakes.remove(0)));
     Bench {
         outbox,
@@ -89,9 +95,12 @@ impl Bench {
     }
 
     async fn take(&mut self) -> Arc<Batch> {
-        match timeout(LONG, self.supply.next()).await.expect("a batch") {
-            Some(Order::Batch(batch)) => batch,
-            other => panic!("{other:?}"),
+        loop {
+            match timeout(LONG, self.supply.next()).await.expect("a batch") {
+                Some(Order::Batch(batch)) => return batch,
+                Some(Order::Mark(ticket)) => self.supply.tell(ticket).await,
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -190,6 +199,62 @@ async fn what_is_in_the_spool_outlives_the_agent() {
         assert_eq!(bench.deliver_next().await, number);
     }
     assert_eq!(bench.account(), (0, 0));
+}
+
+#[tokio::test]
+async fn what_was_spooled_behind_the_saved_position_is_left_out_when_it_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), WhenFull::Block);
+    let mark = {
+        let mut bench = bench(&options);
+        bench.push(0..1).await;
+        let _first = bench.take().await;
+        bench.push(1..10).await;
+        let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
+        bench.push(10..20).await;
+        assert!(bench.is_safe().await);
+        bench.keeper.abort();
+        marks[0].1.saved.as_u64()
+    };
+    assert_eq!(mark, Some(10));
+    let before = Before {
+        had: Had::default(),
+        spooled: mark,
+    };
+    let mut bench = bench_after(&options, before);
+    let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
+    assert!(!marks[0].1.had.is_null(), "the next start needs it, too");
+    bench.push(10..25).await;
+    for number in 0..25 {
+        assert_eq!(bench.deliver_next().await, number);
+    }
+    assert_eq!(bench.account(), (0, 0));
+    let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
+    assert!(marks[0].1.had.is_null());
+}
+
+#[tokio::test]
+async fn a_batch_that_is_left_out_is_no_receipt_for_the_one_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), WhenFull::Block);
+    let mut had = Had::default();
+    had.note_all(&super::super::tests::records(&[super::super::tests::Written(
+        "web", 1, "1",
+    )]));
+    let before = Before { had, spooled: None };
+    // The disk takes nothing.
+    options.folder = folder.path().join("none");
+    let mut bench = bench_after(&options, before);
+    std::fs::remove_dir_all(&options.folder).unwrap();
+    bench.push(0..1).await;
+    let first = bench.take().await;
+    bench.push(1..2).await;
+    assert!(!bench.is_safe().await, "nobody has the first one");
+    assert_eq!(bench.deliver(first).await, 0);
+    bench.push(2..3).await;
+    assert_eq!(bench.deliver_next().await, 2);
+    assert_eq!(bench.account(), (0, 0));
+    assert_eq!(bench.metrics.waiting.with_label_values(&["main"]).get(), 0);
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn rig(auth: &Auth, turn: impl FnMut(&str, &[&str]) -> Turn + Send + 'stat
     let endpoint = Endpoint::of_store(&url, &StoreTls::default()).unwrap();
     let uncounted = Arc::new(engine::Metrics::new(&registry).unwrap());
     let loki = Loki::new(encode::Loki::new(&[LokiField::Host], &[], 1 << 10), "");
-    let (supply, _) = spool::supply(intakes.remove(0), None, &metrics, &readiness).unwrap();
+    let (supply, _) = spool::supply(intakes.remove(0), spool::Before::default(), None, &metrics, &readiness).unwrap();
     let courier = Courier::new(
         Store::new(endpoint, "/".to_owned(), "the store", &Register::default(), uncounted),
         Credentials::from(auth),

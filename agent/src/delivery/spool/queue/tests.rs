@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     max_bytes: 1 << 20,
     max_age: Duration::from_secs(3600),
     segment_bytes: 1000,
+    together: 0,
 };
 const NOW: Time = Time(1_795_827_600_000_000_000);
 
@@ -121,6 +122,29 @@ fn one_commit_is_enough_for_many_batches() {
     spool.rest();
     assert!(bench.files("segment").len() > 2);
     assert_eq!(drain(&mut bench.open()), texts(0..10));
+}
+
+#[test]
+fn frames_are_lent_together_up_to_a_size_and_not_over_a_damaged_place() {
+    let mut bench = Bench::new();
+    add(&mut bench.open(), 0..9);
+    bench.limits.together = 3 * text(0).len() - 1;
+    assert_eq!(
+        drain(&mut bench.open()),
+        [0..3, 3..6, 6..9].map(|numbers| texts(numbers).concat())
+    );
+    add(&mut bench.open(), 0..9);
+    bench.limits.together = usize::MAX;
+    let segment = bench.files("segment").remove(1);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[100] ^= 1;
+    fs::write(segment, bytes).unwrap();
+    let mut spool = bench.open();
+    let delivered = drain(&mut spool);
+    let lost = spool.take_lost();
+    assert_eq!((delivered.len(), lost.places, lost.records), (2, 1, 2));
+    let gone = delivered[0].len() / text(0).len();
+    assert_eq!(delivered, [texts(0..gone).concat(), texts(gone + 1..9).concat()]);
 }
 
 #[test]
