@@ -22,7 +22,7 @@ fn registers(ctx: &FEntryContext) -> Registers {
     Registers(ctx.arg(0))
 }
 
-/// Of a system call that returns.
+/// The registers with which a system call that returns was entered.
 #[inline(always)]
 fn registers_before(ctx: &FExitContext) -> Registers {
     Registers(ctx.arg(0))

@@ -23,7 +23,7 @@ const S_IFIFO: u16 = 0o010_000;
 pub const AF_UNIX: u16 = 1;
 pub const SOCK_STREAM: u16 = 1;
 pub const SOCK_DGRAM: u16 = 2;
-/// Of a superblock whose files no path leads to (`init_pseudo`): anonymous inodes, pidfs, nsfs.
+/// The flag of a superblock whose files no path leads to (`init_pseudo`): anonymous inodes, pidfs, nsfs.
 const SB_NOUSER: u64 = 1 << 31;
 
 /// One field of the layout, without copying all of it to the stack.
@@ -66,7 +66,7 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
 pub struct Registers(pub Address);
 
 impl Registers {
-    /// Of the first three arguments.
+    /// One of the first three arguments.
     #[inline(always)]
     pub fn argument(self, index: usize) -> u64 {
         let offset = match index {

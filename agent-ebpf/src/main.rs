@@ -75,9 +75,9 @@ pub fn survey(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `learn(sample, fd)`: what this kernel's files of that kind have in common.
+/// `calibrate(sample, fd)`: what this kernel's files of that kind have in common.
 #[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn learn(ctx: RawTracePointContext) -> i32 {
+pub fn calibrate(ctx: RawTracePointContext) -> i32 {
     let (sample, fd) = (ctx.arg::<u64>(0) as usize, ctx.arg::<u64>(1) as u32);
     if let Some(known) = OPERATIONS.get(sample) {
         known.cell().store(kernel::operations(kernel::file(fd)));

@@ -31,7 +31,7 @@ pub static OWNER: Global = Global::new(0);
 /// Whether all descriptors are counted: from the first `adopt` on.
 pub static WATCHING: Global = Global::new(0);
 
-/// `Sample` → address of its `file_operations`, 0 while it is not known. Written by `learn`.
+/// `Sample` → address of its `file_operations`, 0 while it is not known. Written by `calibrate`.
 pub static OPERATIONS: [Global; SAMPLES] = [const { Global::new(0) }; SAMPLES];
 
 /// Inode → connection, while it is held. Written here; read by the agent. Never an LRU, which would forget leaks.

@@ -62,7 +62,7 @@ pub fn is_unspecified(call: &Call) -> bool {
     unsafe { bpf_probe_read_user(call.address as *const u16) == Ok(0) }
 }
 
-/// Of TCP: the socket has it, whoever connected it. The caller holds the connection with this inode.
+/// The peer of a TCP socket: the socket has it, whoever connected it. The caller holds the connection with this inode.
 #[inline(always)]
 pub fn of_tcp(inode: u64, sk: Address, family: u16) {
     peer_of_tcp(inode, sk as u64, family.into());

@@ -8,7 +8,7 @@ use crate::{
     connection, hooks, range, table,
 };
 
-/// Of every call that returns a new descriptor: `socket`, `accept`, `openat`, `eventfd2` and their like.
+/// The return of every call that gives a new descriptor: `socket`, `accept`, `openat`, `eventfd2` and their like.
 #[tracepoint]
 pub fn exit_birth(ctx: TracePointContext) -> u32 {
     if ours!("exit_birth").is_some() {
@@ -103,7 +103,7 @@ pub fn enter_fcntl(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Of dup, dup2, dup3 and fcntl.
+/// The return of dup, dup2, dup3 and fcntl.
 #[tracepoint]
 pub fn exit_dup(ctx: TracePointContext) -> u32 {
     if let Some(thread) = ours!("exit_dup") {

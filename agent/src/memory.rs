@@ -64,7 +64,7 @@ fn unchanged(smaps: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Of a mapping's first line.
+/// The address and length of a read-only file, from a mapping's first line.
 fn read_only_file(mapping: &str) -> Option<(usize, usize)> {
     let mut words = mapping.split_ascii_whitespace();
     let (begin, end) = words.next()?.split_once('-')?;

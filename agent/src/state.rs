@@ -106,7 +106,7 @@ impl Folder {
         };
         let handle = trusted::own_folder(path).map_err(failed)?;
         let lock = file(&handle, LOCK, OFlags::WRONLY | OFlags::CREATE).map_err(failed)?;
-        // Of the open file, so the kernel lets go of it however the process ends.
+        // The lock is the open file's, so the kernel lets go of it however the process ends.
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { handle, _lock: lock }),
             Err(Errno::WOULDBLOCK) => Err(StateError::InUse(path.to_owned())),

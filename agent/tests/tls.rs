@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use log_capturer::config::{Docker, TlsMode};
-use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress};
+use log_capturer::engine::{Endpoint, Engine, EngineError, Limits, Metrics, Opener, Options, Progress, TransportError};
 use log_capturer::record::{ContainerId, Line, Since, Until};
 use log_capturer::register::{Register, Site};
 use rcgen::generate_simple_self_signed;
@@ -133,7 +133,10 @@ async fn an_end_that_was_not_announced_is_a_cut() {
     for head in [UNTIL_CLOSE, CHUNKED] {
         let (lines, end) = follow(head, End::Cut).await;
         assert_eq!(lines, 1, "{head}");
-        assert!(matches!(end, Err(EngineError::Cut)), "{head}: {end:?}");
+        assert!(
+            matches!(end, Err(EngineError::Transport(TransportError::Cut))),
+            "{head}: {end:?}"
+        );
     }
 }
 
@@ -141,5 +144,8 @@ async fn an_end_that_was_not_announced_is_a_cut() {
 async fn nor_is_a_chunked_log_whole_without_its_last_chunk() {
     let (lines, end) = follow(CHUNKED, End::Announced).await;
     assert_eq!(lines, 1);
-    assert!(matches!(end, Err(EngineError::Cut)), "{end:?}");
+    assert!(
+        matches!(end, Err(EngineError::Transport(TransportError::Cut))),
+        "{end:?}"
+    );
 }

@@ -12,7 +12,7 @@ use private_engine::{PrivateEngine, find_tool};
 use crate::output::{Output, Source};
 use crate::running::Running;
 
-/// Of `GET /containers/ID/logs`.
+/// The query of `GET /containers/ID/logs`.
 const QUERY: &str = "stdout=1&stderr=1&timestamps=1&follow=1";
 
 /// A program from the command line: `NAME=WHAT`.

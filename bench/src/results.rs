@@ -46,7 +46,7 @@ pub struct Results<'a> {
 }
 
 impl Results<'_> {
-    /// Of a row, among all.
+    /// What a row is called, among all.
     pub fn name(&self, row: &Row) -> String {
         match self.scenario.works.len() {
             1 => row.contestant.to_string(),

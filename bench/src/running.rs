@@ -32,7 +32,7 @@ impl Running {
         self.children.iter().map(Child::id).collect()
     }
 
-    /// Of all its processes. None has been waited for, so the ended ones count too.
+    /// The processor time of all its processes. None has been waited for, so the ended ones count too.
     pub fn processor_time(&self) -> Duration {
         self.children.iter().map(|child| processor_time(child.id())).sum()
     }

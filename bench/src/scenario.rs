@@ -19,7 +19,7 @@ pub enum When {
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     pub containers: usize,
-    /// Of each container.
+    /// Lines of each container.
     pub lines: usize,
     /// Bytes of a line, its end not counted.
     pub length: usize,

@@ -159,7 +159,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Of `dockerd` alone; it hands out the logs.
+    /// The processor time of `dockerd` alone, which hands out the logs.
     pub fn processor_time(&self) -> Duration {
         processor_time(self.engine.pid())
     }

@@ -198,7 +198,7 @@ fn read_varint(message: &mut &[u8]) -> Option<u64> {
     let length = message.iter().position(|byte| *byte < 0x80)? + 1;
     let (digits, rest) = message.split_at(length);
     *message = rest;
-    // Of the tenth digit one bit is left.
+    // One bit of the tenth digit is left.
     let digit = |(place, byte): (usize, &u8)| u128::from(byte & 0x7f) << (7 * place);
     (length <= 10).then(|| digits.iter().enumerate().map(digit).sum::<u128>() as u64)
 }

@@ -38,7 +38,7 @@ pub(crate) enum Id {
 pub(crate) struct Parts {
     max: usize,
     tty: bool,
-    /// Of each stream, those of the line that has not ended.
+    /// The parts of the line that has not ended, by stream.
     pending: [Vec<Message>; 2],
     lines: Vec<Got>,
 }

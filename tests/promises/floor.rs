@@ -6,7 +6,7 @@ use integration::engine::Engine;
 use integration::wait::PATIENCE;
 use integration::{needs, requirements, wait, witness};
 
-/// Of each of two containers: so many that what happens once a second or once a look is little.
+/// Lines of each of two containers: so many that what happens once a second or once a look is little.
 const LINES: u64 = 100_000;
 const LENGTH: u64 = 200;
 /// What a record has beside its line is no less.

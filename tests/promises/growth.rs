@@ -77,7 +77,7 @@ fn a_kind_of_which_descriptors_are_leaked_is_named_under_load_and_no_other_is() 
         let fds = agent.admin.fds().expect("/fds");
         assert_eq!(kinds(&fds.growing), ["eventfd", "file", "pipe"]);
         for row in &fds.growing {
-            // Of each kind one or two are planted at a time, ten times a second at the most.
+            // One or two of each kind are planted at a time, ten times a second at the most.
             let seconds = row.by as f64 / row.per_hour * 3600.0;
             let planted = 2.0 * (10.0 * seconds + 1.0);
             assert!(row.by >= 12 && row.by as f64 <= planted, "{row:?}: in {seconds:.1} s");

@@ -80,7 +80,7 @@ fn connection(agent: &Agent, what: &str, wanted: impl Fn(&Connection) -> bool) -
     })
 }
 
-/// The same of one whose close is not made.
+/// As above, for a connection whose close is not made.
 fn keep(shim: &Shim, agent: &Agent, what: &str, wanted: impl Fn(&Connection) -> bool) -> (Connection, Instant) {
     shim.keep(agent.pid(), || {
         let found = connection(agent, what, &wanted);

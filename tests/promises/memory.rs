@@ -95,7 +95,7 @@ fn ten_thousand_containers_cost_little_each_and_nothing_once_they_are_gone() {
         (streams == 0.0 && shown < CONTAINERS && shown as f64 == gaps).then_some(())
     });
     let more = engine.requests() - requests;
-    // Of those that were read just then, and of nobody else.
+    // Only those that were read just then were asked for.
     assert!(more < CONTAINERS / 10, "{more} requests for logs that are gone");
     agent.stop();
 }

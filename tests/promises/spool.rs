@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
 use integration::lines::Captured;
-use integration::loki::{Fault, Loki};
 use integration::seed::seed;
+use integration::store::{Fault, Loki};
 use integration::wait::{self, PATIENCE};
 use integration::{needs, requirements, witness};
 
@@ -236,7 +236,7 @@ fn a_full_spool_blocks_or_drops_as_it_is_told_and_counts_what_it_drops() {
 }
 
 /// Where the agent sees a small disk, and nobody else does.
-const SMALL_DISK: &str = "mkdir state && mount -t tmpfs -o size=512k,mode=700 tmpfs state; \"$@\"; exit $?";
+const SMALL_DISK: &str = "mkdir state && mount -t tmpfs -o size=512k,mode=700 tmpfs state && exec \"$@\"";
 
 #[test]
 fn a_full_disk_under_the_spool_holds_the_sink_and_costs_no_line() {
@@ -246,7 +246,7 @@ fn a_full_disk_under_the_spool_holds_the_sink_and_costs_no_line() {
     loki.set(Fault::Down);
     let mut agent = Launch::on(engine.socket())
         .more_sinks(&sink(&loki, ""))
-        .under(&["unshare", "--mount", "sh", "-c", SMALL_DISK, "sh"])
+        .under(&["unshare", "--mount", "--fork", "sh", "-c", SMALL_DISK, "sh"])
         .start();
     write(&engine, "web", LINES, "0");
     wait::until("the disk to be full", 2 * PATIENCE, || {

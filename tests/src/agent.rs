@@ -168,7 +168,7 @@ admin:
         let config = self.configure();
         let home = self.home();
         let program = home.join("log-capturer");
-        // Of its own, because an ordinary user may not pass the way to the build directory.
+        // A copy, because an ordinary user may not pass the way to the build directory.
         // By another process: a child that is forked meanwhile would inherit a descriptor that writes to it, and while one
         // is open nobody can execute the file (ETXTBSY).
         let copied = Command::new("cp").arg(binary()).arg(&program).status();

@@ -132,7 +132,7 @@ fn work(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// Of the calling thread.
+/// The processor time of the calling thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
@@ -141,7 +141,7 @@ fn processor_time() -> Duration {
 /// What a process did over a stretch of time.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Of one core, as the kernel counts it: for a table, not for a verdict.
+    /// The share of one core, as the kernel counts it: for a table, not for a verdict.
     pub share: f64,
     /// As many wake-ups of the control a second would have cost the same.
     pub wakeups: f64,

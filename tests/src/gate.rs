@@ -120,7 +120,7 @@ impl Shared {
             self.requests.fetch_add(usize::from(number > 0), Ordering::SeqCst);
             match manner {
                 Manner::Fails => stream.write_all(
-                    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 19\r\n\r\n{\"message\":\"hurt\"}\n",
+                    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 21\r\n\r\n{\"message\":\"faulty\"}\n",
                 )?,
                 Manner::Redirects => {
                     stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")?

@@ -18,7 +18,7 @@ pub struct Sample {
 pub struct Metrics {
     /// Every series, in the order of the page.
     pub samples: Vec<Sample>,
-    /// Of each family: `counter`, `gauge`, `histogram`.
+    /// The type of each family: `counter`, `gauge`, `histogram`.
     pub types: BTreeMap<String, String>,
 }
 

@@ -15,7 +15,7 @@
 //! | `CONTAINERS`, `SLOTS`, `BUSY_SECONDS` | busy containers, slots for them, and for how long |
 //! | `DEAF_SECONDS` | seconds for which nobody reads a FIFO |
 //! | `QUIET_SECONDS` | seconds without a false alarm about leaks |
-//! | `HURT_SECONDS` | seconds of each fault of an engine, with the default settings |
+//! | `FAULT_SECONDS` | seconds of each fault of an engine, with the default settings |
 //! | `SOAK_SECONDS` | seconds under churn of containers and faults; twenty minutes make slopes that are judged |
 //! | `CROWD` | streams that come back together |
 

@@ -91,9 +91,9 @@ fn faulty_engine(short: bool) -> Result<Command> {
     say::step("building the kernel half and the agent");
     build_ebpf(cargo::root(), None)?;
     let agent = cargo::build_agent()?;
-    let mut bench = cargo::promises("hurt_engine::", &agent);
+    let mut bench = cargo::promises("faulty_engine::", &agent);
     if !short {
-        bench.env("LOG_CAPTURER_HURT_SECONDS", "60");
+        bench.env("LOG_CAPTURER_FAULT_SECONDS", "60");
     }
     Ok(bench)
 }

@@ -53,7 +53,7 @@ pub struct Fuzzer {
 impl Fuzzer {
     pub fn build(mut cargo: Command) -> Result<Self> {
         say::step("building the fuzz targets");
-        // Of its own: with other flags cargo would build everything anew, to and fro.
+        // A directory of its own: with other flags cargo would build everything anew, to and fro.
         let target_dir = cargo::target_dir()?.join("fuzz");
         cargo::run(
             cargo

@@ -1,6 +1,5 @@
 //! `cargo xtask test`: every test, with an account of those that this machine cannot run.
 
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -11,7 +10,7 @@ use crate::account::{Account, Said};
 use crate::build_ebpf::build_ebpf;
 use crate::fuzz::{self, Fuzzer};
 use crate::setup::{self, Part};
-use crate::vm::Machine;
+use crate::vm::{self, Machine};
 use crate::{cargo, say};
 
 /// Tests at a time, for each processor. They wait more than they compute; those with an engine of their own wait for one
@@ -24,6 +23,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         Part::Engine,
         Part::Podman,
         Part::Witnesses,
+        Part::Collector,
         Part::Emulator,
         Part::Fuzzer,
     ]);
@@ -34,15 +34,14 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
             .unable
             .insert(format!("the kernel half: it was not built: {error:#}"));
     }
-    say::step("building the agent and the tests");
+    say::step("building the agent");
     let agent = cargo::build_agent()?;
-    let kernel_tests = cargo::build_test("kernel")?;
 
     // What computes runs behind the tests, which wait: at a lower priority, so that it takes what they leave.
     let background = [
         thread::spawn({
             let filter = filter.map(str::to_owned);
-            move || timed("the virtual machine", || in_machine(&kernel_tests, filter.as_deref()))
+            move || timed("the virtual machine", || in_machine(filter.as_deref()))
         }),
         thread::spawn({
             let targets = fuzz_targets(filter);
@@ -50,7 +49,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         }),
     ];
     let mut passed = timed("the tests", || -> Result<bool> {
-        say::step("running the tests");
+        say::step("building and running the tests");
         let mut child = cargo::cargo()
             .args(["test", "--no-fail-fast", "--"])
             .args(filter)
@@ -125,7 +124,7 @@ fn fuzzing(targets: &[&str]) -> (bool, Account) {
 }
 
 /// The kernel half's tests once more, on a kernel that is not the host's.
-fn in_machine(tests: &Path, filter: Option<&str>) -> (bool, Account) {
+fn in_machine(filter: Option<&str>) -> (bool, Account) {
     let mut account = Account::default();
     let machine = match Machine::find() {
         Ok(machine) => machine,
@@ -135,8 +134,8 @@ fn in_machine(tests: &Path, filter: Option<&str>) -> (bool, Account) {
             return (true, account);
         }
     };
-    let passed = machine
-        .test(tests, None, filter.as_slice(), &mut account)
+    let passed = vm::build_tests(cargo::patient_cargo())
+        .and_then(|tests| machine.test(&tests, None, filter.as_slice(), &mut account))
         .unwrap_or_else(|error| {
             say::step(&format!("error: {error:#}"));
             account.failed += 1;

@@ -65,32 +65,32 @@ impl Kind {
 /// Arrays with a cell for each kind are indexed by it; cell 0 is for what is not open.
 pub const KINDS: u32 = Kind::ALL.len() as u32 + 1;
 
-/// What tells a kind by its `file_operations`. Their addresses are learned from samples: `/proc/kallsyms` takes rights
+/// What tells a kind by its `file_operations`. Their addresses are found by samples: `/proc/kallsyms` takes rights
 /// that nothing else here needs.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
-    /// Of any family.
+    /// A socket of any family.
     Socket = 0,
-    /// Of either end of a pipe.
+    /// Either end of a pipe.
     Pipe = 1,
-    /// Of an epoll instance.
+    /// An epoll instance.
     Epoll = 2,
-    /// Of an eventfd.
+    /// An eventfd.
     Eventfd = 3,
-    /// Of a timerfd.
+    /// A timerfd.
     Timerfd = 4,
     /// Its inode is of a file system without paths, as those of [`Kind::Other`] are.
     Memfd = 5,
-    /// Of a BPF map.
+    /// A BPF map.
     BpfMap = 6,
-    /// Of a BPF program.
+    /// A BPF program.
     BpfProgram = 7,
-    /// Of the attachment of a BPF program.
+    /// The attachment of a BPF program (a BPF link).
     BpfLink = 8,
-    /// Of type information (BTF) that was loaded by `bpf`.
+    /// Type information (BTF) that was loaded by `bpf`.
     BpfTypes = 9,
-    /// Of a perf event.
+    /// A perf event.
     Perf = 10,
     /// Opened with `O_PATH`: such a file has the operations of none.
     Path = 11,

@@ -5,7 +5,7 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bits {
-    /// Of the word, in bytes from the start of the structure.
+    /// Where the word is, in bytes from the start of the structure.
     pub offset: u32,
     /// How many bits of the word are below the number.
     pub shift: u32,

@@ -4,7 +4,7 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// Of the call in the agent's code; from 1.
+    /// The number of the call in the agent's code, from 1 on.
     pub site: u32,
     /// How much of the tag is used.
     pub len: u32,

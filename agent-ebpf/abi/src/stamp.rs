@@ -15,7 +15,7 @@ pub const STAMP: [u8; 24] = {
 
 const STAMP_NAME: usize = 16;
 
-/// Of all sources of this crate: whatever is changed in them, the object must be built anew.
+/// The hash of all sources of this crate: whatever is changed in them, the object must be built anew.
 const SOURCES: u64 = {
     let mut hash = fnv(0xcbf2_9ce4_8422_2325, include_bytes!("lib.rs"));
     hash = fnv(hash, include_bytes!("histogram.rs"));

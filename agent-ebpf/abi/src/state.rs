@@ -5,7 +5,7 @@ const SHUTDOWN_MASK: u32 = 3;
 /// `TCP_CLOSE`, which AF_UNIX uses too: `unix_release_sock` puts the dying socket into it.
 const CLOSED: u16 = 7;
 
-/// Of TCP's states (`include/net/tcp_states.h`) those that something is concluded from.
+/// The states of TCP (`include/net/tcp_states.h`) that something is concluded from.
 pub mod tcp {
     /// Both ends may send.
     pub const ESTABLISHED: u32 = 1;

@@ -13,11 +13,13 @@ use super::multiline::Multiline;
 use super::options::Treatment;
 use super::policy::Policy;
 use super::rate::RateLimit;
-use super::recent::Recent;
+use super::reach::Reach;
+use super::recent::{Recall, Recent};
 use super::resume::{Position, Replay, Verdict};
+use super::seen::Seen;
 use super::services::Services;
 use crate::encode::Tail;
-use crate::record::{Container, ContainerId, Line, Since, Time};
+use crate::record::{Container, ContainerId, Line, Since, Time, Until};
 use crate::source::Mark;
 
 /// What has been taken from the log, and where it goes.
@@ -38,13 +40,25 @@ pub(super) struct Captured {
     position: Position,
     tail: Tail,
     series: Series,
-    /// What the present stream still has to repeat, and what it has brought lately.
+    /// What the present stream still has to repeat, and what came lately.
     replay: Option<Replay>,
     recent: Recent,
-    /// To ask for the end of the log is enough to go on from: it costs the engine little.
-    end_suffices: bool,
+    /// What the next stream is asked for.
+    reach: Reach,
+    /// The present stream brings all that there is.
+    is_complete: bool,
+    /// It ends with what there was when it was opened: it repeats nothing by itself.
+    ends_now: bool,
+    /// The engine goes by the time where a log is followed.
+    goes_by_time: bool,
+    /// A stream that goes by the time may hide lines: the clock may have been set back since the last one.
+    is_unsure: bool,
+    /// The last line is not in the log any more, but so many of those remembered before it.
+    evidence: Option<u32>,
     falls_short: bool,
     loops: Loop,
+    /// It does, because it brought a line that nobody could place.
+    doubts: bool,
 }
 
 /// What became of a line.
@@ -62,7 +76,8 @@ pub(super) enum Taken {
 #[derive(Debug)]
 pub(super) struct Before {
     replay: Option<Replay>,
-    recent: Recent,
+    is_complete: bool,
+    ends_now: bool,
 }
 
 impl Before {
@@ -93,9 +108,15 @@ impl Captured {
             recent: Recent::default(),
             from_files: false,
             floor: policy.start,
-            end_suffices: true,
+            reach: Reach::END,
+            is_complete: false,
+            ends_now: false,
+            goes_by_time: false,
+            is_unsure: true,
+            evidence: None,
             falls_short: false,
             loops: Loop::default(),
+            doubts: false,
             services: Arc::clone(services),
         }
     }
@@ -137,34 +158,53 @@ impl Captured {
     }
 
     /// What to ask the engine for.
-    pub(super) fn since(&self) -> Since {
+    pub(super) fn since(&self, until: Until) -> Since {
         if let Some(floor) = self.floor() {
             return Since::Time(floor);
         }
-        self.position.since(self.end_suffices)
+        match self.position.since(self.reach, Time::now()) {
+            Since::Tail { or_since, .. } if self.goes_by_time && until == Until::Death => Since::Time(or_since),
+            since => since,
+        }
     }
 
     /// A stream that was opened with `since` is read from now on. Gives what is needed to go back to the one before.
-    pub(super) fn begin(&mut self, since: Since) -> Before {
+    pub(super) fn begin(&mut self, since: Since, until: Until) -> Before {
         self.falls_short = false;
+        let ends_now = until == Until::Now;
+        self.doubts &= !ends_now;
+        self.recent
+            .recall_all(self.position.remembered(), self.position.forgotten());
+        let is_limited = self.reach.is_all() && self.reach.is_limited();
+        let is_complete = is_limited || since == Since::Beginning;
+        let replay = match self.evidence.filter(|_| is_complete) {
+            Some(evidence) => self.position.replay_of_rest(evidence),
+            None => self.position.replay(since),
+        };
         Before {
-            replay: std::mem::replace(&mut self.replay, self.position.replay(since)),
-            recent: std::mem::take(&mut self.recent),
+            replay: std::mem::replace(&mut self.replay, replay),
+            is_complete: std::mem::replace(&mut self.is_complete, is_complete),
+            ends_now: std::mem::replace(&mut self.ends_now, ends_now),
         }
     }
 
     /// The stream before is read again. The present one has brought nothing new.
     pub(super) fn roll_back(&mut self, before: Before) {
-        let Before { replay, recent } = before;
+        let Before {
+            replay,
+            is_complete,
+            ends_now,
+        } = before;
         self.replay = replay;
-        self.recent = recent;
+        self.is_complete = is_complete;
+        self.ends_now = ends_now;
         self.falls_short = false;
     }
 
     /// The log's files are read from now on, from their beginning or from a mark.
     pub(super) fn begin_files(&mut self, from_beginning: bool) {
         self.from_files = true;
-        self.end_suffices = !from_beginning;
+        self.reach = if from_beginning { Reach::ALL } else { Reach::END };
         let since = if from_beginning {
             Since::Beginning
         } else {
@@ -174,7 +214,7 @@ impl Captured {
                 or_since: Time(0),
             }
         };
-        self.begin(since);
+        self.begin(since, Until::Death);
     }
 
     /// Nothing is read for now: gives back what only reading needs.
@@ -182,7 +222,9 @@ impl Captured {
         self.recent = Recent::default();
         self.replay = None;
         self.falls_short = false;
-        self.end_suffices |= std::mem::take(&mut self.from_files);
+        if std::mem::take(&mut self.from_files) && self.evidence.is_none() {
+            self.reach = Reach::END;
+        }
     }
 
     pub(super) fn show_lag(&self) {
@@ -218,7 +260,7 @@ impl Captured {
 
     /// A place in the log's files from which reading can go on; none where the end of the log did not suffice.
     pub(super) fn mark(&self) -> Option<Mark> {
-        self.position.mark().filter(|_| self.end_suffices)
+        self.position.mark().filter(|_| self.reach.is_of_the_end())
     }
 
     /// How many bytes of records a byte of the log becomes at most.
@@ -236,18 +278,71 @@ impl Captured {
         self.falls_short
     }
 
-    /// The next stream is asked for more than the end of the log.
+    /// The present stream has brought all that it had to. Tells whether the last line was not in it, and the next stream is
+    /// to be asked for more.
+    pub(super) fn came_to_the_end(&mut self) -> bool {
+        let behind = self.replay.as_ref().is_some_and(Replay::is_behind_evidence);
+        if let Some(replay) = self.replay.take_if(|replay| behind && !replay.has_caught_up()) {
+            // Nothing more will tell of it.
+            self.position.lose(&replay);
+            self.floor = self.floor.filter(|_| !self.position.is_empty());
+            self.evidence = None;
+            self.lines_are_missing();
+        }
+        self.falls_short |= !self.has_caught_up();
+        self.is_unsure &= self.falls_short || self.position.is_ahead_of(Time::now());
+        self.falls_short
+    }
+
+    /// The clock may have been set back, or a stream is silent though there are lines.
+    pub(super) fn be_unsure(&mut self) {
+        self.is_unsure = true;
+    }
+
+    /// The engine goes by the time where a log is followed, or it does not.
+    pub(super) fn set_goes_by_time(&mut self, goes_by_time: bool) {
+        self.goes_by_time = goes_by_time;
+    }
+
+    /// Whether the log's own order is to be read before a stream that goes on can be believed.
+    pub(super) fn must_be_read_first(&self) -> bool {
+        let may_hide = self.goes_by_time && self.is_unsure && !self.position.is_empty();
+        may_hide || self.doubts || !self.asks_for_the_end()
+    }
+
+    /// The present stream falls short: the next one is asked for more, or not to look for the last line any more.
     pub(super) fn ask_for_more(&mut self) {
-        self.end_suffices = false;
+        if self.doubts {
+            return;
+        }
+        let matched = self.replay.as_ref().map_or(0, Replay::matched);
+        self.evidence = (self.is_complete && self.evidence.is_none()).then_some(matched);
+        self.reach = if self.evidence.is_some() {
+            self.reach.all()
+        } else {
+            self.reach.farther()
+        };
     }
 
     /// The next stream is asked for the end of the log only.
     pub(super) fn ask_for_the_end(&mut self) {
-        self.end_suffices = true;
+        self.reach = self.reach.the_end();
+        self.evidence = None;
+    }
+
+    /// The engine cannot decode a record before so many of the last ones: no more is asked for, and the gap shows by itself.
+    pub(super) fn ask_for_no_more_than(&mut self, records: u32) {
+        self.reach = Reach::all_of(records);
+        self.evidence = None;
+    }
+
+    /// How many records the engine was asked for last.
+    pub(super) fn records(&self) -> Option<u32> {
+        self.reach.records()
     }
 
     pub(super) fn asks_for_the_end(&self) -> bool {
-        self.end_suffices
+        self.reach.is_of_the_end()
     }
 
     /// A line has come: it is recognised, or noted and handed on.
@@ -255,11 +350,12 @@ impl Captured {
         if self.is_too_old(line) {
             return Taken::Known;
         }
-        match self.place(line) {
+        let seen = Seen::of(line);
+        match self.place(line, seen) {
             Place::Known => Taken::Known,
             Place::Waited => self.hand_on(line),
             Place::New => {
-                self.position.note(line);
+                self.position.note_seen(seen);
                 self.hand_on(line)
             }
             Place::TooFar => Taken::Left,
@@ -271,7 +367,7 @@ impl Captured {
         if self.is_too_old(line) {
             return Taken::Known;
         }
-        match self.place(line) {
+        match self.place(line, Seen::of(line)) {
             Place::Known | Place::Waited => Taken::Known,
             Place::New => {
                 self.position.note_open(line);
@@ -281,38 +377,65 @@ impl Captured {
         }
     }
 
-    fn place(&mut self, line: &Line<'_>) -> Place {
-        let deduplicated = &self.services.metrics.deduplicated;
-        let Some(replay) = &mut self.replay else {
-            let repeats = !self.from_files && self.recent.repeats(line);
-            deduplicated.inc_by(repeats.into());
-            return if repeats { Place::Known } else { Place::New };
-        };
+    fn place(&mut self, line: &Line<'_>, seen: Seen) -> Place {
         if self.falls_short {
             return Place::TooFar;
         }
-        let place = match replay.judge(line) {
+        let Some(replay) = &mut self.replay else {
+            return self.unless_repeated(seen);
+        };
+        let place = match replay.judge_seen(seen) {
             Verdict::Seen if self.position.unsettled.is_waiting(line) => Place::Waited,
             Verdict::Seen => {
-                deduplicated.inc();
+                self.services.metrics.deduplicated.inc();
                 Place::Known
             }
-            Verdict::NewAfterGap if replay.is_of_the_end() => {
+            // What was passed over may be new as well: all is read again.
+            Verdict::NewAfterGap if !self.is_complete || replay.has_passed_over() => {
                 self.falls_short = true;
                 return Place::TooFar;
             }
             Verdict::NewAfterGap => {
+                if replay.matched() == 0 {
+                    self.position.all_are_gone();
+                    self.floor = None;
+                }
+                self.evidence = None;
                 self.position.unsettled.give_up_waiting();
                 self.lines_are_missing();
-                Place::New
+                self.unless_repeated(seen)
             }
-            Verdict::New => Place::New,
+            Verdict::New => self.unless_repeated(seen),
         };
         self.replay.take_if(|replay| replay.is_over());
         if self.has_caught_up() && self.position.unsettled.give_up_waiting() {
             self.lines_are_missing();
         }
         place
+    }
+
+    /// A line that is new, unless the engine repeats it by itself.
+    fn unless_repeated(&mut self, seen: Seen) -> Place {
+        if self.from_files {
+            return Place::New;
+        }
+        if self.ends_now {
+            // Behind the last line all is new, in whatever order its times are.
+            self.recent.note_seen(seen);
+            return Place::New;
+        }
+        match self.recent.judge_seen(seen) {
+            Recall::New => Place::New,
+            Recall::Repeat => {
+                self.services.metrics.deduplicated.inc();
+                Place::Known
+            }
+            Recall::Doubtful => {
+                self.falls_short = true;
+                self.doubts = true;
+                Place::TooFar
+            }
+        }
     }
 
     fn lines_are_missing(&self) {
@@ -389,6 +512,7 @@ impl Captured {
             return;
         }
         let is_news = self.has_caught_up() && self.position.set_begun(begun);
+        self.reach = self.reach.grown(new);
         if is_news || new > 0 {
             self.publish();
         }

@@ -18,7 +18,7 @@ use super::listing::{Answer, Listing};
 use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
 use super::{ContainerState, Services};
-use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told};
+use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told, TransportError};
 use crate::readiness::Part;
 use crate::record::{Container, ContainerId, Time};
 
@@ -37,7 +37,7 @@ pub struct Capture {
     readiness: Part,
     own: OwnContainer,
     descriptions: Arc<Descriptions>,
-    /// Of its own log, which is said once.
+    /// Whether it has warned of its own log, which is said once.
     has_warned: bool,
     known: HashMap<ContainerId, Known>,
     followers: JoinSet<ContainerId>,
@@ -85,6 +85,7 @@ impl Capture {
             () = stop => {}
             () = show_held(Arc::clone(&self.services)) => {}
             () = keep_limits(Arc::clone(&self.services), self.policies.follow()) => {}
+            () = keep_looking(Arc::clone(&self.services)) => {}
             () = self.watch() => {}
         }
         // Each drops its stream, wherever it waits.
@@ -104,8 +105,8 @@ impl Capture {
             }
             let text = format!("{}: {error}", self.services.engine.host());
             self.readiness.down(&text);
-            // Of an open circuit breaker more need not be said than it said itself.
-            let is_news = !matches!(error, EngineError::BreakerOpen { .. }) && complained.as_ref() != Some(&text);
+            // An open circuit breaker has said so itself.
+            let is_news = !error.is_of_breaker() && complained.as_ref() != Some(&text);
             if is_news || complained.is_none() {
                 warn!(error = text, "no connection to the engine; trying again");
                 complained = Some(text);
@@ -146,7 +147,7 @@ impl Capture {
                         }
                     }
                     Ok(Some(Told::Unreadable)) => listing.ask_soon(),
-                    Ok(None) => return EngineError::Cut,
+                    Ok(None) => return TransportError::Cut.into(),
                     Err(error) => return error,
                 },
                 policy = self.policy.renewed() => {
@@ -457,6 +458,11 @@ impl Capture {
             }
         }
     }
+}
+
+/// So that it shows when the agent stood still.
+async fn keep_looking(services: Arc<Services>) {
+    services.standstills.keep_looking().await;
 }
 
 /// Shows how much of the disk is taken for logs that the engine has removed, and how far containers fall behind that no

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::engine::{Engine, EngineError, Inspected};
+use crate::engine::{Engine, Inspected, TransportError};
 use crate::record::{Container, ContainerId};
 
 /// How long the engine may take to describe one container: one that it cannot get at must not be waited for.
@@ -44,7 +44,7 @@ impl Images {
 /// Asks for descriptions, few at a time.
 pub(super) struct Descriptions {
     engine: Engine,
-    /// Of those that the list tells by an id.
+    /// Images of the containers of which the list tells only an image's id.
     images: Images,
     /// Containers that have just been started do not wait behind the many of a list.
     asked_for_events: Semaphore,
@@ -117,7 +117,8 @@ impl Descriptions {
             timeout(PATIENCE, self.engine.inspect(&told.id)).await
         };
         let step = "describing a container";
-        let answer = answer.unwrap_or(Err(EngineError::Timeout { step, limit: PATIENCE }));
+        let late = TransportError::Timeout { step, limit: PATIENCE };
+        let answer = answer.unwrap_or(Err(late.into()));
         let container = told.name.as_str();
         match answer {
             Ok(described) => {

@@ -92,7 +92,7 @@ pub struct Metrics {
     pub merged: IntCounterVec,
     /// `lines_rate_limited_total`, by container.
     pub rate_limited: IntCounterVec,
-    /// The same of all containers.
+    /// Lines of all containers that rules have dropped.
     dropped: IntCounter,
     /// Lines that are left out because they are records of the container's own lines.
     pub looped: IntCounter,

@@ -14,9 +14,11 @@
 //! | `labels` | what a container's own labels ask for |
 //! | `expressions` | expressions in labels, at a bounded cost |
 //! | `selection` | which containers are captured |
+//! | `standstill` | whether the agent itself stood still |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
 //! | `resume` | where a log was left off, and how to go on |
+//! | `reach` | how far back from its end a log is asked for |
 //! | `seen` | a line, as a position remembers it |
 //! | `recent` | what an engine repeats by itself, on a stream that goes on |
 //! | `unsettled` | where the sinks' order is not the log's |
@@ -40,6 +42,7 @@ mod policy;
 mod positions;
 mod probes;
 mod rate;
+pub mod reach;
 pub mod recent;
 pub mod resume;
 mod seen;
@@ -47,6 +50,7 @@ mod selection;
 mod services;
 mod silence;
 mod slots;
+mod standstill;
 mod unsettled;
 
 use std::sync::Arc;
@@ -64,6 +68,7 @@ pub use probes::{Intervals, Probes};
 pub use selection::Selection;
 pub use services::{IsReleased, Services};
 pub use slots::{SlotLimits, Slots};
+pub use standstill::Standstills;
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]

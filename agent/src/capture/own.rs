@@ -204,7 +204,7 @@ fn ids<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<ContainerId> {
         .collect()
 }
 
-/// Of the kernel's text, in which a zero ends each word.
+/// The words of the kernel's text, in which a zero ends each.
 fn command(text: &str) -> Vec<String> {
     text.split_terminator('\0').map(str::to_owned).collect()
 }

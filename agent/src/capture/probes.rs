@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config;
@@ -29,7 +29,7 @@ impl From<&config::Silence> for Intervals {
     }
 }
 
-/// Questions of all silent streams: one at a time, and not too many of them.
+/// Questions of all silent streams: not too many of them at a time. None waits for the answer to another.
 #[derive(Debug)]
 pub struct Probes {
     next: Mutex<Instant>,
@@ -45,12 +45,11 @@ impl Default for Probes {
 }
 
 impl Probes {
-    /// Waits for the next question's turn, which lasts as long as what is returned.
-    pub async fn turn(&self) -> MutexGuard<'_, Instant> {
+    /// Waits for the next question's turn.
+    pub async fn turn(&self) {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;
         *next = Instant::now() + BETWEEN;
-        next
     }
 }
 
@@ -67,7 +66,7 @@ mod tests {
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..21 {
             let probes = Arc::clone(&probes);
-            asking.spawn(async move { drop(probes.turn().await) });
+            asking.spawn(async move { probes.turn().await });
         }
         asking.join_all().await;
         assert_eq!(began.elapsed(), 20 * BETWEEN);

@@ -11,14 +11,19 @@
 //!   has not come by then, it is no longer in the log, and others may be missing with it: a
 //!   gap, which is counted.
 //! - The end of the log is asked for by a number of records, not by a time (but see [`Since::Tail`]
-//!   for Podman). Only where it does not reach back far enough is a time asked for, which lies before the earliest of the
-//!   remembered lines by more than writers of one container are ever held up. (Engine 20.10
-//!   filters every line by it; newer ones stop filtering after the first match.)
+//!   for Podman), and for more of them where it does not reach back far enough ([`Reach`]). Only where a line has begun is
+//!   a time asked for, which lies before the earliest of the remembered lines by more than writers of one container are
+//!   ever held up. (Engine 20.10 filters every line by it; newer ones stop filtering after the first match.)
+//!
+//! Whether the last line is still in a log shows at the end of all that there is. A line that is unknown, and later than all
+//! that was forgotten, only shows it sooner. Where it is not there, all is read once more: the log loses its beginning first,
+//! so what comes behind the remembered lines that it still has is new, whatever the clocks say.
 
 use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::Reach;
 use super::seen::Seen;
 use super::unsettled::Unsettled;
 use crate::record::{Line, Since, Stream, Time};
@@ -30,10 +35,6 @@ const KEEP: usize = EVIDENCE as usize;
 /// How far before the latest time a replay begins: longer than one writer of a container can
 /// be held up between its line's time and its place in the log.
 const MARGIN_NANOS: i64 = 250_000_000;
-
-/// Records that are asked for from the end of a log: more than can be written while a stream
-/// is reopened, nearly always. Parts of long lines count, too.
-const TAIL: u32 = 2_000;
 
 /// The last lines that were taken from a container's log, in the log's order.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +84,10 @@ impl Clone for Position {
 impl Position {
     /// Moves on by one line.
     pub fn note(&mut self, line: &Line<'_>) {
-        let seen = Seen::of(line);
+        self.note_seen(Seen::of(line));
+    }
+
+    pub(super) fn note_seen(&mut self, seen: Seen) {
         self.open.retain(|open| *open != seen);
         if self.seen.len() >= KEEP
             && let Some(oldest) = self.seen.pop_front()
@@ -132,31 +136,64 @@ impl Position {
         self.seen.back().map(|seen| seen.time)
     }
 
+    /// Whether the last lines are all later than `now`: the clock was set back. An engine that goes by the time would hide
+    /// what comes next.
+    pub fn is_ahead_of(&self, now: Time) -> bool {
+        let earliest = self.seen.iter().map(|seen| seen.time).min();
+        earliest.is_some_and(|earliest| earliest > now)
+    }
+
     /// Whether one of the last lines, or one that has begun, is of this time.
     pub fn knows(&self, time: Time) -> bool {
         let mut seen = self.seen.iter().rev().chain(&self.open);
         self.begun == Some(time) || seen.any(|seen| seen.time == time)
     }
 
-    /// What to ask the engine for. With `tail`, only the end of the log is asked for: if it does not reach back to the
-    /// last line that was taken, the replay finds a gap. Not so where a line has begun, as its parts can be many, or where
-    /// lines wait.
-    pub fn since(&self, tail: bool) -> Since {
+    /// The last lines that were taken.
+    pub fn remembered(&self) -> impl Iterator<Item = Seen> {
+        self.seen.iter().copied()
+    }
+
+    /// The latest time among the lines that were taken before them.
+    pub fn forgotten(&self) -> Option<Time> {
+        self.forgotten
+    }
+
+    /// The log has lost its last lines, of which a replay of all that there is expected to bring some.
+    pub fn lose(&mut self, replay: &Replay) {
+        self.seen.retain(|seen| !replay.expected.contains_key(seen));
+        self.open.clear();
         if self.seen.is_empty() {
-            return Since::Beginning;
+            self.forgotten = None;
         }
+    }
+
+    /// None of the lines that were taken is in the log any more.
+    pub fn all_are_gone(&mut self) {
+        self.seen.clear();
+        self.open.clear();
+        self.forgotten = None;
+    }
+
+    /// What to ask the engine for. If it does not reach back to the last line that was taken, the replay finds a gap, or
+    /// does not catch up. A line that has begun is asked for by the time, as its parts can be many, and so are lines that
+    /// wait. No time is later than `now`: the clock may have been set back since the last line.
+    pub fn since(&self, reach: Reach, now: Time) -> Since {
         let times = self.seen.iter().chain(&self.open).map(|seen| seen.time);
-        let Some(earliest) = times.chain(self.begun).chain(self.unsettled.earliest()).min() else {
+        let times = times.chain(self.begun).chain(self.unsettled.earliest());
+        let (Some(records), Some(earliest), false) = (reach.records(), times.min(), self.seen.is_empty()) else {
             return Since::Beginning;
         };
-        let time = Time(earliest.0.saturating_sub(MARGIN_NANOS));
-        if tail && self.ends_at_last() {
-            return Since::Tail {
-                records: TAIL,
+        let time = Time(earliest.min(now).0.saturating_sub(MARGIN_NANOS));
+        let by_number = self.ends_at_last() || reach.is_limited();
+        match (by_number, reach.is_of_the_end()) {
+            (true, _) => Since::Tail {
+                records,
                 or_since: time,
-            };
+            },
+            (false, true) => Since::Time(time),
+            (false, false) => Since::Beginning,
         }
-        Since::Time(time)
     }
 
     /// Whether nothing before the last line is still wanted.
@@ -166,6 +203,20 @@ impl Position {
 
     /// Recognises what a stream replays that was opened with what [`Position::since`] said.
     pub fn replay(&self, since: Since) -> Option<Replay> {
+        let left = match since {
+            Since::Tail { records, .. } => records,
+            Since::Beginning | Since::Time(_) => u32::MAX,
+        };
+        self.replay_of(left, None)
+    }
+
+    /// Recognises what a stream of all that there is replays. The last line is not in it, but so many of those remembered
+    /// before it.
+    pub fn replay_of_rest(&self, evidence: u32) -> Option<Replay> {
+        self.replay_of(u32::MAX, Some(evidence))
+    }
+
+    fn replay_of(&self, left: u32, evidence: Option<u32>) -> Option<Replay> {
         let mut expected = HashMap::with_capacity(self.seen.len());
         for &seen in self.seen.iter().chain(&self.open) {
             *expected.entry(seen).or_insert(0) += 1;
@@ -175,11 +226,10 @@ impl Position {
             open: self.open.clone(),
             last: self.seen.back().copied(),
             forgotten: self.forgotten,
-            left: match since {
-                Since::Tail { records, .. } => records,
-                Since::Beginning | Since::Time(_) => u32::MAX,
-            },
-            is_of_the_end: matches!(since, Since::Tail { .. }),
+            left,
+            evidence,
+            matched: 0,
+            passed_over: 0,
             live: false,
         })
     }
@@ -207,8 +257,12 @@ pub struct Replay {
     forgotten: Option<Time>,
     /// Lines among which the last one must be.
     left: u32,
-    /// Only the end of the log was asked for.
-    is_of_the_end: bool,
+    /// The last one will not come, but so many of those before it.
+    evidence: Option<u32>,
+    /// How many of the expected ones have come.
+    matched: u32,
+    /// Lines that were taken for forgotten ones.
+    passed_over: u32,
     /// A new line has come; all that follow are new, but for the open ones.
     live: bool,
 }
@@ -220,9 +274,19 @@ impl Replay {
         self.last.is_none()
     }
 
-    /// Whether only the end of the log was asked for. Where it does not reach back far enough, there may be more.
-    pub fn is_of_the_end(&self) -> bool {
-        self.is_of_the_end
+    /// How many of the remembered lines have come.
+    pub fn matched(&self) -> u32 {
+        self.matched
+    }
+
+    /// Whether it brings what is left of a log that has lost the last line, and is behind what was taken of it.
+    pub fn is_behind_evidence(&self) -> bool {
+        self.evidence.is_some_and(|evidence| self.matched >= evidence)
+    }
+
+    /// Whether lines were taken for forgotten ones that may be new, where a gap has shown behind them.
+    pub fn has_passed_over(&self) -> bool {
+        self.passed_over > 0 && self.evidence.is_none()
     }
 
     /// Whether a new line has come: there is no way back to another connection.
@@ -237,12 +301,16 @@ impl Replay {
 
     /// Judges one line.
     pub fn judge(&mut self, line: &Line<'_>) -> Verdict {
-        let seen = Seen::of(line);
+        self.judge_seen(Seen::of(line))
+    }
+
+    pub(super) fn judge_seen(&mut self, seen: Seen) -> Verdict {
         if let Some(count) = self.expected.get_mut(&seen) {
             *count -= 1;
             if *count == 0 {
                 self.expected.remove(&seen);
             }
+            self.matched += 1;
             if self.last == Some(seen) && !self.expected.contains_key(&seen) {
                 self.last = None;
             }
@@ -253,7 +321,12 @@ impl Replay {
             return Verdict::New;
         }
         self.left = self.left.saturating_sub(1);
-        if self.left > 0 && self.forgotten >= Some(seen.time) {
+        let is_forgotten = match self.evidence {
+            Some(evidence) => self.matched < evidence,
+            None => self.left > 0 && self.forgotten >= Some(seen.time),
+        };
+        if is_forgotten {
+            self.passed_over = self.passed_over.saturating_add(1);
             return Verdict::Seen;
         }
         self.go_live();

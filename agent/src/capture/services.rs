@@ -7,6 +7,7 @@ use super::metrics::Metrics;
 use super::positions::Positions;
 use super::probes::Probes;
 use super::slots::Slots;
+use super::standstill::Standstills;
 use crate::delivery::Outbox;
 use crate::engine::{Delays, Engine, Retry};
 use crate::pace::Pace;
@@ -42,6 +43,8 @@ pub struct Services {
     pub slots: Slots,
     /// Whose turn it is to ask about a silent stream.
     pub probes: Probes,
+    /// Whether the agent itself stood still.
+    pub standstills: Standstills,
     /// How long the thread rests between reads.
     pub pace: Arc<Pace>,
     /// What is counted.

@@ -17,16 +17,19 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::probes::Intervals;
 use super::services::Services;
 use crate::record::{ContainerId, Time};
-use crate::source::Fault;
+use crate::source::{Cause, Fault};
 
 /// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
 /// file late on a busy machine, and some look every second only.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the engine may take to answer. It does at once, or never: Engine 26 and newer search a file that was truncated
+/// for its last record without end.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Reads between two looks that show a container which writes often, so that its silence says something soon. One that
 /// writes a line now and then is silent most of the time: asked for as soon after each line, hundreds of such would have the
 /// engine look into their logs all day.
@@ -110,8 +113,12 @@ impl Silence {
     fn ask(&self) -> Asking {
         let (services, container) = (Arc::clone(&self.services), self.container.clone());
         Box::pin(async move {
-            let _turn = services.probes.turn().await;
-            services.source.newest(&container).await
+            services.probes.turn().await;
+            let newest = timeout(ANSWER, services.source.newest(&container));
+            newest.await.unwrap_or_else(|_| {
+                let text = format!("no answer in {ANSWER:?}");
+                Err(Fault::Broken(Cause::new(text, "read_failed")))
+            })
         })
     }
 }
@@ -188,7 +195,6 @@ impl Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Cause;
 
     const SECOND: Duration = Duration::from_secs(1);
 

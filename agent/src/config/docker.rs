@@ -43,7 +43,7 @@ pub struct Tls {
     /// Whether the connection is with TLS.
     #[serde(deserialize_with = "word")]
     pub mode: TlsMode,
-    /// Of the CA that has signed the engine's certificate.
+    /// The certificate of the CA that has signed the engine's.
     pub ca: PathBuf,
     /// The agent's own certificate and its key; none where both are empty.
     pub cert: PathBuf,

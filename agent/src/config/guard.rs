@@ -17,7 +17,7 @@ pub struct Retry {
     /// The largest limit.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Of a short request, the first included.
+    /// Attempts at a short request, the first included.
     pub max_attempts: usize,
 }
 

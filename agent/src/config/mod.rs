@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, AddressError, Scheme};
 pub use capture::{Capture, Field, Rotation, Silence, Streams};
-pub use delivery::{Delivery, Sink};
+pub use delivery::{DeadLetters, Delivery, Sink};
 pub use docker::{Api, Docker, Tls, TlsMode};
 pub use guard::{CircuitBreaker, RateLimit, Retry};
 pub use kernel::{Kernel, KernelMode, KernelTier, Leaks};
@@ -81,6 +81,8 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// What is kept on the disk for a sink that has fallen behind.
     pub spool: Spool,
+    /// Records that a store refuses for good.
+    pub dead_letters: DeadLetters,
     /// The admin server.
     pub admin: Admin,
     /// The agent's own messages.
@@ -141,6 +143,7 @@ impl Config {
         problems.section("delivery", |problems| self.delivery.check(problems));
         Sink::check_all(&self.sinks, problems);
         problems.section("spool", |problems| self.spool.check(problems));
+        problems.section("dead_letters", |problems| self.dead_letters.check(problems));
         problems.section("shutdown", |problems| self.shutdown.check(problems));
     }
 }
@@ -162,6 +165,7 @@ impl Default for Config {
             delivery: Delivery::default(),
             sinks: vec![Sink::Stdout { name: None }],
             spool: Spool::default(),
+            dead_letters: DeadLetters::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),

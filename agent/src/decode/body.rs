@@ -108,7 +108,8 @@ impl Decoder {
         if let (Framing::Unknown, Some(&first)) = (&self.framing, body.first()) {
             self.framing = match first {
                 0..=3 => Framing::Multiplexed(Frames::default()),
-                b'0'..=b'9' => Framing::Tty,
+                // A time, or the engine's own "Error grabbing logs".
+                b'0'..=b'9' | b'E' => Framing::Tty,
                 other => return Err(DecodeError::NotALog(other)),
             };
         }
@@ -264,6 +265,45 @@ mod tests {
         for cuts in [vec![], (0..wire.len()).collect(), vec![5, 16_500]] {
             let got = decode(Transfer::UntilClose, &wire, &cuts, MAX);
             assert!(got == want, "{got:?}");
+        }
+    }
+
+    /// json-file writes U+FFFD, which is three bytes, for each byte that is not UTF-8; journald gives each part a time of its own.
+    #[test]
+    fn parts_of_a_ttys_line_may_be_longer_than_they_were_cut_and_bear_later_times() {
+        let odd = "\u{fffd}".repeat(16_384).into_bytes();
+        for part in [16_384, 16_388, odd.len()] {
+            for next in [T1, T2] {
+                let wire = [T1.as_bytes(), b" ", &odd[..part], next.as_bytes(), b" tail\r\n"].concat();
+                let got = decode(Transfer::UntilClose, &wire, &[], 1 << 20);
+                let line = [&odd[..part], b"tail"].concat();
+                assert!(got == [(1, Stream::Stdout, line, false)], "{part} {next}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_engines_own_error_is_no_line_of_a_tty() {
+        const ERROR: &str = "Error grabbing logs: unexpected EOF";
+        let decoded = |wire: &str, cut: usize| {
+            let mut decoder = Decoder::new(Transfer::UntilClose, MAX);
+            let mut lines = Vec::new();
+            let mut out = |line: Line<'_>| lines.push(String::from_utf8_lossy(line.bytes).into_owned());
+            let (head, rest) = wire.as_bytes().split_at(cut);
+            let fed = decoder.feed(head, &mut out).and_then(|()| decoder.feed(rest, &mut out));
+            let ended = fed.and_then(|()| decoder.finish(&mut out));
+            (lines, ended)
+        };
+        let error = || Err(DecodeError::Engine(ERROR.to_owned()));
+        for cut in 0..ERROR.len() {
+            for end in ["\n", ""] {
+                assert_eq!(decoded(&format!("{ERROR}{end}"), cut), (vec![], error()));
+                let behind = format!("{T1} hello\r\n{ERROR}{end}");
+                assert_eq!(decoded(&behind, cut), (vec!["hello".to_owned()], error()));
+            }
+            // A container's own words have a time before them.
+            let said = format!("{T1} {ERROR}\r\n");
+            assert_eq!(decoded(&said, cut), (vec![ERROR.to_owned()], Ok(())));
         }
     }
 

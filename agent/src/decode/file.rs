@@ -56,7 +56,7 @@ impl FileDecoder {
     /// Takes the bytes that the file has at `offset`, and lends what it finds in them. All decoders of a thread can share
     /// one `scratch`.
     ///
-    /// Of [`LONGEST`](super::LONGEST) bytes something is always taken. So an owner with a smaller buffer needs a larger one
+    /// Something is always taken of [`LONGEST`](super::LONGEST) bytes. So an owner with a smaller buffer needs a larger one
     /// when nothing of a full buffer is taken.
     pub fn feed(&mut self, offset: u64, input: &[u8], scratch: &mut Vec<u8>, out: &mut impl FnMut(Found<'_>)) -> Fed {
         each!(self, reader => reader.feed(offset, input, scratch, out))

@@ -11,6 +11,9 @@ use crate::record::{Line, Stream, Time};
 
 /// Longest error text of the engine that is kept.
 const ENGINE_TEXT: usize = 4 * 1024;
+/// What the engine's own error begins with, in the raw stream of a TTY (`write_log_stream.go`). It has no time before it, and
+/// no CR before its line feed, as a terminal's lines have.
+const ENGINE_ERROR: &[u8] = b"Error grabbing logs: ";
 
 /// Finds the messages of a stream, and merges them into lines.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Lines {
     max: usize,
     clock: Clock,
     merge: Merge,
-    /// Of each stream, the bytes of a time that is split across reads; `None` outside of one.
+    /// The bytes of a time that is split across reads, by stream; `None` outside of one.
     stamps: [Option<Vec<u8>>; 2],
     /// A TTY's line that has no line feed yet, with its times still in it.
     raw: Pending,
@@ -142,6 +145,7 @@ impl Lines {
     fn raw_line(&mut self, line: &[u8], cut: bool, out: &mut impl FnMut(Line<'_>)) -> Result<(), DecodeError> {
         let (mut time, mut text) = match (self.clock.split(line), self.last) {
             (Some(split), _) => split,
+            (None, _) if line.starts_with(ENGINE_ERROR) && !line.ends_with(b"\r") => return Err(engine_error(line)),
             (None, Some(last)) => (last, line),
             (None, None) => return Err(no_time(line)),
         };
@@ -149,13 +153,16 @@ impl Lines {
         let mut from = 0;
         // Other times can sit inside: that of a further part of a long line, or that of the
         // next line after one that never got its end, when the container was restarted
-        // (loki#12197). A time that the container printed itself is earlier than the
-        // engine's of the same line, or still to come, and stays.
+        // (loki#12197). A part may be longer than it was cut, as json-file writes three bytes
+        // for one that is not UTF-8, and its time may be later than the first one's, as for
+        // journald. A time that the container printed itself is earlier than the engine's of
+        // the same line, or still to come, and stays.
         while let Some((at, next)) = timestamp::find(&mut self.clock, &text[from..]) {
             let at = from + at;
-            if next == time && at == PART {
+            let is_later = next > time && next <= Time::now();
+            if at >= PART && (next == time || is_later) {
                 merged.extend_from_slice(&text[..at]);
-            } else if next > time && next <= Time::now() {
+            } else if is_later {
                 merged.extend_from_slice(&text[..at]);
                 out(whole(time, Stream::Stdout, without_cr(&merged), self.max));
                 merged.clear();
@@ -200,10 +207,13 @@ impl Lines {
         if !piece.ends_frame {
             return Ok(());
         }
-        let text = std::mem::take(&mut self.engine_text);
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        Err(DecodeError::Engine(text))
+        Err(engine_error(&std::mem::take(&mut self.engine_text)))
     }
+}
+
+fn engine_error(text: &[u8]) -> DecodeError {
+    let text = &text[..text.len().min(ENGINE_TEXT)];
+    DecodeError::Engine(String::from_utf8_lossy(text).trim().to_owned())
 }
 
 fn whole(time: Time, stream: Stream, bytes: &[u8], max: usize) -> Line<'_> {

@@ -17,7 +17,7 @@ const START: &[u8] = b"\x0a\x06std";
 /// Reads records.
 #[derive(Debug, Default)]
 pub(super) struct Local {
-    /// Of each stream, the hash of the id that the parts of a long line have, while the line goes on.
+    /// The hash of the id that the parts of a long line have, while the line goes on, by stream.
     lines: [Option<u64>; 2],
 }
 

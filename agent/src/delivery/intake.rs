@@ -17,7 +17,7 @@ use super::window::{Next, Order, Ticket};
 pub struct Intake {
     shared: Arc<Shared>,
     sink: usize,
-    /// Of the thread that waits.
+    /// Wakes the thread that waits.
     waker: Option<Waker>,
 }
 

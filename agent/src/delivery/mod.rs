@@ -13,6 +13,7 @@
 //! | `sink` | where records are written to |
 //! | `spool` | what a sink has not taken in time, on the disk |
 //! | `network` | stores that records are sent to |
+//! | `dead` | records that a store will never take |
 
 mod batch;
 mod had;
@@ -25,6 +26,9 @@ mod shared;
 mod tests;
 mod window;
 mod writer;
+
+/// Records that a store will never take.
+pub mod dead;
 
 /// Stores that records are sent to.
 pub mod network;

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use super::dead::DeadLetters;
 use super::had::Had;
 use super::intake::Intake;
 use super::metrics::Metrics;
@@ -135,6 +136,7 @@ impl Writers {
         options: Option<&Options>,
         metrics: &Metrics,
         readiness: &Readiness,
+        dead: Option<DeadLetters>,
     ) -> io::Result<()> {
         let Target {
             store,
@@ -145,7 +147,7 @@ impl Writers {
         let part = readiness.part(&format!("sink {}", intake.name()));
         let name = intake.name().to_owned();
         let (supply, keeper) = spool::supply(intake, before, options, metrics, readiness)?;
-        let courier = Courier::new(store, credentials, protocol, supply, metrics, part);
+        let courier = Courier::new(store, credentials, protocol, supply, metrics, part, dead);
         self.spawn(name, async move {
             // At the end the keeper has everything safe, and nobody waits for the store.
             tokio::select! {

@@ -241,7 +241,7 @@ pub struct Decoded {
     pub bytes: Vec<u8>,
     /// `truncated`; `false` if the record does not say so.
     pub truncated: bool,
-    /// Of a record that was put together from lines, how many; line feeds are between them.
+    /// How many lines a record was put together from; line feeds are between them.
     pub lines: Option<u32>,
 }
 

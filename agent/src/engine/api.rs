@@ -60,6 +60,11 @@ struct Peer {
 }
 
 impl Peer {
+    /// Whether it is asked for a time where others are asked for the last records.
+    fn goes_by_time(self, until: Until) -> bool {
+        self.is_podman && matches!(until, Until::Death)
+    }
+
     /// The path under the version that was agreed on.
     fn path(self, path: &str) -> String {
         format!("/v{}{path}", self.version)
@@ -78,10 +83,10 @@ fn until_query(until: Until) -> &'static str {
 ///
 /// Podman is asked for a time in place of the last records: following, it reads the last records, then goes to where the
 /// file ends by then, and what was written in between is lost (seen with 4.3 at each open of a busy log).
-fn since_query(since: Since, peer: Peer) -> String {
+fn since_query(since: Since, until: Until, peer: Peer) -> String {
     match since {
         Since::Beginning => String::new(),
-        Since::Tail { records, .. } if !peer.is_podman => format!("&tail={records}"),
+        Since::Tail { records, .. } if !peer.goes_by_time(until) => format!("&tail={records}"),
         Since::Time(time) | Since::Tail { or_since: time, .. } => format!("&since={}", time.as_since()),
     }
 }
@@ -292,7 +297,7 @@ impl Engine {
         };
         let body = self
             .requests
-            .long("events", opening, |connection| connection.stream(&path));
+            .long("events", opening, &path, |connection| connection.stream(&path));
         Ok(Events::new(self.known(body.await)?, Arc::clone(self.health())))
     }
 
@@ -309,14 +314,21 @@ impl Engine {
         let path = peer.path(&format!(
             "/containers/{container}/logs?{}stdout=1&stderr=1&timestamps=1{}",
             until_query(until),
-            since_query(since, peer)
+            since_query(since, until, peer)
         ));
         let opening = Opening {
             site,
             container: Some(container.clone()),
         };
-        let body = self.requests.long("logs", opening, |connection| connection.raw(&path));
+        let body = self
+            .requests
+            .long("logs", opening, &path, |connection| connection.raw(&path));
         Ok(LogStream::new(self.known(body.await)?, max_line_bytes))
+    }
+
+    /// Whether a log that is followed is asked for a time where others are asked for the last records.
+    pub async fn follows_by_time(&self) -> Result<bool, EngineError> {
+        Ok(self.peer().await?.goes_by_time(Until::Death))
     }
 
     /// The time of the last record of a container's log; `None` where there is no record, or none that can be read. Over
@@ -349,11 +361,11 @@ impl Engine {
         parsed(endpoint, &answer.body)
     }
 
-    /// After this it can be another engine that answers: who it is is asked for again.
+    /// Another engine may answer after this, so its name and version are asked for again.
     fn known<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.inspect_err(|error| {
-            // Of one that was not asked nothing new is known.
-            if error.engine_is_away() && !matches!(error, EngineError::BreakerOpen { .. }) {
+            // Nothing new is known of one that was not asked.
+            if error.engine_is_away() && !error.is_of_breaker() {
                 *self.known_peer() = None;
             }
         })
@@ -398,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podman_is_asked_for_a_time_and_never_for_the_last_records() {
+    fn podman_is_asked_for_a_time_where_it_is_to_follow() {
         let peer = |is_podman| Peer {
             version: ApiVersion::negotiate(Some("1.41")).unwrap(),
             is_podman,
@@ -407,7 +419,13 @@ mod tests {
             records: 2_000,
             or_since: Time(1_795_628_471_250_000_000),
         };
-        assert_eq!(since_query(tail, peer(false)), "&tail=2000");
-        assert_eq!(since_query(tail, peer(true)), "&since=1795628471.250000000");
+        for until in [Until::Death, Until::Now] {
+            assert_eq!(since_query(tail, until, peer(false)), "&tail=2000");
+        }
+        assert_eq!(
+            since_query(tail, Until::Death, peer(true)),
+            "&since=1795628471.250000000"
+        );
+        assert_eq!(since_query(tail, Until::Now, peer(true)), "&tail=2000");
     }
 }

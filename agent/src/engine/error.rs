@@ -1,58 +1,20 @@
 //! What can go wrong between the agent and the engine.
 
 use std::io;
-use std::time::Duration;
 
-use rustix::io::Errno;
-
+use super::guard::Refusal;
+use super::transport::{Answer, TransportError};
 use crate::decode::DecodeError;
 
 /// A request, or a stream, that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No connection could be opened.
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    /// The name of the engine's host leads to no address.
-    #[error("cannot find the address of the engine's host: {0}")]
-    Resolve(io::Error),
-    /// A certificate was refused, by either side, or the peer does not speak TLS.
+    /// The connection has failed, or the request over it.
     #[error(transparent)]
-    Tls(TlsError),
-    /// A step took too long.
-    #[error("{step} took longer than {limit:?}")]
-    Timeout {
-        /// The step, in words.
-        step: &'static str,
-        /// The time that it was given.
-        limit: Duration,
-    },
-    /// All connections for short requests are in use.
-    #[error("no connection became free within {limit:?}")]
-    NoneFree {
-        /// The time that the request has waited.
-        limit: Duration,
-    },
-    /// The request would have waited too long for its turn. The engine was not asked.
-    #[error("more requests wait than the rate limit lets through within {max_wait:?}")]
-    RateLimited {
-        /// How long a request may wait.
-        max_wait: Duration,
-    },
-    /// The circuit breaker is open. The engine was not asked.
-    #[error("the circuit breaker is open: {cause}")]
-    BreakerOpen {
-        /// When the breaker lets the next request through.
-        retry_in: Duration,
-        /// The failure that opened it, in words.
-        cause: String,
-    },
-    /// The answer is not HTTP.
-    #[error("the peer does not speak HTTP as an engine does: {}", chain(.0))]
-    Http(#[from] hyper::Error),
-    /// The connection ended before the answer's head was whole.
-    #[error("the engine closed the connection")]
-    Closed,
+    Transport(#[from] TransportError),
+    /// The agent has held the request back.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The engine answered with a status that is not success.
     #[error("engine answered {status}: {message}")]
     Status {
@@ -88,43 +50,20 @@ pub enum EngineError {
     /// The peer is not a Docker Engine, or not one that this agent can talk to. The text says why.
     #[error("{0}")]
     NoEngine(String),
-    /// A read has failed.
-    #[error("cannot read from the engine: {0}")]
-    Read(#[from] io::Error),
-    /// The connection ended in the middle of a body.
-    #[error("the engine's stream was cut off")]
-    Cut,
     /// The bytes of a log cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
-/// A TLS connection that failed for its certificates, or for what is said in place of TLS.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct TlsError {
-    /// A label, see [`EngineError::reason`].
-    pub reason: &'static str,
-    pub message: String,
-}
-
-/// An error with its causes: hyper tells what it was about, and its cause what was wrong.
-fn chain(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Whether the process, or the host, may open no more.
-pub(super) fn is_of_descriptors(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
 impl EngineError {
+    /// What an answer with a status that is not success tells. `path` is what was asked.
+    pub(super) fn of_answer(path: &str, answer: &Answer) -> Self {
+        EngineError::Status {
+            status: answer.status,
+            message: message(path, &answer.body),
+        }
+    }
+
     /// The status that the engine answered, if it came that far.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -136,34 +75,40 @@ impl EngineError {
 
     /// Whether the agent has no descriptor left for a connection: its own want, and no fault of the engine.
     pub fn is_of_descriptors(&self) -> bool {
-        match self {
-            EngineError::Connect(error) | EngineError::Resolve(error) => is_of_descriptors(error),
-            _ => false,
-        }
+        matches!(self, EngineError::Transport(error) if error.is_of_descriptors())
+    }
+
+    /// Whether the circuit breaker is open, so that the engine was not asked. The breaker itself has said why.
+    pub fn is_of_breaker(&self) -> bool {
+        matches!(self, EngineError::Refused(Refusal::BreakerOpen { .. }))
     }
 
     /// Whether this says something of the engine as a whole, and not of one request.
     pub fn engine_is_away(&self) -> bool {
-        if self.is_of_descriptors() {
-            return false;
+        match self {
+            EngineError::Transport(error) => {
+                !error.is_of_descriptors()
+                    && matches!(
+                        error,
+                        TransportError::Connect(_)
+                            | TransportError::Resolve(_)
+                            | TransportError::Tls(_)
+                            | TransportError::Timeout { .. }
+                            | TransportError::Closed
+                    )
+            }
+            error => error.is_of_breaker(),
         }
-        matches!(
-            self,
-            EngineError::Connect(_)
-                | EngineError::Resolve(_)
-                | EngineError::Tls(_)
-                | EngineError::Timeout { .. }
-                | EngineError::Closed
-                | EngineError::BreakerOpen { .. }
-        )
     }
 
     /// Whether a request that can be repeated has a better chance soon: no answer has come, or one that says that the
     /// engine cannot serve anybody just now. A timeout has cost enough already.
     pub fn may_pass_soon(&self) -> bool {
         match self {
-            EngineError::Connect(error) | EngineError::Resolve(error) => error.kind() != io::ErrorKind::TimedOut,
-            EngineError::Closed => true,
+            EngineError::Transport(TransportError::Connect(error) | TransportError::Resolve(error)) => {
+                error.kind() != io::ErrorKind::TimedOut
+            }
+            EngineError::Transport(TransportError::Closed) => true,
             EngineError::Status { status, .. } => matches!(status, 500 | 502..=504),
             _ => false,
         }
@@ -172,21 +117,29 @@ impl EngineError {
     /// The `reason` label of `docker_http_errors_total`.
     pub fn reason(&self) -> &'static str {
         match self {
-            EngineError::Connect(_) if self.is_of_descriptors() => "descriptors",
-            EngineError::Connect(_) => "connect",
-            EngineError::Resolve(_) => "resolve",
-            EngineError::Tls(error) => error.reason,
-            EngineError::Timeout { .. } => "timeout",
-            EngineError::NoneFree { .. } => "pool_full",
-            EngineError::RateLimited { .. } => "rate_limit",
-            EngineError::BreakerOpen { .. } => "breaker_open",
-            EngineError::Http(_) | EngineError::NoEngine(_) | EngineError::NoVersion { .. } => "protocol",
-            EngineError::Closed | EngineError::Cut => "closed",
+            EngineError::Transport(error) => error.reason(),
+            EngineError::Refused(refusal) => refusal.reason(),
+            EngineError::NoEngine(_) | EngineError::NoVersion { .. } => "protocol",
             EngineError::Status { .. } => "status",
             EngineError::Json { .. } => "json",
             EngineError::TooLarge { .. } => "too_large",
-            EngineError::Read(_) => "read",
             EngineError::Decode(_) => "decode",
         }
     }
+}
+
+/// What was asked, and the engine's words on it. They are `{"message": "..."}`; a peer that is no engine sends anything.
+fn message(path: &str, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        message: String,
+    }
+    let text = match serde_json::from_slice::<Message>(body) {
+        Ok(known) => known.message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    let short: String = text.trim().chars().take(300).collect();
+    // The query says where to begin, and is another one each time.
+    let path = path.split('?').next().unwrap_or_default();
+    format!("{} (GET {path})", short.replace(char::is_control, " "))
 }

@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 
 use super::error::EngineError;
 use super::transport::RawBody;
-use super::transport::Socket;
+use super::transport::{Socket, TransportError};
 use crate::decode::Decoder;
 use crate::record::{Line, Time};
 use crate::register::Inode;
@@ -93,7 +93,7 @@ impl LogStream {
         let read = BUFFER.with_borrow_mut(|buffer| {
             let most = room.min(buffer.len());
             let mut read = ReadBuf::new(&mut buffer[..most]);
-            ready!(socket.poll_fill(cx, &mut read))?;
+            ready!(socket.poll_fill(cx, &mut read)).map_err(TransportError::Read)?;
             decoder.feed(read.filled(), out)?;
             Poll::Ready(Ok::<_, EngineError>(read.filled().len()))
         });
@@ -101,9 +101,9 @@ impl LogStream {
             Ok(0) => self.end(),
             Ok(bytes) => Ok(Progress::Read(bytes)),
             // By TLS, an end that the engine has not announced: whatever came before, it is not the log's.
-            Err(EngineError::Read(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(EngineError::Transport(TransportError::Read(error))) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.socket = None;
-                Err(EngineError::Cut)
+                Err(TransportError::Cut.into())
             }
             Err(error) => Err(error),
         })
@@ -124,7 +124,7 @@ impl LogStream {
         if self.decoder.is_complete() {
             Ok(Progress::Ended)
         } else {
-            Err(EngineError::Cut)
+            Err(TransportError::Cut.into())
         }
     }
 

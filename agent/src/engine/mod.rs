@@ -9,6 +9,7 @@
 //! | `requests` | a request's way through all of these |
 //! | `api`, `listed`, `inspected`, `version` | the endpoints |
 //! | `shorten` | answers in which one container takes too much room |
+//! | `error` | what can go wrong: a connection, a bound, an answer, or a log's bytes |
 //! | `events` | the event stream |
 //! | `log_stream` | a container's log, followed |
 //! | `store` | a store of logs, which takes records over connections of the same kind |
@@ -32,7 +33,7 @@ mod version;
 pub use api::Engine;
 pub use error::EngineError;
 pub use events::{Action, Event, Events, Told};
-pub use guard::{Delays, Rate, Retry, Signs, Thresholds, Verdict};
+pub use guard::{Delays, Rate, Refusal, Retry, Signs, Thresholds, Verdict};
 pub use inspected::Inspected;
 pub use listed::{List, Listed};
 pub use log_stream::{LogStream, Progress};
@@ -40,5 +41,5 @@ pub use metrics::Metrics;
 pub use options::Options;
 pub use pool::{Checks, Size};
 pub use store::{Reply, Store, StoreError};
-pub use transport::{Endpoint, EndpointError, Limits, Opener, Tls};
+pub use transport::{Endpoint, EndpointError, Limits, Opener, Tls, TransportError};
 pub use version::ApiVersion;

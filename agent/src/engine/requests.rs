@@ -13,8 +13,8 @@ use super::guard::{Queue, RateLimit};
 use super::metrics::Metrics;
 use super::options::Options;
 use super::pool::{Check, Pool};
-use super::shorten::Limit;
-use super::transport::{Answer, Connection, Opener, message};
+use super::shorten::{Limit, Shortened};
+use super::transport::{Answer, Connection, Head, Opener, Streamed, TransportError};
 use crate::register::{Opening, Purpose};
 
 pub(super) struct Requests {
@@ -76,7 +76,7 @@ impl Requests {
         check
             .run(|heard| {
                 self.health.pinged(heard.map_err(drop));
-                // Of a ping that is late again and again the first call has ended already.
+                // The first call of a ping that is late again and again has ended already.
                 let call = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(call) = call.or_else(|| self.breaker.enter().ok()) {
                     match heard {
@@ -90,8 +90,8 @@ impl Requests {
 
     pub(super) fn refuses_for(&self) -> Option<Duration> {
         match self.breaker.check() {
-            Err(EngineError::BreakerOpen { retry_in, .. }) => Some(retry_in),
-            _ => None,
+            Err(refusal) => refusal.retry_in(),
+            Ok(()) => None,
         }
     }
 
@@ -122,14 +122,20 @@ impl Requests {
     }
 
     /// A request whose answer goes on, over a connection of its own. Not repeated here: who follows knows from where.
-    pub(super) async fn long<T, F: Future<Output = Result<T, EngineError>>>(
+    pub(super) async fn long<T, F: Future<Output = Result<Streamed<T>, TransportError>>>(
         &self,
         endpoint: &'static str,
         opening: Opening,
+        path: &str,
         ask: impl FnOnce(Connection) -> F,
     ) -> Result<T, EngineError> {
         let purpose = opening.site.purpose();
-        let request = || async { ask(self.opener.open(opening).await?).await };
+        let request = || async {
+            match ask(self.opener.open(opening).await?).await? {
+                Streamed::Open(stream) => Ok(stream),
+                Streamed::Refused(answer) => Err(EngineError::of_answer(path, &answer)),
+            }
+        };
         self.counted(endpoint, self.attempt(purpose, endpoint, request)).await
     }
 
@@ -167,18 +173,24 @@ impl Requests {
     async fn get(&self, endpoint: &'static str, path: &str, limit: Limit) -> Result<Answer, EngineError> {
         let answer = loop {
             let mut lease = self.pool.lease().await?;
-            match lease.get(endpoint, path, limit).await {
+            let mut text = Shortened::new(limit);
+            match lease.get(path, |data| text.add(data)).await {
                 // An idle connection may be closed by the peer just as it is taken (hyper#3553): that says nothing of
                 // the engine, and another one is taken.
-                Err(EngineError::Closed) if lease.is_reused() => {}
-                answer => break answer?,
+                Err(TransportError::Closed) if lease.is_reused() => {}
+                Err(TransportError::TooLarge) => {
+                    let limit = limit.text;
+                    return Err(EngineError::TooLarge { endpoint, limit });
+                }
+                Err(error) => return Err(error.into()),
+                Ok(Head { status, headers }) => {
+                    let body = text.finish().into();
+                    break Answer { status, headers, body };
+                }
             }
         };
         if answer.status != 200 {
-            return Err(EngineError::Status {
-                status: answer.status,
-                message: message(path, &answer.body),
-            });
+            return Err(EngineError::of_answer(path, &answer));
         }
         Ok(answer)
     }
@@ -228,26 +240,22 @@ fn outcome<T>(endpoint: &str, result: &Result<T, EngineError>) -> Outcome {
         Ok(_) => Outcome::Success,
         // The agent's own want.
         Err(error) if error.is_of_descriptors() => Outcome::Nothing,
-        Err(EngineError::Connect(_) | EngineError::Resolve(_) | EngineError::Tls(_)) => Outcome::Failure,
+        Err(EngineError::Transport(
+            TransportError::Connect(_) | TransportError::Resolve(_) | TransportError::Tls(_),
+        )) => Outcome::Failure,
         // It answers. 501 is of a log driver that cannot be read.
         Err(EngineError::Status {
             status: ..=499 | 501, ..
         }) => Outcome::Success,
         Err(_) if !is_of_engine(endpoint) => Outcome::Nothing,
-        Err(
-            EngineError::Status { .. }
-            | EngineError::Timeout { .. }
-            | EngineError::Closed
-            | EngineError::Cut
-            | EngineError::Http(_)
-            | EngineError::Read(_),
-        ) => Outcome::Failure,
+        Err(EngineError::Status { .. } | EngineError::Transport(_)) => Outcome::Failure,
         Err(_) => Outcome::Nothing,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::Refusal;
     use super::*;
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
             })
         };
         for endpoint in ["ping", "events", "list", "inspect", "logs", "probe"] {
-            let connect = |kind: std::io::Error| Err::<(), _>(EngineError::Connect(kind));
+            let connect = |kind: std::io::Error| Err::<(), EngineError>(TransportError::Connect(kind).into());
             let refused = connect(std::io::ErrorKind::NotFound.into());
             assert_eq!(outcome(endpoint, &refused), Outcome::Failure);
             // EMFILE and ENFILE.
@@ -276,9 +284,9 @@ mod tests {
                 Outcome::Nothing
             };
             assert_eq!(outcome(endpoint, &status(500)), of_all);
-            assert_eq!(outcome(endpoint, &Err::<(), _>(EngineError::Closed)), of_all);
-            let busy = EngineError::NoneFree { limit: Duration::ZERO };
-            assert_eq!(outcome(endpoint, &Err::<(), _>(busy)), Outcome::Nothing);
+            assert_eq!(outcome(endpoint, &Err::<(), _>(TransportError::Closed.into())), of_all);
+            let busy = Refusal::NoneFree { limit: Duration::ZERO };
+            assert_eq!(outcome(endpoint, &Err::<(), _>(busy.into())), Outcome::Nothing);
         }
     }
 }

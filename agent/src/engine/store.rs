@@ -10,10 +10,9 @@ use bytes::Bytes;
 use hyper::header::RETRY_AFTER;
 use tokio::time::timeout;
 
-use super::error::EngineError;
-use super::guard::{Breaker, Delays, Outcome, Queue, Rate, RateLimit, Retry, Thresholds};
+use super::guard::{Breaker, Delays, Outcome, Queue, Rate, RateLimit, Refusal, Retry, Thresholds};
 use super::metrics::Metrics;
-use super::transport::{Connection, Endpoint, Limits, Opener};
+use super::transport::{Connection, Endpoint, Limits, Opener, TransportError};
 use crate::register::{Opening, Register, Site};
 
 /// A store may take its time with a full request.
@@ -71,7 +70,7 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
-    /// Of a fixed set, for a label.
+    /// One of a fixed set, for a label.
     pub reason: &'static str,
     message: String,
     /// The store may have taken what it was sent.
@@ -118,10 +117,9 @@ impl Store {
 
     /// Sends a request and waits for its answer, whatever that is.
     pub async fn post(&mut self, headers: &[(&str, &str)], body: Bytes) -> Result<Reply, StoreError> {
-        let unsent = |error| StoreError::new(&error, false);
-        self.breaker.check().map_err(unsent)?;
-        self.rate.pass(Queue::Control).await.map_err(unsent)?;
-        let call = self.breaker.enter().map_err(unsent)?;
+        self.breaker.check()?;
+        self.rate.pass(Queue::Control).await?;
+        let call = self.breaker.enter()?;
         // On the heap, and only then: a request takes some KiB.
         let exchange = exchange(&self.opener, &mut self.connection, &self.path, headers, body);
         let result = Box::pin(exchange).await;
@@ -187,24 +185,23 @@ async fn exchange(
 }
 
 impl StoreError {
-    fn new(error: &EngineError, is_sent: bool) -> Self {
-        let message = match error {
-            EngineError::Resolve(error) => format!("cannot find the store's address: {error}"),
-            EngineError::Timeout { limit, .. } => format!("the store has not answered within {limit:?}"),
-            EngineError::Closed => "the store closed the connection".to_owned(),
-            EngineError::Cut => "the store's answer was cut off".to_owned(),
-            EngineError::Http(error) => format!("what the store answers is not HTTP: {error}"),
-            EngineError::NoEngine(error) => format!("the request cannot be made: {error}"),
-            other => other.to_string(),
-        };
+    fn new(error: &TransportError, is_sent: bool) -> Self {
         Self {
             reason: error.reason(),
-            message,
+            message: error.to_string(),
             is_sent,
-            retry_in: match error {
-                EngineError::BreakerOpen { retry_in, .. } => Some(*retry_in),
-                _ => None,
-            },
+            retry_in: None,
+        }
+    }
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.reason(),
+            message: refusal.to_string(),
+            is_sent: false,
+            retry_in: refusal.retry_in(),
         }
     }
 }

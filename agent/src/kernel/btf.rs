@@ -99,7 +99,7 @@ impl Type {
         (self.info & 0xffff) as u64
     }
 
-    /// Of a structure: its members' offsets may bear a bit-field size in the top byte.
+    /// Whether the offsets of a structure's members may bear a bit-field size in the top byte.
     const fn has_bit_fields(self) -> bool {
         self.info >> 31 == 1
     }
@@ -127,7 +127,7 @@ struct Field {
 }
 
 impl<'a, R: Read + Seek> Btf<'a, R> {
-    /// Of everything that has one of these names, and of what that consists of.
+    /// The types of everything that has one of these names, and of what that consists of.
     pub(super) fn read(source: R, names: impl IntoIterator<Item = &'a str>) -> Result<Self, BtfError> {
         let mut btf = Self {
             source: BufReader::with_capacity(BUFFER, source),

@@ -167,7 +167,7 @@ fn load(object: &[u8], settings: &Settings, types: &AyaBtf, layout: &Layout) -> 
     Ok((ebpf, links))
 }
 
-/// Of the kernel's types, those functions alone.
+/// Those functions alone, among the kernel's types.
 fn functions(types: &Types) -> Result<Vec<u8>, BtfError> {
     let mut found = Vec::new();
     for &(_, function) in EXITS.iter().chain(ENTRIES) {

@@ -34,7 +34,7 @@ pub(super) struct Ledger {
     capacity: u64,
 }
 
-/// Of a connection, as the programs have it.
+/// A connection's entry, as the programs have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub inode: u64,

@@ -9,7 +9,7 @@ use aya::Ebpf;
 use super::object::ON_DEMAND;
 use super::snapshot::Missed;
 
-/// Of each program that is attached. Programs at the tracepoints of system calls are counted from Linux 6.7 on.
+/// The misses of each program that is attached. Programs at the tracepoints of system calls are counted from Linux 6.7 on.
 pub(super) fn read(ebpf: &Ebpf) -> Vec<Missed> {
     let attached = ebpf.programs().filter(|(name, _)| !ON_DEMAND.contains(name));
     attached

@@ -133,7 +133,7 @@ impl Kernel {
         } = loader::load(&settings)?;
         let ledger = Ledger::take(&mut ebpf, &settings)?;
         let totals = ledger::mapped(&mut ebpf, "KIND_TOTALS", abi::KINDS)?;
-        samples::teach(raw_tracepoint(&ebpf, "learn")?)?;
+        samples::calibrate(raw_tracepoint(&ebpf, "calibrate")?)?;
         let descriptors = Descriptors::begin(totals, raw_tracepoint(&ebpf, "adopt")?, settings.descriptors)?;
         let walk = Walk::new(ledger::mapped(&mut ebpf, "WALK", 1)?);
         let calls = Calls::take(&mut ebpf)?;

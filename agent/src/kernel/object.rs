@@ -60,7 +60,15 @@ pub(super) fn create(object: &[u8], settings: &Settings, layout: &Layout, exact:
 
 /// Programs that are never attached, but run by [`ask`].
 pub(super) const ON_DEMAND: [&str; 9] = [
-    "identify", "whoami", "survey", "learn", "adopt", "census", "seek", "bury", "let_go",
+    "identify",
+    "whoami",
+    "survey",
+    "calibrate",
+    "adopt",
+    "census",
+    "seek",
+    "bury",
+    "let_go",
 ];
 
 /// Loads the programs that are run on demand, and has them know this process: before the attach, or the first calls would be

@@ -1,4 +1,4 @@
-//! A descriptor of each kind that the kernel half tells by its `file_operations`, for it to learn from.
+//! A descriptor of each kind that the kernel half tells by its `file_operations`, to be calibrated by.
 
 #![expect(unsafe_code, reason = "one system call is made for which no crate has a wrapper")]
 
@@ -21,16 +21,16 @@ use rustix::{
 
 use super::{object::ask_two, refusal::Refusal};
 
-/// Teaches `learn` what this process has. That there are programs, attached, is the caller's part; a kind of which there
-/// is nothing is told as [`abi::Kind::Other`].
-pub(super) fn teach(learn: &RawTracePoint) -> Result<(), Refusal> {
-    let made = make().map_err(|error| Refusal::new("make descriptors to learn from", &error))?;
+/// Calibrates the programs by what this process has. They must be loaded. A kind of which there is nothing is told as
+/// [`abi::Kind::Other`].
+pub(super) fn calibrate(program: &RawTracePoint) -> Result<(), Refusal> {
+    let made = make().map_err(|error| Refusal::new("make descriptors to calibrate by", &error))?;
     for (sample, fd) in &made {
-        ask_two(learn, *sample as u64, fd.as_raw_fd() as u64)?;
+        ask_two(program, *sample as u64, fd.as_raw_fd() as u64)?;
     }
     for (fd, target) in links().map_err(|error| Refusal::new("read /proc/self/fd", &error))? {
         if let Some(sample) = by_name(&target) {
-            ask_two(learn, sample as u64, fd as u64)?;
+            ask_two(program, sample as u64, fd as u64)?;
         }
     }
     Ok(())

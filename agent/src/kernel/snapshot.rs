@@ -25,9 +25,9 @@ pub struct Snapshot {
     pub repairs: Vec<(Cause, u64)>,
     /// What the kernel did not tell.
     pub missed: Vec<Missed>,
-    /// Of the connections that were closed: from their opening on.
+    /// Ages of the connections that were closed, from their opening on.
     pub ages: abi::Histogram,
-    /// Of those where the peer had ended first: from its end on.
+    /// Times in `CLOSE_WAIT` of those where the peer had ended first, from its end on.
     pub close_waits: abi::Histogram,
 }
 

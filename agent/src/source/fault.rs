@@ -86,6 +86,7 @@ impl From<EngineError> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::TransportError;
 
     #[test]
     fn a_status_tells_what_can_be_done() {
@@ -98,6 +99,6 @@ mod tests {
         assert!(matches!(of(501), Fault::Unreadable(_)));
         assert!(matches!(of(500), Fault::Broken(_)));
         assert!(!of(500).concerns_all());
-        assert!(Fault::from(EngineError::Closed).concerns_all());
+        assert!(Fault::from(EngineError::from(TransportError::Closed)).concerns_all());
     }
 }

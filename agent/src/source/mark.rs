@@ -33,7 +33,7 @@ pub(super) const BEFORE: usize = 64;
 pub struct Mark {
     file: Identity,
     offset: u64,
-    /// Of up to [`BEFORE`] bytes before the offset: an inode's number can be another file's by now.
+    /// The hash of up to [`BEFORE`] bytes before the offset: an inode's number can be another file's by now.
     before: u64,
 }
 

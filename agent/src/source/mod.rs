@@ -80,6 +80,11 @@ impl Source {
         Ok(Stream::new(stream))
     }
 
+    /// Whether the engine goes by the time where a log is followed: then it hides what a clock that was set back is on.
+    pub async fn follows_by_time(&self) -> Result<bool, Fault> {
+        Ok(self.engine.follows_by_time().await?)
+    }
+
     /// The time of the last record of a container's log; `None` where there is no record, or none that can be read.
     pub async fn newest(&self, id: &ContainerId) -> Result<Option<Time>, Fault> {
         Ok(self.engine.newest(id).await?)

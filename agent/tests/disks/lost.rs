@@ -9,7 +9,7 @@ use log_capturer::encode;
 use super::rig::Rig;
 use super::{run, scratch, text};
 
-/// Of an ext4 in an image that its own disk has no room for: written pages fail one by one, later.
+/// An ext4 in an image that its own disk has no room for: written pages fail one by one, later.
 #[test]
 fn an_error_of_fdatasync_is_remembered_when_the_kernel_has_forgotten_it() {
     let Some(scratch) = scratch() else { return };

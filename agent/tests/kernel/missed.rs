@@ -241,7 +241,7 @@ fn a_repair_is_counted_with_its_cause() {
     assert_eq!(fixture.repairs(Cause::Connect), 2);
 }
 
-/// Of many more connections than there is room for, none is left behind by a close that was missed.
+/// No entry is left behind by closes that were missed, of many more connections than there is room for.
 #[test]
 fn missed_ends_do_not_fill_the_map() {
     let Some(fixture) = fixture() else { return };

@@ -36,7 +36,7 @@ use super::{
 
 const THREADS: u64 = 4;
 const QUIET_POINTS: u64 = 6;
-/// Of each thread, before each quiet point: 12,000 in all.
+/// Operations of each thread before each quiet point: 12,000 in all.
 const OPERATIONS: usize = 500;
 /// More than this are closed again.
 const KEPT: usize = 60;

@@ -347,7 +347,7 @@ fn duplicates_outlive() {
     assert_eq!(totals(&fixture.checked(), server.local_addr().unwrap()), (1, 1, 0));
 }
 
-/// Of a client's and an accepted end, one of which is ours to count, however they came here.
+/// Only the client's end is ours to count, however both ends came here.
 fn client_alone(fixture: &Fixture, client: impl AsFd, accepted: impl AsFd) {
     let snapshot = fixture.checked();
     assert_eq!(snapshot.connections.len(), 1);

@@ -46,7 +46,7 @@ pub fn ss_clients() -> BTreeSet<u64> {
         .collect()
 }
 
-/// Of a TCP socket that is in a state which `ss` lists.
+/// A TCP socket that is in a state which `ss` lists.
 pub struct Tcp {
     /// As `ss` writes it: `ESTAB`, `CLOSE-WAIT`.
     pub state: String,

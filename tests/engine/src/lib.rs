@@ -1,7 +1,7 @@
 //! A real Docker Engine of one's own: started for a run, gone without a trace after it.
 //!
 //! `cargo xtask run` shows the agent on it where a machine has no engine, and the integration tests
-//! hurt it. Everything it has lies in one directory of its own; it makes no bridge and no firewall
+//! harm it. Everything it has lies in one directory of its own; it makes no bridge and no firewall
 //! rule, so it does not touch an engine that the machine already runs.
 
 mod busybox;

@@ -1,4 +1,4 @@
-//! A hurtful proxy between the agent and its engine: it cuts connections where it hurts, lets them stand still, or lets them
+//! A faulty proxy between the agent and its engine: it cuts connections anywhere, lets them stand still, or lets them
 //! trickle.
 
 mod place;

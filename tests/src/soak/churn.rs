@@ -15,7 +15,7 @@ use crate::writers::{Kind, Writer};
 
 /// How many containers there are at a time.
 pub const ALIVE: usize = 8;
-/// Of so many one is removed while it writes.
+/// One of so many is removed while it writes.
 const REMOVED: u8 = 4;
 const BURST: usize = 10;
 const PAUSE: f32 = 0.5;

@@ -2,14 +2,14 @@
 //! grows. See docs/evidence/soak.md.
 //!
 //! - [`churn`]: the containers
-//! - [`hurt`]: what is done to the engine; the [proxy](crate::proxy) hurts the connections
+//! - [`faults`]: what is done to the engine; the [proxy](crate::proxy) does it to the connections
 //! - [`samples`]: what is looked at
 //! - [`tally`]: every line
 //! - [`trend`]: does a series grow
 //! - [`report`]: what is told of it
 
 pub mod churn;
-pub mod hurt;
+pub mod faults;
 pub mod report;
 pub mod samples;
 pub mod tally;
@@ -37,9 +37,9 @@ use tally::Tally;
 pub struct Plan<'a> {
     /// How long it takes.
     pub length: Duration,
-    /// The time in which the engine is hurt in each way once. Samples are averaged over it.
+    /// The time in which the engine has each fault once. Samples are averaged over it.
     pub cycle: Duration,
-    /// Of all that is random.
+    /// The seed of all that is random.
     pub seed: u64,
     /// For the samples, as they come.
     pub csv: Option<&'a Path>,
@@ -50,7 +50,7 @@ pub fn soak(plan: &Plan<'_>, engine: &Engine, proxy: &Proxy, agent: &mut Agent) 
     let at_rest = witness::descriptors(agent.pid()).len();
     let mut random = Rng::with_seed(plan.seed);
     let churn = Churn::new(engine, Tally::of(&agent.output()));
-    let (samples, hurt) = std::thread::scope(|scope| {
+    let (samples, faults) = std::thread::scope(|scope| {
         let end = Ends(&churn.over);
         for _ in 0..ALIVE {
             let random = random.fork();
@@ -60,15 +60,15 @@ pub fn soak(plan: &Plan<'_>, engine: &Engine, proxy: &Proxy, agent: &mut Agent) 
             });
         }
         let random = random.fork();
-        let hurting = scope.spawn(|| {
+        let making = scope.spawn(|| {
             let _end = Ends(&churn.over);
-            hurt::hurt(&churn, plan.cycle, random)
+            faults::make(&churn, plan.cycle, random)
         });
         let samples = Samples::collect(agent, &churn, plan.length, plan.csv);
         // What is alive is read to its end in peace.
         proxy.calm();
         drop(end);
-        (samples, hurting.join().expect("the engine is hurt"))
+        (samples, making.join().expect("making faults does not panic"))
     });
     // After so long a run all else is to be told nevertheless.
     let ended = catch_unwind(AssertUnwindSafe(|| assert_nothing_left(agent, proxy, at_rest)));
@@ -77,7 +77,7 @@ pub fn soak(plan: &Plan<'_>, engine: &Engine, proxy: &Proxy, agent: &mut Agent) 
         samples,
         lines: tally.finish(),
         gaps: report::gaps(&agent.stderr()),
-        hurt: format!("{hurt}; the proxy: {:?}", proxy.done()),
+        faults: format!("{faults}; the proxy: {:?}", proxy.done()),
         block: plan.cycle,
         ended_well: ended.is_ok(),
     }

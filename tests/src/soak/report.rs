@@ -28,10 +28,10 @@ pub struct Report {
     pub samples: Samples,
     /// What became of the lines.
     pub lines: Verdict,
-    /// Of containers that were kept, and of such that were removed while they wrote.
+    /// Gaps of containers that were kept, and of such that were removed while they wrote.
     pub gaps: [usize; 2],
     /// What was done.
-    pub hurt: String,
+    pub faults: String,
     /// The time over which samples are averaged.
     pub block: Duration,
     /// Nothing was left over at the end; else a panic has said what.
@@ -114,14 +114,14 @@ impl Report {
              {opened:.0} connections opened, {cpu:.1} % of a core.\n\
              {kept} containers kept until they were read, {removed} removed while they wrote: {lines} lines due, {missing} \
              missing, {doubled} doubled; gaps told: {of_kept} and {of_removed}; {lost_by_engine} lines lost by the engine \
-             when it was killed.\n{hurt}\n",
+             when it was killed.\n{faults}\n",
             samples = self.samples.all.len(),
             missed = self.samples.missed,
             settled = self.settled().as_secs_f64() / 60.0,
             block = self.block.as_secs(),
             opened = whole("connections_opened_total"),
             cpu = 100.0 * whole("cpu_seconds") / seconds,
-            hurt = self.hurt,
+            faults = self.faults,
         )
     }
 
@@ -237,7 +237,7 @@ mod tests {
             samples,
             lines: Verdict::default(),
             gaps: [0, 0],
-            hurt: String::new(),
+            faults: String::new(),
             block: Duration::from_secs(60),
             ended_well: true,
         }

@@ -202,7 +202,7 @@ impl Samples {
             .collect()
     }
 
-    /// Of what is to be 0: what was not.
+    /// What was to be 0 and was not.
     pub fn complaints(&self) -> Vec<String> {
         let to_be_zero = QUANTITIES.iter().filter(|it| it.kind == Kind::Zero);
         to_be_zero

@@ -23,7 +23,7 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// Of samples (time, value), in the order of time, by blocks of that time. `None` of too few.
+    /// The trend of samples (time, value), in the order of time, by blocks of that time. `None` where there are too few.
     pub fn of(samples: &[(f64, f64)], block: f64) -> Option<Self> {
         let blocks = averages(samples, block);
         let n = blocks.len() as f64;

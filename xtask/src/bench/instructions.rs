@@ -9,7 +9,7 @@ use private_engine::find_tool;
 use crate::setup::{self, Part};
 use crate::{cargo, say};
 
-/// Of each source, counted with [`COMPILER`]. What changes the hot path changes it here, with the reason in the commit.
+/// Instructions a line by source, counted with [`COMPILER`]. What changes the hot path changes it here, with the reason in the commit.
 const RECORDED: [(&str, f64); 5] = [
     ("api", 2_043.0),
     ("json-file", 1_719.8),

@@ -144,7 +144,7 @@ fn unchanged(sources: &[Source], fields: &[Field]) -> Vec<String> {
         .collect()
 }
 
-/// Of the files that define a name, those that a use in `user` can mean.
+/// The files among those that define a name that a use in `user` can mean.
 fn owners<'a>(definers: &[&'a Path], user: &Path) -> Vec<&'a Path> {
     let around = definers
         .iter()

@@ -7,12 +7,13 @@ use anyhow::{Result, ensure};
 use crate::files;
 
 /// Put together here, or this file would be the first to hold them.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
     (concat!("TO", "DO"), "do it, or open an issue"),
     (concat!("FIX", "ME"), "do it, or open an issue"),
     (concat!("/ro", "ot/"), "a path of one machine"),
     (concat!("/ho", "me/"), "a path of one machine"),
     (concat!("/wo", "rk/"), "a path of one machine"),
+    (concat!("// ", "Of "), "begin with the subject"),
 ];
 
 pub fn check() -> Result<()> {

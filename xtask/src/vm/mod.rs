@@ -5,7 +5,7 @@ mod initramfs;
 mod machine;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
@@ -39,7 +39,11 @@ pub fn vm_test(options: &Options) -> Result<ExitCode> {
     setup::ensure(&PARTS);
     let tests = match &options.tests {
         Some(tests) => tests.clone(),
-        None => build()?,
+        None => {
+            say::step("building the kernel half");
+            build_ebpf(cargo::root(), None)?;
+            build_tests(cargo::cargo())?
+        }
     };
     let mut account = Account::default();
     let machine = match &options.kernel {
@@ -52,11 +56,10 @@ pub fn vm_test(options: &Options) -> Result<ExitCode> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn build() -> Result<PathBuf> {
-    say::step("building the kernel half");
-    build_ebpf(cargo::root(), None)?;
+/// The tests that run in the machine, which bear the kernel half.
+pub fn build_tests(cargo: Command) -> Result<PathBuf> {
     say::step("building the kernel tests");
-    cargo::build_test("kernel")
+    cargo::build_test(cargo, "kernel")
 }
 
 /// The tests run once on each: these kernels take both.

@@ -160,9 +160,9 @@ fn process(random: &mut Random, policies: &[Policy], log: &[Entry], written: &mu
     let mut at_end = false;
     for _ in 0..1 + random.below(4) {
         *written = (*written + random.below(800)).min(log.len());
-        let since = captured.since();
+        let since = captured.since(Until::Death);
         let sent = sent(&log[..*written], since);
-        captured.begin(since);
+        captured.begin(since, Until::Death);
         let taken = sent.len().min(random.below(6_000));
         for part in sent[..taken].chunks(1 + random.below(50)) {
             let new = part

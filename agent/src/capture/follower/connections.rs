@@ -46,7 +46,7 @@ impl Follower {
     pub(super) fn open_another(&self) -> Opening {
         let services = Arc::clone(&self.services);
         let id = self.container.id.clone();
-        let since = self.captured.since();
+        let since = self.captured.since(Until::Death);
         Box::pin(async move {
             let spare = services.slots.spare().await;
             let stream = services.source.open(&id, Site::Rotation, since, Until::Death).await?;
@@ -61,7 +61,7 @@ impl Follower {
             since,
             spare,
         } = new;
-        let before = self.captured.begin(since);
+        let before = self.captured.begin(since, Until::Death);
         Event::Opened {
             old_has_caught_up: before.has_caught_up(),
             old: Old {

@@ -59,15 +59,17 @@ impl Follower {
 
     /// Reads the log of a container whose stream has ended once more, from the last line on. Engine 20.10 often ends a
     /// follow without the last line, where that has no line feed. Such a line is still in what is returned.
-    async fn read_rest(&mut self) -> Result<Stream, Fault> {
+    ///
+    /// It ends with all that there is, so it also tells for sure whether the last line is still in the log.
+    pub(super) async fn read_rest(&mut self) -> Result<Stream, Fault> {
         let services = Arc::clone(&self.services);
         loop {
-            let since = self.captured.since();
+            let since = self.captured.since(Until::Now);
             let mut rest = services
                 .source
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
-            self.captured.begin(since);
+            self.captured.begin(since, Until::Now);
             loop {
                 self.renew_policy();
                 let captured = &mut self.captured;
@@ -84,11 +86,11 @@ impl Follower {
                     ))),
                 };
                 self.captured.publish();
-                if progress? == Progress::Ended {
+                if progress? == Progress::Ended || self.captured.falls_short() {
                     break;
                 }
             }
-            if !self.captured.falls_short() {
+            if !self.captured.came_to_the_end() {
                 self.captured.ask_for_the_end();
                 return Ok(rest);
             }

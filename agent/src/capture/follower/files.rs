@@ -46,6 +46,7 @@ impl Follower {
         };
         self.captured.begin_files(from_beginning);
         let mut so_far = SoFar::default();
+        so_far.begins();
         let mut over = false;
         let mut life = self.life.clone();
         loop {
@@ -62,6 +63,7 @@ impl Follower {
                     return End::Died;
                 },
                 () = until(deadline) => self.captured.flush_due(),
+                () = until(so_far.patience) => so_far.lose_patience(),
                 progress = poll_fn(|cx| self.poll_read(cx, &mut stream, &mut so_far, deadline, true)) => {
                     self.troubled(&mut stream);
                     if self.captured.falls_short() {

@@ -16,6 +16,7 @@
 //!            └──────────────────────┘
 //! ```
 
+mod broken;
 mod connections;
 mod ending;
 mod files;
@@ -23,6 +24,7 @@ mod reading;
 mod rotation;
 mod taking;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,8 @@ use crate::source::Fault;
 const LAG_SHOWN: Duration = Duration::from_secs(1);
 /// How long the series of a removed container stay when one of them tells of a gap.
 const GAP_SHOWN: Duration = Duration::from_secs(120);
+/// Attempts in a row that brought nothing new, after which a record is taken for one that cannot be decoded.
+const IN_VAIN: u32 = 2;
 
 /// Reads one container's log.
 pub(super) struct Follower {
@@ -58,6 +62,8 @@ pub(super) struct Follower {
     not_by_files: Option<String>,
     /// The start up to which the log was read to its end.
     whole: Option<u64>,
+    /// How often in a row the engine sent an error instead of something new.
+    in_vain: u32,
 }
 
 /// Why a stretch of reading has ended.
@@ -74,6 +80,10 @@ pub(super) enum End {
     GaveUpSlot,
     /// Only the end of the log was asked for, and it was not enough.
     FellShort,
+    /// There was no room for its lines for a while.
+    Held,
+    /// The agent itself stood still for a while.
+    StoodStill,
     /// The engine ended the stream, but the container runs: it is restarting, or its log
     /// file has a record that cannot be decoded.
     EndedEarly,
@@ -93,6 +103,7 @@ impl Follower {
             complained: None,
             not_by_files: None,
             whole: None,
+            in_vain: 0,
         }
     }
 
@@ -146,11 +157,19 @@ impl Follower {
                     self.removed().await;
                     return;
                 }
-                End::GaveUpSlot | End::FellShort => {}
+                End::GaveUpSlot | End::FellShort | End::StoodStill => {}
+                End::Held => self.room().await,
                 End::EndedEarly => self.pause().await,
                 End::Failed(fault) => {
                     self.complain(&fault);
                     self.pause().await;
+                    self.in_vain += u32::from(fault.error_type() == "engine_error");
+                    if self.in_vain >= IN_VAIN {
+                        self.in_vain = 0;
+                        if let Err(fault) = Box::pin(self.ask_for_what_can_be_decoded()).await {
+                            debug!(container = self.container.name, %fault, "not found out what can be decoded");
+                        }
+                    }
                 }
             }
         }
@@ -171,6 +190,13 @@ impl Follower {
                 return None;
             }
         }
+    }
+
+    /// Waits until there is room for lines.
+    async fn room(&mut self) {
+        let services = Arc::clone(&self.services);
+        let room = poll_fn(|cx| services.outbox.poll_room_for(cx, 1));
+        self.captured.while_waiting(room).await;
     }
 
     /// Waits for a slot, and shows how far behind the container falls meanwhile.

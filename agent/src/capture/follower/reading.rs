@@ -3,13 +3,14 @@
 //! another container has its turn.
 
 use std::future::{poll_fn, ready};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
-use tracing::info;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tracing::{debug, info};
 
 use super::super::captured::until;
 use super::super::silence::{Sign, Silence};
@@ -23,11 +24,86 @@ use crate::source::{Fault, Progress, Stream};
 
 /// How long an old connection is kept for the new one to catch up with it.
 const CATCH_UP: Duration = Duration::from_secs(30);
+/// How long a stream of a container that has ended may go on without bringing anything. An engine ends it at once.
+const LEFT_OPEN: Duration = Duration::from_secs(5);
+/// And where another container waits for its slot.
+const HURRIED: Duration = Duration::from_millis(250);
+
+/// For how long an engine may be kept waiting with a line.
+const HELD: Duration = Duration::from_secs(1);
+
+/// Since when there has been no room for what a stream brings.
+#[derive(Debug, Default)]
+struct Held(Option<Pin<Box<Sleep>>>);
+
+impl Held {
+    /// Ready when it was too long. Called while nothing can be read.
+    fn poll(&mut self, cx: &mut Context<'_>, room: bool) -> Poll<()> {
+        if room {
+            self.0 = None;
+            return Poll::Pending;
+        }
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(HELD)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+/// When a stream of a container that has ended is given up.
+#[derive(Debug, Default)]
+struct LeftOpen {
+    until: Option<Instant>,
+    /// What it had brought by the last look.
+    reads: u64,
+    /// Another container waits for its slot.
+    hurries: bool,
+}
+
+impl LeftOpen {
+    fn look(&mut self, is_over: bool, reads: u64) {
+        if !is_over {
+            // It was started again. Its stream ends then, too.
+            self.until = None;
+        } else if self.until.is_none() {
+            self.wait(reads);
+        }
+    }
+
+    fn wait(&mut self, reads: u64) {
+        let wait = if self.hurries { HURRIED } else { LEFT_OPEN };
+        self.until = Some(Instant::now() + wait);
+        self.reads = reads;
+    }
+
+    fn hurry(&mut self, reads: u64) {
+        self.hurries = true;
+        self.wait(reads);
+    }
+
+    /// Whether it has brought nothing for so long, though there was `room`.
+    fn is_due(&mut self, reads: u64, room: bool) -> bool {
+        let is_due = room && reads == self.reads;
+        self.wait(reads);
+        is_due
+    }
+}
 
 impl Follower {
     /// Opens the log and reads it for as long as it goes.
     pub(in crate::capture) async fn read(&mut self) -> End {
-        let since = self.captured.since();
+        match Box::pin(self.services.source.follows_by_time()).await {
+            Ok(by_time) => self.captured.set_goes_by_time(by_time),
+            Err(fault) => return self.not_opened(fault),
+        }
+        if self.captured.must_be_read_first() {
+            // All that there is by now tells whether the last line is in it. A stream that goes on would not.
+            match Box::pin(self.read_rest()).await {
+                Ok(_) => {}
+                Err(fault @ Fault::Broken(_)) => return self.not_read(fault),
+                Err(fault) => return self.not_opened(fault),
+            }
+        }
+        let since = self.captured.since(Until::Death);
+        let standstills = self.services.standstills.look();
         // On the heap: a stream that is read holds nothing of its opening, or of its ending.
         let opening = Box::pin(
             self.services
@@ -38,7 +114,7 @@ impl Follower {
             Ok(stream) => stream,
             Err(fault) => return self.not_opened(fault),
         };
-        self.captured.begin(since);
+        self.captured.begin(since, Until::Death);
         let _reading = self.services.metrics.reads_from("api");
         let services = Arc::clone(&self.services);
         let mut rotation = Rotation::default();
@@ -47,8 +123,13 @@ impl Follower {
         let mut turn = pin!(services.slots.turn());
         let mut silence = Silence::new(&services, &self.container.id, self.policy.get().silence);
         let mut so_far = SoFar::default();
+        so_far.begins();
+        let mut life = self.life.clone();
+        let mut left_open = LeftOpen::default();
+        let mut held = Held::default();
         loop {
             let deadline = self.captured.deadline();
+            left_open.look(life.borrow_and_update().is_over(), so_far.reads);
             let alone = !rotation.is_overlapping();
             let mut over = None;
             let event = tokio::select! {
@@ -62,6 +143,7 @@ impl Follower {
                     Ok(new) => {
                         silence.taken_over();
                         so_far.any_new = false;
+                        so_far.begins();
                         self.take_over(&mut stream, new)
                     }
                     Err(fault) => self.not_rotated(&fault),
@@ -76,13 +158,42 @@ impl Follower {
                     self.captured.flush_due();
                     continue;
                 }
-                () = &mut turn => return End::GaveUpSlot,
-                read = poll_fn(|cx| self.poll_read(cx, &mut stream, &mut so_far, deadline, alone)) => match read {
+                () = until(so_far.patience) => {
+                    so_far.lose_patience();
+                    continue;
+                }
+                Ok(()) = life.changed() => continue,
+                () = until(left_open.until) => {
+                    if !left_open.is_due(so_far.reads, services.outbox.has_room()) {
+                        continue;
+                    }
+                    debug!(container = self.container.name, "its container has ended, and its stream has not");
+                    over = Some(Ok(Progress::Ended));
+                    Event::Over { brought_new: true }
+                }
+                // What a container that has ended still has is read first: there may be nothing to come back for.
+                () = &mut turn, if !left_open.hurries => match left_open.until {
+                    None => return End::GaveUpSlot,
+                    Some(_) => {
+                        left_open.hurry(so_far.reads);
+                        continue;
+                    }
+                },
+                () = poll_fn(|_| if services.standstills.look() == standstills { Poll::Pending } else { Poll::Ready(()) }),
+                    if !self.life.borrow().removed => return self.stood_still(),
+                read = poll_fn(|cx| {
+                    let read = self.poll_read(cx, &mut stream, &mut so_far, deadline, alone).map(Some);
+                    if read.is_pending() && held.poll(cx, services.outbox.has_room()).is_ready() && !self.life.borrow().removed {
+                        return Poll::Ready(None);
+                    }
+                    read
+                }) => match read {
+                    None => return self.held(),
                     _ if self.captured.falls_short() => {
                         self.captured.ask_for_more();
                         Event::FellShort
                     }
-                    Ok(Progress::Read(_)) => {
+                    Some(Ok(Progress::Read(_))) => {
                         if std::mem::take(&mut so_far.other_policy) {
                             silence.set_intervals(self.policy.get().silence);
                             if alone && opening.is_none() {
@@ -93,7 +204,7 @@ impl Follower {
                         yield_now().await;
                         continue;
                     }
-                    read => {
+                    Some(read) => {
                         over = Some(read);
                         Event::Over { brought_new: self.captured.is_live() }
                     }
@@ -106,6 +217,10 @@ impl Follower {
                 Action::OpenAnother => {
                     if is_stalled {
                         self.tell_of_stall();
+                        self.captured.be_unsure();
+                        if self.captured.must_be_read_first() {
+                            return End::FellShort;
+                        }
                     }
                     opening = Some(self.open_another());
                 }
@@ -121,6 +236,29 @@ impl Follower {
                 Timer::AtOnce => timer.as_mut().reset(now),
             }
         }
+    }
+
+    /// There was no room for so long that the engine may have lost its place in files that it rotates: what it sends then is
+    /// not to be believed.
+    fn held(&self) -> End {
+        self.count("held");
+        debug!(
+            container = self.container.name,
+            "no room for its lines; its stream is closed until there is"
+        );
+        End::Held
+    }
+
+    /// The agent was stopped, or the machine suspended, for so long that the like may have happened; or the clock was set
+    /// back.
+    fn stood_still(&mut self) -> End {
+        self.captured.be_unsure();
+        self.count("stood_still");
+        debug!(
+            container = self.container.name,
+            "the agent stood still; its stream is opened again"
+        );
+        End::StoodStill
     }
 
     /// What it comes to that a connection fell short, or what was its last read.

@@ -1,6 +1,7 @@
 //! What a stream brings is taken, noted and published, whatever it is that the stream reads from.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,6 +14,9 @@ use crate::source::{Fault, Log, Progress};
 /// is less (`pace`): giving way costs another look at all sockets.
 const TURN_BYTES: usize = 16 * 1024;
 
+/// How long a stream has to bring the last known line, before all of the log is searched for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the streams of a stretch of reading have brought.
 #[derive(Debug, Default)]
 pub(super) struct SoFar {
@@ -21,6 +25,24 @@ pub(super) struct SoFar {
     pub any_new: bool,
     /// Another policy is in force. So far, only the lines go by it.
     pub other_policy: bool,
+    /// Until when the present stream may repeat without the last known line.
+    pub patience: Option<Instant>,
+    /// It was longer, so the stream falls short when it has no more for now.
+    is_impatient: bool,
+}
+
+impl SoFar {
+    /// A stream is opened that has something to repeat.
+    pub(super) fn begins(&mut self) {
+        self.patience = Some(Instant::now() + PATIENCE);
+        self.is_impatient = false;
+    }
+
+    /// That time is over.
+    pub(super) fn lose_patience(&mut self) {
+        self.patience = None;
+        self.is_impatient = true;
+    }
 }
 
 /// What one read has brought.
@@ -56,7 +78,9 @@ impl Follower {
             let growth = captured.growth();
             let mut brought = Brought::default();
             let mut take = |line: Line<'_>| brought.count(captured.take(&line));
-            let progress = ready!(stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take));
+            let Poll::Ready(progress) = stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take) else {
+                return self.has_no_more(so_far);
+            };
             self.note(stream, progress.as_ref().ok(), &brought, so_far);
             match progress {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short() => left -= bytes,
@@ -68,9 +92,22 @@ impl Follower {
         }
     }
 
+    /// There is nothing to read for now. Ready when the stream should have brought the last known line by now.
+    fn has_no_more(&mut self, so_far: &mut SoFar) -> Poll<Result<Progress, Fault>> {
+        let is_due = so_far.is_impatient && self.services.outbox.has_room();
+        if is_due && std::mem::take(&mut so_far.is_impatient) && self.captured.came_to_the_end() {
+            return Poll::Ready(Ok(Progress::Read(0)));
+        }
+        Poll::Pending
+    }
+
     /// What a read brought is published, before anything is awaited.
     fn note<L: Log>(&mut self, stream: &L, progress: Option<&Progress>, brought: &Brought, so_far: &mut SoFar) {
         if self.captured.falls_short() {
+            // A line that nobody could place can be behind new ones.
+            if brought.new > 0 {
+                self.captured.publish();
+            }
             return;
         }
         if let Some(mark) = stream.mark() {
@@ -91,6 +128,7 @@ impl Follower {
             if !std::mem::replace(&mut so_far.any_new, true) {
                 self.captured.ask_for_the_end();
                 self.backoff = self.services.backoff();
+                self.in_vain = 0;
             }
         }
         if self.life.has_changed().unwrap_or(false) {

@@ -31,9 +31,12 @@ fn engine(log: &[Entry], since: Since, all: bool) -> Vec<Entry> {
     }
 }
 
+/// Later than all lines.
+const NOW: Time = Time(i64::MAX);
+
 /// Reads a stream to its end; gives what was new, and whether a gap was found.
-fn read(position: &mut Position, sent: &[Entry], tail: bool, take: usize) -> (Vec<Entry>, bool) {
-    let mut replay = position.replay(position.since(tail));
+fn read(position: &mut Position, sent: &[Entry], reach: Reach, take: usize) -> (Vec<Entry>, bool) {
+    let mut replay = position.replay(position.since(reach, NOW));
     let (mut new, mut gap) = (Vec::new(), false);
     for entry in &sent[..take.min(sent.len())] {
         let verdict = replay.as_mut().map_or(Verdict::New, |r| r.judge(&line(entry)));
@@ -99,14 +102,14 @@ fn nothing_is_lost_or_doubled_wherever_the_stream_is_cut() {
             written = (written + random.below(2_000) as usize).min(log.len());
             let take = random.below(10_000) as usize;
             let before = position.clone();
-            let sent = engine(&log[..written], position.since(true), filters_all);
-            let (mut new, gap) = read(&mut position, &sent, true, take);
+            let sent = engine(&log[..written], position.since(Reach::END, NOW), filters_all);
+            let (mut new, gap) = read(&mut position, &sent, Reach::END, take);
             if gap {
                 // The end of the log did not reach back far enough: all of it, then.
                 position = before;
-                let sent = engine(&log[..written], position.since(false), filters_all);
+                let sent = engine(&log[..written], position.since(Reach::ALL, NOW), filters_all);
                 let gap;
-                (new, gap) = read(&mut position, &sent, false, take);
+                (new, gap) = read(&mut position, &sent, Reach::ALL, take);
                 assert!(!gap, "seed {seed}: a gap where there is none");
             }
             got.extend(new);
@@ -119,9 +122,9 @@ fn nothing_is_lost_or_doubled_wherever_the_stream_is_cut() {
 fn a_log_that_lost_its_beginning_is_a_gap() {
     let log: Vec<Entry> = (0..1_000).map(|i| (i * 1_000_000_000, format!("{i}"))).collect();
     let mut position = Position::default();
-    read(&mut position, &log, false, 500);
-    let sent = engine(&log[600..], position.since(false), true);
-    let (new, gap) = read(&mut position, &sent, false, usize::MAX);
+    read(&mut position, &log, Reach::ALL, 500);
+    let sent = engine(&log[600..], position.since(Reach::ALL, NOW), true);
+    let (new, gap) = read(&mut position, &sent, Reach::ALL, usize::MAX);
     assert!(gap);
     assert_eq!(new.len(), 400);
 }
@@ -134,10 +137,13 @@ fn a_line_that_has_begun_is_asked_for_again() {
     }
     let begun = Time(1_000_500_000_000);
     assert!(position.set_begun(Some(begun)));
-    assert_eq!(position.since(true), Since::Time(Time(begun.0 - MARGIN_NANOS)));
+    assert_eq!(
+        position.since(Reach::END, NOW),
+        Since::Time(Time(begun.0 - MARGIN_NANOS))
+    );
     assert!(position.set_begun(None));
-    let since = position.since(true);
-    assert!(matches!(since, Since::Tail { records: TAIL, .. }), "{since:?}");
+    let since = position.since(Reach::END, NOW);
+    assert!(matches!(since, Since::Tail { records: 2_000, .. }), "{since:?}");
 }
 
 #[test]
@@ -153,9 +159,9 @@ fn a_clock_that_is_set_back_loses_nothing() {
     for filters_all in [true, false] {
         for cut in 0..100 {
             let mut position = Position::default();
-            let (mut got, _) = read(&mut position, &log, false, cut);
-            let sent = engine(&log, position.since(true), filters_all);
-            let (new, gap) = read(&mut position, &sent, true, usize::MAX);
+            let (mut got, _) = read(&mut position, &log, Reach::ALL, cut);
+            let sent = engine(&log, position.since(Reach::END, NOW), filters_all);
+            let (new, gap) = read(&mut position, &sent, Reach::END, usize::MAX);
             assert!(!gap, "cut at {cut}");
             got.extend(new);
             assert!(got == log, "cut at {cut}");
@@ -171,7 +177,7 @@ fn a_line_without_its_line_feed_comes_again_behind_others() {
     position.note_open(&line(&at(2, "no end")));
     // The next run writes to the other stream first; only then is the old line ended.
     let sent = [at(1, "whole"), at(3, "stderr"), at(2, "no end"), at(4, "next")];
-    let (new, gap) = read(&mut position, &sent, true, usize::MAX);
+    let (new, gap) = read(&mut position, &sent, Reach::END, usize::MAX);
     assert!(!gap);
     assert_eq!(new, [at(3, "stderr"), at(4, "next")]);
 }

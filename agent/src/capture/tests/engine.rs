@@ -147,6 +147,11 @@ impl Engine {
         self.of(name, |container| container.log.push((time, text.to_owned())));
     }
 
+    /// A log gets a record that the engine cannot decode: it sends an error and ends there.
+    pub(super) fn spoil(&self, name: &str) {
+        self.write(name, i64::MAX, SPOILT);
+    }
+
     /// The last records of a log come once more over each open follow, as when Engine 20.10 begins a file.
     pub(super) fn repeat(&self, name: &str, records: usize) {
         self.of(name, |container| container.repeats.push((records, container.log.len())));
@@ -235,6 +240,8 @@ impl Drop for Engine {
 }
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// The text of a record that cannot be decoded.
+const SPOILT: &str = "spoilt";
 const LAST: &[u8] = b"0\r\n\r\n";
 
 async fn serve(mut socket: UnixStream, shared: &Shared) -> std::io::Result<()> {
@@ -341,6 +348,8 @@ struct Reading {
     /// Records before this time are left out: each of them, as Engine 20.10 does.
     since: i64,
     repeats: usize,
+    /// It has come to a record that cannot be decoded.
+    is_broken: bool,
 }
 
 impl Reading {
@@ -356,14 +365,26 @@ impl Reading {
             next: container.first.max(container.log.len().saturating_sub(tail)),
             since,
             repeats: container.repeats.len(),
+            is_broken: false,
         }
     }
 
     /// The chunks of all that there is by now.
     fn next(&mut self, container: &Container) -> Vec<u8> {
         let mut chunks = Vec::new();
+        let is_broken = &mut self.is_broken;
         let mut send = |from: usize, to: usize| {
             for (time, text) in &container.log[from.max(container.first)..to.max(container.first)] {
+                if *is_broken {
+                    return;
+                }
+                if text == SPOILT {
+                    *is_broken = true;
+                    let error = b"Error grabbing logs: log message is too large\n";
+                    let head = [&[3, 0, 0, 0], &(error.len() as u32).to_be_bytes()[..]].concat();
+                    chunks.extend(chunk(&[&head, &error[..]].concat()));
+                    return;
+                }
                 if *time >= self.since {
                     let time = jiff::Timestamp::from_nanosecond(i128::from(*time)).unwrap();
                     let line = format!("{time:.9} {text}\n");
@@ -397,7 +418,7 @@ async fn follow(mut socket: UnixStream, shared: &Shared, id: &str, mut reading: 
             None => (Vec::new(), true),
         };
         socket.write_all(&chunks).await?;
-        if is_over && !shared.state().never_ends {
+        if reading.is_broken || is_over && !shared.state().never_ends {
             return socket.write_all(LAST).await;
         }
         tokio::select! {

@@ -1,9 +1,11 @@
 //! What capture does on an engine in miniature, with the clock of the tests.
 
-#![allow(dead_code, reason = "not every test does all that an engine can do")]
-
+mod broken;
+mod clocks;
+mod ends;
 mod engine;
 mod policies;
+mod repeats;
 mod rules;
 
 use std::sync::Arc;
@@ -70,6 +72,7 @@ pub(super) fn services(socket: &std::path::Path, slots: usize, positions: Positi
         stream_room: usize::MAX,
         slots: Slots::new(limits, Arc::clone(&metrics)),
         probes: Probes::default(),
+        standstills: Standstills::default(),
         pace: Arc::new(Pace::new(Duration::ZERO)),
         metrics,
         is_released: Box::new(|_| None),

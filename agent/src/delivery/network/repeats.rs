@@ -21,7 +21,7 @@ type Counts = HashMap<u64, u32, BuildHasherDefault<AsItIs>>;
 pub(super) struct Repeats {
     young: Counts,
     old: Counts,
-    /// Of the batch: each record that has equal ones before it, by its number, and how many.
+    /// Each record of the batch that has equal ones before it, by its number, and how many.
     found: Vec<(usize, u32)>,
 }
 

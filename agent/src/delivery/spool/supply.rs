@@ -40,11 +40,16 @@ impl Supply {
         self.backlog.is_some()
     }
 
-    /// What is to be done next; `None` when there will be nothing more. A batch that was not acknowledged comes again, or is
-    /// dropped by now.
-    pub async fn next(&mut self) -> Option<Order> {
+    /// Waits until there may be something to be done.
+    pub async fn bell(&self) {
+        self.intake.desk().bell.notified().await;
+    }
+
+    /// What is to be done now. A batch that was not acknowledged comes again, or is dropped by now. What is taken from the spool
+    /// would be lost if this were not polled to its end.
+    pub(in super::super) async fn take(&mut self) -> Next {
         let Some(backlog) = &self.backlog else {
-            return self.intake.next().await;
+            return self.intake.desk().window().next();
         };
         let desk = self.intake.desk();
         loop {
@@ -56,7 +61,7 @@ impl Supply {
             let is_unread = match backlog.read().await {
                 Read::Batch(batch) => {
                     turn.carried = Some(Carried::Spooled);
-                    return Some(Order::Batch(batch));
+                    return Next::Order(Order::Batch(batch));
                 }
                 Read::Nothing => false,
                 Read::Failed => true,
@@ -77,14 +82,9 @@ impl Supply {
                 Next::Order(Order::Batch(batch)) if batch.records().is_empty() => self.intake.acknowledge(batch),
                 Next::Order(Order::Batch(batch)) => {
                     turn.carried = Some(Carried::Memory(Arc::clone(&batch)));
-                    return Some(Order::Batch(batch));
+                    return Next::Order(Order::Batch(batch));
                 }
-                Next::Order(order) => return Some(order),
-                Next::End => return None,
-                Next::Nothing => {
-                    drop(turn);
-                    desk.bell.notified().await;
-                }
+                other => return other,
             }
         }
     }

@@ -8,7 +8,7 @@ use super::super::batch::Batch;
 use super::super::outbox::Outbox;
 use super::super::shared::Bounds;
 use super::super::tests::{line, tail};
-use super::super::window::Order;
+use super::super::window::{Next, Order};
 use super::*;
 use crate::metrics::registry;
 
@@ -96,9 +96,10 @@ impl Bench {
 
     async fn take(&mut self) -> Arc<Batch> {
         loop {
-            match timeout(LONG, self.supply.next()).await.expect("a batch") {
-                Some(Order::Batch(batch)) => return batch,
-                Some(Order::Mark(ticket)) => self.supply.tell(ticket).await,
+            match self.supply.take().await {
+                Next::Order(Order::Batch(batch)) => return batch,
+                Next::Order(Order::Mark(ticket)) => self.supply.tell(ticket).await,
+                Next::Nothing => timeout(LONG, self.supply.bell()).await.expect("a batch"),
                 other => panic!("{other:?}"),
             }
         }

@@ -24,8 +24,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::super::error::EngineError;
 use super::super::metrics::Metrics;
+use super::refusal::Refusal;
 
 /// When the circuit breaker opens and closes: `docker.circuit_breaker`.
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +207,7 @@ impl Breaker {
     }
 
     /// Refuses at once what would be refused when its turn has come.
-    pub(crate) fn check(&self) -> Result<(), EngineError> {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
         let shared = self.lock();
         match shared.circuit.refuses(Instant::now()) {
             Some(wait) => Err(shared.refusal(wait)),
@@ -216,7 +216,7 @@ impl Breaker {
     }
 
     /// Lets one call through. Dropped without a word, it says nothing of the engine.
-    pub(crate) fn enter(&self) -> Result<Call<'_>, EngineError> {
+    pub(crate) fn enter(&self) -> Result<Call<'_>, Refusal> {
         let mut shared = self.lock();
         let before = shared.circuit.epoch;
         let ticket = shared.circuit.enter(Instant::now());
@@ -275,9 +275,9 @@ impl Breaker {
 }
 
 impl Shared {
-    fn refusal(&self, retry_in: Duration) -> EngineError {
+    fn refusal(&self, retry_in: Duration) -> Refusal {
         let cause = self.trouble.as_ref().map(|(_, cause)| cause.clone());
-        EngineError::BreakerOpen {
+        Refusal::BreakerOpen {
             retry_in,
             cause: cause.unwrap_or_default(),
         }

@@ -5,11 +5,13 @@
 //! | `breaker` | an engine that serves nobody is left alone |
 //! | `rate` | one that has come back is not overrun |
 //! | `retry` | growing, random delays |
+//! | `refusal` | why a request was not sent |
 //! | `health` | how well the engine is, weighed from several signs |
 
 mod breaker;
 mod health;
 mod rate;
+mod refusal;
 mod retry;
 
 pub use breaker::Thresholds;
@@ -18,4 +20,5 @@ pub(super) use health::Health;
 pub use health::{Signs, Verdict};
 pub use rate::Rate;
 pub(super) use rate::{Queue, RateLimit};
+pub use refusal::Refusal;
 pub use retry::{Delays, Retry};

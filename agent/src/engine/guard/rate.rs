@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::error::EngineError;
+use super::refusal::Refusal;
 
 /// How many requests the engine gets: `docker.rate_limit`.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl RateLimit {
     }
 
     /// Waits until one more request may be sent.
-    pub(crate) async fn pass(&self, queue: Queue) -> Result<(), EngineError> {
+    pub(crate) async fn pass(&self, queue: Queue) -> Result<(), Refusal> {
         let queue = match queue {
             Queue::Streams => &self.streams,
             Queue::Control => &self.control,
@@ -80,7 +80,7 @@ impl RateLimit {
                 sleep(not_yet.wait_time_from(self.clock.now())).await;
             }
         });
-        passed.await.map_err(|_| EngineError::RateLimited {
+        passed.await.map_err(|_| Refusal::RateLimited {
             max_wait: self.max_wait,
         })
     }
@@ -141,7 +141,7 @@ mod tests {
         rate.pass(Queue::Streams).await.unwrap();
         let (first, second) = tokio::join!(rate.pass(Queue::Streams), rate.pass(Queue::Streams));
         first.unwrap();
-        assert!(matches!(second, Err(EngineError::RateLimited { .. })));
+        assert!(matches!(second, Err(Refusal::RateLimited { .. })));
         sleep(Duration::from_secs(1)).await;
         rate.pass(Queue::Streams).await.unwrap();
     }

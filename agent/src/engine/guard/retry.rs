@@ -11,7 +11,7 @@ pub struct Retry {
     pub initial_delay: Duration,
     /// What it does not grow beyond.
     pub max_delay: Duration,
-    /// Of a short request, the first included.
+    /// Attempts at a short request, the first included.
     pub max_attempts: usize,
 }
 
@@ -72,7 +72,7 @@ mod tests {
                 *least = delay.min(*least);
             }
         }
-        // Of a thousand the mean is within a tenth of the half.
+        // The mean of a thousand is within a tenth of the half.
         for (sum, most) in sums.iter().zip([100.0, 200.0, 400.0, 800.0, 1000.0]) {
             let mean = sum.as_secs_f64();
             assert!((mean / (most / 2.0) - 1.0).abs() < 0.1, "{mean} ms of {most}");

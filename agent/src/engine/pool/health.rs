@@ -16,13 +16,10 @@ use tracing::{info, warn};
 use super::pooled::Pooled;
 use super::{Lease, Place, Pool};
 use crate::engine::error::EngineError;
-use crate::engine::shorten::Limit;
+use crate::engine::transport::TransportError;
 
-/// A ping's answer is "OK"; where it is not allowed, the answer is a version.
-const ANSWER: Limit = Limit {
-    text: 64 * 1024,
-    value: None,
-};
+/// Longest answer that is read. A ping's is "OK"; where it is not allowed, the answer is a version.
+const ANSWER: usize = 64 * 1024;
 
 /// A connection taken out of the pool for a ping.
 pub struct Check(Lease);
@@ -86,7 +83,11 @@ impl Check {
         let is_well = {
             let began = Instant::now();
             let _timed = metrics.health_seconds.start_timer();
-            let mut ping = pin!(lease.get("ping", path, ANSWER));
+            let mut length = 0;
+            let mut ping = pin!(lease.get(path, |data| {
+                length += data.len();
+                length <= ANSWER
+            }));
             let mut late = 0;
             loop {
                 let answered = timeout(checks.timeout, ping.as_mut()).await;
@@ -100,13 +101,11 @@ impl Check {
                         status: answer.status,
                         message: format!("to a ping (GET {path})"),
                     },
-                    Ok(Err(error)) => error,
+                    Ok(Err(error)) => error.into(),
                     Err(_) => {
                         late += 1;
-                        EngineError::Timeout {
-                            step: "a ping",
-                            limit: checks.timeout * late,
-                        }
+                        let limit = checks.timeout * late;
+                        TransportError::Timeout { step: "a ping", limit }.into()
                     }
                 };
                 failures += 1;

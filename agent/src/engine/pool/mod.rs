@@ -31,7 +31,8 @@ use tokio::time::{Instant, timeout};
 use self::pooled::Pooled;
 use self::scale::Load;
 use super::error::EngineError;
-use super::transport::{Connection, Opener};
+use super::guard::Refusal;
+use super::transport::{Connection, Opener, TransportError};
 use crate::register::{Opening, Site};
 
 pub use checks::Checks;
@@ -125,14 +126,14 @@ impl Pool {
                 shared.count("wait");
                 let limit = shared.size.wait_timeout;
                 let waited = timeout(limit, Arc::clone(&shared.places).acquire_owned()).await;
-                let permit = waited.map_err(|_| EngineError::NoneFree { limit })?;
-                permit.map_err(|_| EngineError::Closed)?
+                let permit = waited.map_err(|_| Refusal::NoneFree { limit })?;
+                permit.map_err(|_| TransportError::Closed)?
             }
         };
         Ok(Place::new(permit, self))
     }
 
-    async fn open(&self) -> Result<Pooled, EngineError> {
+    async fn open(&self) -> Result<Pooled, TransportError> {
         let opening = Opening {
             site: Site::Pool,
             container: None,
@@ -161,7 +162,7 @@ impl Pool {
     }
 
     /// Opens what shall be there ahead of need, one at a time.
-    pub async fn fill(&self) -> Result<(), EngineError> {
+    pub async fn fill(&self) -> Result<(), TransportError> {
         loop {
             let place = {
                 let state = self.0.state();

@@ -7,7 +7,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
-use crate::engine::shorten::Limit;
 use crate::engine::{Endpoint, Limits, Metrics};
 use crate::register::Register;
 
@@ -27,8 +26,6 @@ async fn passes(time: Duration) {
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
-
-const SHORT: Limit = Limit { text: 100, value: None };
 
 fn size() -> Size {
     Size {
@@ -80,7 +77,7 @@ impl Pool {
     }
 
     async fn ping(&self) -> Result<u16, EngineError> {
-        Ok(self.lease().await?.get("ping", "/_ping", SHORT).await?.status)
+        Ok(self.lease().await?.get("/_ping", |_| true).await?.status)
     }
 
     /// One round of pings.
@@ -162,7 +159,10 @@ async fn who_waits_has_a_turn_in_order_or_is_told() {
     let held = pool.lease().await.unwrap();
     // Nothing but time happens meanwhile, so it passes at once.
     tokio::time::pause();
-    assert!(matches!(pool.lease().await, Err(EngineError::NoneFree { .. })));
+    assert!(matches!(
+        pool.lease().await,
+        Err(EngineError::Refused(Refusal::NoneFree { .. }))
+    ));
     tokio::time::resume();
     let served = Arc::new(AtomicUsize::new(0));
     let mut waiting = JoinSet::new();
@@ -286,13 +286,13 @@ async fn under_random_use_the_limits_hold_and_nobody_is_forgotten() {
                     tasks.spawn(async move {
                         let used = timeout(patience, async {
                             let mut lease = pool.lease().await?;
-                            lease.get("ping", "/_ping", SHORT).await?;
+                            lease.get("/_ping", |_| true).await?;
                             sleep(hold).await;
                             Ok::<_, EngineError>(())
                         });
                         match used.await {
                             Ok(Ok(())) => 0,
-                            Ok(Err(EngineError::NoneFree { .. })) => 1,
+                            Ok(Err(EngineError::Refused(Refusal::NoneFree { .. }))) => 1,
                             Ok(Err(_)) => 2,
                             Err(_) => 3,
                         }

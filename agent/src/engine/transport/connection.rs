@@ -21,10 +21,9 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, USER_AGE
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
-use super::super::error::EngineError;
 use super::super::metrics::Metrics;
-use super::super::shorten::{Limit, Shortened};
 use super::endpoint::Endpoint;
+use super::error::TransportError;
 use super::socket::{Gate, Socket};
 use super::tls::Cause;
 use crate::decode::Chunked;
@@ -32,8 +31,8 @@ use crate::decode::Transfer;
 use crate::register::{Opening, Purpose, Register};
 
 const AGENT: &str = concat!("log-capturer/", env!("CARGO_PKG_VERSION"));
-/// Longest error text of the engine that is read.
-const ERROR_BODY: usize = 64 * 1024;
+/// Longest text that is read of an answer that refuses a stream.
+const REFUSAL: usize = 64 * 1024;
 
 /// Largest head of an answer; hyper would take six times as much from a peer that never comes to its end.
 const HEAD: usize = 64 * 1024;
@@ -54,7 +53,7 @@ pub struct Limits {
 /// What every connection is opened with.
 #[derive(Clone, Debug)]
 pub struct Opener {
-    /// Where the engine is.
+    /// Where the peer is.
     pub endpoint: Arc<Endpoint>,
     /// Where each connection is entered.
     pub register: Register,
@@ -66,7 +65,7 @@ pub struct Opener {
 
 impl Opener {
     /// Connects, enters the connection in the register, and makes it ready for a request.
-    pub async fn open(&self, opening: Opening) -> Result<Connection, EngineError> {
+    pub async fn open(&self, opening: Opening) -> Result<Connection, TransportError> {
         let limit = self.limits.connect;
         let connected = self.endpoint.connect(&self.register, &opening, limit).await;
         let io = connected.inspect_err(|_| self.metrics.connection_errors.inc())?;
@@ -99,7 +98,7 @@ pub struct Connection {
     /// by nobody but the pool's reaper, which is lent idle connections as shared.
     driver: Mutex<Option<Driver>>,
     gate: Option<Gate>,
-    /// Of a TLS connection.
+    /// Why a TLS connection was refused, once it was.
     cause: Option<Cause>,
     endpoint: Arc<Endpoint>,
     metrics: Arc<Metrics>,
@@ -109,11 +108,25 @@ pub struct Connection {
     idle: bool,
 }
 
+/// What an answer begins with.
+pub(in crate::engine) struct Head {
+    pub status: u16,
+    pub headers: HeaderMap,
+}
+
 /// A whole answer.
 pub(in crate::engine) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+/// What a request for a stream is answered with.
+pub(in crate::engine) enum Streamed<T> {
+    /// The stream.
+    Open(T),
+    /// Another status than 200, and the answer's text.
+    Refused(Answer),
 }
 
 /// A log stream's response of which the head is read: the bare socket, and how its body is
@@ -142,62 +155,58 @@ impl Connection {
         self.idle && driver.is_some()
     }
 
-    /// Sends a request and reads its whole answer, as far as `limit` lets it.
+    /// Sends a request, and lends the body of its answer to `take` as it comes, until that says no.
     pub(in crate::engine) async fn get(
         &mut self,
-        endpoint: &'static str,
         path: &str,
-        limit: Limit,
-    ) -> Result<Answer, EngineError> {
+        mut take: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Head, TransportError> {
         let (head, mut body) = self.send(self.asking(path)?).await?.into_parts();
-        let body = within("reading the answer", self.limits.body, async {
-            let mut text = Shortened::new(limit);
+        within("reading the answer", self.limits.body, async {
             while let Some(frame) = drive(unlocked(&mut self.driver), body.frame()).await {
                 let data = frame.map_err(cut_or_malformed)?.into_data().unwrap_or_default();
-                if !text.add(&data) {
-                    let limit = limit.text;
-                    return Err(EngineError::TooLarge { endpoint, limit });
+                if !take(&data) {
+                    return Err(TransportError::TooLarge);
                 }
             }
-            Ok(text.finish())
+            Ok(())
         })
         .await
         .map_err(|error| self.explained(error))?;
         self.idle = true;
-        Ok(Answer {
+        Ok(Head {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.into(),
         })
     }
 
     /// Sends a request whose answer goes on for as long as the connection.
-    pub async fn stream(mut self, path: &str) -> Result<StreamBody, EngineError> {
+    pub(in crate::engine) async fn stream(mut self, path: &str) -> Result<Streamed<StreamBody>, TransportError> {
         let response = self.send(self.asking(path)?).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refused(path, response).await);
+            return Ok(Streamed::Refused(self.refused(response).await));
         }
-        Ok(StreamBody {
+        Ok(Streamed::Open(StreamBody {
             body: response.into_body(),
             connection: self,
-        })
+        }))
     }
 
     /// Sends a request for a log stream. The connection was opened for that purpose, so
     /// hyper sees nothing of the body.
-    pub async fn raw(mut self, path: &str) -> Result<RawBody, EngineError> {
+    pub(in crate::engine) async fn raw(mut self, path: &str) -> Result<Streamed<RawBody>, TransportError> {
         let response = self.send(self.asking(path)?).await?;
         if response.status() != StatusCode::OK {
             if let Some(gate) = &self.gate {
                 gate.open();
             }
-            return Err(self.refused(path, response).await);
+            return Ok(Streamed::Refused(self.refused(response).await));
         }
         let transfer = transfer(response.headers());
         let socket = unlocked(&mut self.driver).take().map(|driver| driver.into_parts().io);
         match socket {
-            Some(socket) if socket.head_is_whole() => Ok(RawBody { socket, transfer }),
-            _ => Err(EngineError::Closed),
+            Some(socket) if socket.head_is_whole() => Ok(Streamed::Open(RawBody { socket, transfer })),
+            _ => Err(TransportError::Closed),
         }
     }
 
@@ -209,7 +218,7 @@ impl Connection {
         headers: &[(&str, &str)],
         body: Bytes,
         limit: usize,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<Answer, TransportError> {
         let mut request = self.head(Request::post(path));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -217,14 +226,14 @@ impl Connection {
         let (head, body) = self.send(whole(request, body)?).await?.into_parts();
         let read = within("reading the answer", self.limits.body, async {
             let body = drive(unlocked(&mut self.driver), Limited::new(body, limit).collect()).await;
-            body.map_err(|error| body_error("post", limit, error))
+            body.map_err(body_error)
         });
         let body = match read.await {
             Ok(body) => {
                 self.idle = true;
                 body.to_bytes()
             }
-            Err(EngineError::TooLarge { .. }) => Bytes::new(),
+            Err(TransportError::TooLarge) => Bytes::new(),
             Err(error) => return Err(self.explained(error)),
         };
         Ok(Answer {
@@ -250,15 +259,15 @@ impl Connection {
     }
 
     /// A request that only asks.
-    fn asking(&self, path: &str) -> Result<Request<Full<Bytes>>, EngineError> {
+    fn asking(&self, path: &str) -> Result<Request<Full<Bytes>>, TransportError> {
         whole(self.head(Request::get(path)), Bytes::new())
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, EngineError> {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TransportError> {
         self.idle = false;
         let Self { sender, driver, .. } = self;
         let driver = unlocked(driver);
-        let answered = within("waiting for the engine's answer", self.limits.head, async {
+        let answered = within("waiting for the answer", self.limits.head, async {
             drive(driver, sender.ready()).await.map_err(closed_or_malformed)?;
             drive(driver, sender.send_request(request))
                 .await
@@ -268,28 +277,28 @@ impl Connection {
     }
 
     /// hyper has seen a connection fail, and not that it was refused.
-    fn explained(&self, error: EngineError) -> EngineError {
+    fn explained(&self, error: TransportError) -> TransportError {
         match self.cause.as_ref().and_then(|cause| cause.get()) {
             Some(refused) => {
                 self.metrics.connection_errors.inc();
-                EngineError::Tls(refused.clone())
+                TransportError::Tls(refused.clone())
             }
             None => error,
         }
     }
 
-    /// The error that an answer other than 200 is.
-    async fn refused(&mut self, path: &str, response: Response<Incoming>) -> EngineError {
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ERROR_BODY).collect();
+    /// An answer other than 200, with its text as far as it can be read.
+    async fn refused(&mut self, response: Response<Incoming>) -> Answer {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, REFUSAL).collect();
         let read = tokio::time::timeout(self.limits.body, drive(unlocked(&mut self.driver), body)).await;
-        let text = match read {
-            Ok(Ok(body)) => body.to_bytes(),
-            _ => Bytes::new(),
-        };
-        EngineError::Status {
-            status,
-            message: message(path, &text),
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: match read {
+                Ok(Ok(body)) => body.to_bytes(),
+                _ => Bytes::new(),
+            },
         }
     }
 }
@@ -303,7 +312,7 @@ pub struct StreamBody {
 
 impl StreamBody {
     /// The next stretch of data, or `None` at the end.
-    pub async fn data(&mut self) -> Result<Option<Bytes>, EngineError> {
+    pub async fn data(&mut self) -> Result<Option<Bytes>, TransportError> {
         loop {
             match drive(unlocked(&mut self.connection.driver), self.body.frame()).await {
                 None => return Ok(None),
@@ -318,9 +327,8 @@ impl StreamBody {
     }
 }
 
-fn whole(head: request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, EngineError> {
-    head.body(Full::new(body))
-        .map_err(|error| EngineError::NoEngine(error.to_string()))
+fn whole(head: request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, TransportError> {
+    head.body(Full::new(body)).map_err(TransportError::Request)
 }
 
 fn unlocked(driver: &mut Mutex<Option<Driver>>) -> &mut Option<Driver> {
@@ -350,21 +358,21 @@ async fn drive<F: Future>(driver: &mut Option<Driver>, future: F) -> F::Output {
 async fn within<T>(
     step: &'static str,
     limit: Duration,
-    future: impl Future<Output = Result<T, EngineError>>,
-) -> Result<T, EngineError> {
+    future: impl Future<Output = Result<T, TransportError>>,
+) -> Result<T, TransportError> {
     match tokio::time::timeout(limit, future).await {
         Ok(result) => result,
-        Err(_) => Err(EngineError::Timeout { step, limit }),
+        Err(_) => Err(TransportError::Timeout { step, limit }),
     }
 }
 
 /// hyper has many words for a peer that closed, by where it was at the time; only what it could not parse is another
 /// thing.
-fn closed_or_malformed(error: hyper::Error) -> EngineError {
+fn closed_or_malformed(error: hyper::Error) -> TransportError {
     if error.is_parse() {
-        EngineError::Http(error)
+        TransportError::Http(error)
     } else {
-        EngineError::Closed
+        TransportError::Closed
     }
 }
 
@@ -381,39 +389,23 @@ fn transfer(headers: &HeaderMap) -> Transfer {
     }
 }
 
-/// What was asked, and the engine's words on it. They are `{"message": "..."}`; a peer that is no engine sends anything.
-pub(crate) fn message(path: &str, body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Message {
-        message: String,
-    }
-    let text = match serde_json::from_slice::<Message>(body) {
-        Ok(known) => known.message,
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    let short: String = text.trim().chars().take(300).collect();
-    // The query says where to begin, and is another one each time.
-    let path = path.split('?').next().unwrap_or_default();
-    format!("{} (GET {path})", short.replace(char::is_control, " "))
-}
-
-fn body_error(endpoint: &'static str, limit: usize, error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> TransportError {
     if error.is::<LengthLimitError>() {
-        return EngineError::TooLarge { endpoint, limit };
+        return TransportError::TooLarge;
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => cut_or_malformed(*error),
-        Err(_) => EngineError::Cut,
+        Err(_) => TransportError::Cut,
     }
 }
 
 /// What a body failed for. What hyper itself finds wrong with one it calls invalid; all else is the socket's.
-fn cut_or_malformed(error: hyper::Error) -> EngineError {
+fn cut_or_malformed(error: hyper::Error) -> TransportError {
     let socket = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let is_cut = socket.is_some_and(|error| !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
     if is_cut || error.is_incomplete_message() {
-        EngineError::Cut
+        TransportError::Cut
     } else {
-        EngineError::Http(error)
+        TransportError::Http(error)
     }
 }

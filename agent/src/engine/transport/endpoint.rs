@@ -12,8 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::error::{EngineError, is_of_descriptors};
-use super::error::EndpointError;
+use super::error::{EndpointError, TransportError, is_of_descriptors};
 use super::link::Link;
 use super::resolve::Host;
 use super::socket::Io;
@@ -50,7 +49,7 @@ enum Transport {
 }
 
 impl Endpoint {
-    /// Of a configuration that has been loaded. The files that TLS needs are read here.
+    /// The endpoint of a configuration that has been loaded. The files that TLS needs are read here.
     pub fn new(docker: &Docker) -> Result<Self, EndpointError> {
         let address = docker.host.parse();
         match address
@@ -142,12 +141,12 @@ impl Endpoint {
     }
 
     /// Connects, and enters the connection in the register before anything is awaited.
-    pub async fn connect(&self, register: &Register, opening: &Opening, limit: Duration) -> Result<Io, EngineError> {
+    pub async fn connect(&self, register: &Register, opening: &Opening, limit: Duration) -> Result<Io, TransportError> {
         match &self.transport {
             Transport::Unix(path) => {
                 let connected = timeout(limit, connect_unix(path, register, opening)).await;
-                let step = "connecting to the engine";
-                let link = connected.map_err(|_| EngineError::Timeout { step, limit })?;
+                let step = "connecting";
+                let link = connected.map_err(|_| TransportError::Timeout { step, limit })?;
                 link.map(Io::Plain)
             }
             // Boxed: a follower of a log that is waiting to be opened shall not be as large as this.
@@ -163,15 +162,15 @@ fn shared(tls: &Mutex<Arc<Tls>>) -> Arc<Tls> {
     Arc::clone(&tls.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, EngineError> {
+async fn connect_unix(path: &Path, register: &Register, opening: &Opening) -> Result<Link, TransportError> {
     let socket = loop {
         match register.connecting(opening, || reserved(opening, || begin_unix(path))) {
             Err(Errno::AGAIN) => tokio::time::sleep(BACKLOG_FULL).await,
-            connected => break connected.map_err(|errno| EngineError::Connect(errno.into()))?,
+            connected => break connected.map_err(|errno| TransportError::Connect(errno.into()))?,
         }
     };
     let entry = register.enter(&socket, opening.clone())?;
-    let stream = UnixStream::from_std(socket.into()).map_err(EngineError::Connect)?;
+    let stream = UnixStream::from_std(socket.into()).map_err(TransportError::Connect)?;
     Ok(Link::unix(stream, entry))
 }
 
@@ -203,17 +202,17 @@ async fn connect_tcp(
     register: &Register,
     opening: &Opening,
     limit: Duration,
-) -> Result<Io, EngineError> {
+) -> Result<Io, TransportError> {
     let end = Instant::now() + limit;
     let addresses = timeout_at(end, host.addresses())
         .await
         .map_err(|_| {
-            EngineError::Resolve(io::Error::new(
+            TransportError::Resolve(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no answer within {limit:?}"),
             ))
         })?
-        .map_err(EngineError::Resolve)?;
+        .map_err(TransportError::Resolve)?;
     let link = first_of(&addresses, register, opening, end).await?;
     let Some(tls) = tls else {
         return Ok(Io::Plain(link));
@@ -221,13 +220,13 @@ async fn connect_tcp(
     match timeout_at(end, tls.handshake(link)).await {
         Ok(Ok(session)) => Ok(Io::Tls(Box::new(session))),
         Ok(Err(error)) => Err(match tls.explain(&error) {
-            Some(explained) => EngineError::Tls(explained),
-            None => EngineError::Connect(io::Error::new(
+            Some(explained) => TransportError::Tls(explained),
+            None => TransportError::Connect(io::Error::new(
                 error.kind(),
                 format!("the TLS handshake was cut off: {error}"),
             )),
         }),
-        Err(_) => Err(EngineError::Connect(io::Error::new(
+        Err(_) => Err(TransportError::Connect(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("the TLS handshake took longer than {limit:?}"),
         ))),
@@ -240,7 +239,7 @@ async fn first_of(
     register: &Register,
     opening: &Opening,
     end: Instant,
-) -> Result<Link, EngineError> {
+) -> Result<Link, TransportError> {
     let mut failures = Vec::new();
     let mut kind = io::ErrorKind::NotFound;
     for (at, &address) in addresses.iter().enumerate() {
@@ -250,7 +249,7 @@ async fn first_of(
         let error = match attempt.await {
             Ok(Ok(link)) => return Ok(link),
             // Another address would fare no better.
-            Ok(Err(error)) if is_of_descriptors(&error) => return Err(EngineError::Connect(error)),
+            Ok(Err(error)) if is_of_descriptors(&error) => return Err(TransportError::Connect(error)),
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
         };
@@ -259,7 +258,7 @@ async fn first_of(
     }
     // In the same order each time, or each time would be news.
     failures.sort();
-    Err(EngineError::Connect(io::Error::new(kind, failures.join(", "))))
+    Err(TransportError::Connect(io::Error::new(kind, failures.join(", "))))
 }
 
 async fn connect_to(address: SocketAddr, register: &Register, opening: &Opening) -> io::Result<Link> {
@@ -314,7 +313,7 @@ mod tests {
             .unwrap()
     }
 
-    async fn connected(addresses: &[SocketAddr], register: &Register) -> Result<Link, EngineError> {
+    async fn connected(addresses: &[SocketAddr], register: &Register) -> Result<Link, TransportError> {
         first_of(addresses, register, &OPENING, Instant::now() + Duration::from_secs(10)).await
     }
 

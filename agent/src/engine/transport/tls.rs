@@ -17,8 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
-use super::super::error::TlsError;
-use super::error::EndpointError;
+use super::error::{EndpointError, TlsError};
 use super::link::Link;
 use crate::config;
 
@@ -332,7 +331,7 @@ fn key(name: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, Endpoi
         .map_err(|error| unreadable(name, path, "private key without a passphrase", error))
 }
 
-/// Of what is in the file nothing is repeated: it may be a key.
+/// Nothing that is in the file is repeated: it may be a key.
 fn unreadable(key: &'static str, path: &Path, what: &str, error: pem::Error) -> EndpointError {
     match error {
         pem::Error::Io(error) => refused(

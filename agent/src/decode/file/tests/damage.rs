@@ -62,7 +62,7 @@ fn a_run_of_nuls_is_skipped_and_the_record_behind_it_is_not() {
 fn half_a_record_is_skipped_when_the_engine_goes_on_behind_it() {
     for format in FORMATS {
         let lost = record(format, 2, "lost");
-        // Of a record without a line feed at its end, only the next one's start tells.
+        // Only the next record's start tells where one without a line feed at its end is over.
         for length in 1..lost.len() {
             if format == Format::K8sFile && length > 43 {
                 break;

@@ -167,7 +167,7 @@ fn a_renamed_file_is_left_for_a_new_one() {
     assert_eq!(scratch.text("lines"), "three\n");
 }
 
-/// Of a batch of `one`, `two` and `three` so much was written when `meanwhile` happened.
+/// So much of a batch of `one`, `two` and `three` was written when `meanwhile` happened.
 fn resumed(written: usize, meanwhile: impl Fn(&Scratch)) -> (Scratch, String) {
     let scratch = Scratch::new();
     let mut file = scratch.open();

@@ -151,7 +151,7 @@ async fn a_call_that_is_given_up_says_nothing_and_leaves_its_place() {
         breaker.enter().unwrap().ended(Outcome::Failure, || "it is away".into());
     }
     assert_eq!(state(&metrics), ["open"]);
-    let EngineError::BreakerOpen { retry_in, cause } = breaker.enter().unwrap_err() else {
+    let Refusal::BreakerOpen { retry_in, cause } = breaker.enter().unwrap_err() else {
         panic!("another error");
     };
     assert_eq!((retry_in, cause.as_str()), (Duration::from_secs(1), "it is away"));

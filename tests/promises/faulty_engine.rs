@@ -1,4 +1,4 @@
-//! A real engine that is hurt, and peers that hurt: how soon it is noticed, how soon all is well again, what the engine
+//! A real engine with faults, and faulty peers: how soon it is noticed, how soon all is well again, what the engine
 //! is asked meanwhile, what that costs, and that nothing is left over.
 //!
 //! `cargo xtask bench faulty-engine` runs the long form, with the default settings, and prints the table of docs/evidence/faulty-engine.md.
@@ -23,14 +23,14 @@ const SHORT: u32 = 3;
 
 const WRITES: &str = "n=0; while :; do n=$((n+1)); echo \"$n\"; usleep 50000; done";
 
-/// How long the engine is hurt.
+/// How long the engine is faulty.
 fn pain() -> Duration {
-    Duration::from_secs(size("HURT_SECONDS", SHORT).into())
+    Duration::from_secs(size("FAULT_SECONDS", SHORT).into())
 }
 
 fn launch(socket: &Path) -> Agent {
     let mut launch = Launch::on(socket).rotation("2s").kernel("required");
-    if size("HURT_SECONDS", SHORT) == SHORT {
+    if size("FAULT_SECONDS", SHORT) == SHORT {
         // So that what takes a minute by default can be seen in seconds.
         for (name, value) in [
             ("LOG_CAPTURER_DOCKER_API_HEAD_TIMEOUT", "1s"),
@@ -54,7 +54,7 @@ struct Row {
     /// Also those that did not come through.
     requests: f64,
     effort: Effort,
-    /// How long the engine was hurt.
+    /// How long the engine was faulty.
     pain: Duration,
 }
 
@@ -89,8 +89,8 @@ fn is_well(agent: &Agent) -> bool {
         && sum(agent, "docker_circuit_breaker_state", &[("state", "closed")]) == 1.0
 }
 
-/// Hurts for a while, heals, and looks at everything.
-fn hurt(
+/// Makes a fault for a while, mends it, and looks at everything.
+fn suffer(
     agent: &Agent,
     socket: &Path,
     fault: &'static str,
@@ -194,7 +194,7 @@ fn print(rows: &[Row]) {
 }
 
 #[test]
-fn a_real_engine_that_is_hurt_is_noticed_and_found_again() {
+fn a_real_engine_that_is_faulty_is_noticed_and_found_again() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let engine = Engine::start_with(&["--live-restore"]);
     let mut agent = launch(engine.socket());
@@ -204,7 +204,7 @@ fn a_real_engine_that_is_hurt_is_noticed_and_found_again() {
     let away = socket.with_extension("away");
     let requests = || sent(&agent);
     let rows = [
-        hurt(
+        suffer(
             &agent,
             socket,
             "killed, started again",
@@ -212,7 +212,7 @@ fn a_real_engine_that_is_hurt_is_noticed_and_found_again() {
             || engine.restart().expect("start"),
             requests,
         ),
-        hurt(
+        suffer(
             &agent,
             socket,
             "stands still (SIGSTOP)",
@@ -220,7 +220,7 @@ fn a_real_engine_that_is_hurt_is_noticed_and_found_again() {
             || engine.cont().expect("continue"),
             requests,
         ),
-        hurt(
+        suffer(
             &agent,
             socket,
             "its socket's file removed",
@@ -237,7 +237,7 @@ fn a_real_engine_that_is_hurt_is_noticed_and_found_again() {
 }
 
 #[test]
-fn a_peer_that_hurts_is_noticed_and_the_engine_found_again() {
+fn a_faulty_peer_is_noticed_and_the_engine_found_again() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let engine = Engine::start();
     let gate = Gate::before(engine.socket());
@@ -253,7 +253,7 @@ fn a_peer_that_hurts_is_noticed_and_the_engine_found_again() {
         ("redirects", Manner::Redirects),
     ];
     let rows = faults.map(|(fault, manner)| {
-        hurt(
+        suffer(
             &agent,
             gate.path(),
             fault,

@@ -9,7 +9,7 @@ use super::snappy::{take, varint};
 /// One line, as Loki was sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// Of its stream, as Loki shows them.
+    /// The labels of its stream, as Loki shows them.
     pub labels: BTreeMap<String, String>,
     /// Since 1970.
     pub nanos: i64,

@@ -11,12 +11,12 @@ use super::churn::Churn;
 
 /// How often each was done.
 #[derive(Debug, Default)]
-pub struct Hurt {
+pub struct Faults {
     stopped: u32,
     killed: u32,
 }
 
-impl fmt::Display for Hurt {
+impl fmt::Display for Faults {
     fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stopped, killed } = self;
         write!(
@@ -27,25 +27,25 @@ impl fmt::Display for Hurt {
 }
 
 /// In each cycle both faults, in any order and at any moment of their halves: so one cycle is as hard as the next.
-pub fn hurt(churn: &Churn<'_>, cycle: Duration, mut random: Rng) -> Hurt {
-    let mut hurt = Hurt::default();
+pub fn make(churn: &Churn<'_>, cycle: Duration, mut random: Rng) -> Faults {
+    let mut made = Faults::default();
     loop {
-        let mut faults = [Hurt::stand_still, Hurt::kill];
+        let mut faults = [Faults::stand_still, Faults::kill];
         random.shuffle(&mut faults);
         for fault in faults {
             let end = Instant::now() + cycle / 2;
             if !churn.pause(cycle.mul_f64(random.f64() * 0.35)) {
-                return hurt;
+                return made;
             }
-            fault(&mut hurt, churn, &mut random);
+            fault(&mut made, churn, &mut random);
             if !churn.pause(end.saturating_duration_since(Instant::now())) {
-                return hurt;
+                return made;
             }
         }
     }
 }
 
-impl Hurt {
+impl Faults {
     fn stand_still(&mut self, churn: &Churn<'_>, random: &mut Rng) {
         churn.engine.stop_signal().expect("stop the engine");
         sleep(Duration::from_millis(random.u64(1_000..4_000)));
