@@ -34,6 +34,9 @@ const REST: u32 = 20;
 /// But no longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A container that has no position, and wrote nothing for so long, is gone.
+const RECENT: Duration = Duration::from_secs(86_400);
+
 /// What is saved.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -180,9 +183,10 @@ impl Checkpoint {
         let is_only = sinks.len() == 1;
         let had = |name| Had::deserialize(self.had.get(name)?).ok();
         let mut hads: Vec<Had> = sinks.iter().map(|sink| had(&sink.name).unwrap_or_default()).collect();
+        let recent = Time::now().before(RECENT);
         for had in &mut hads {
-            // What is gone does not come again.
-            had.retain(|container| self.containers.contains_key(container));
+            // What is gone does not come again. A container without a position may only be new.
+            had.retain(|container, latest| latest > recent || self.containers.contains_key(container));
         }
         let positions = Positions::new(self.containers);
         for (named, before) in sinks.iter_mut().zip(hads) {

@@ -68,9 +68,9 @@ impl Had {
         }
     }
 
-    /// Forgets all containers but those for which `there` says true.
-    pub fn retain(&mut self, there: impl Fn(&ContainerId) -> bool) {
-        self.0.retain(|id, _| there(id));
+    /// Forgets all containers but those for which `there` says true, by the container and the time of its latest record.
+    pub fn retain(&mut self, there: impl Fn(&ContainerId, Time) -> bool) {
+        self.0.retain(|id, of| there(id, of.latest));
     }
 
     /// Those of the records that the sink has not had.
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(had.0.len(), 2, "it can still come");
         assert_eq!(without(&mut had, &[Written("web", MARGIN_NANOS + 6, "new")]), ["new"]);
         assert_eq!(had.0.len(), 1);
-        had.retain(|id| id.as_str() == "web");
+        had.retain(|id, _| id.as_str() == "web");
         assert!(had.is_empty());
     }
 }
