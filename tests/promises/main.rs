@@ -46,5 +46,6 @@ mod shutdown;
 mod silence;
 mod sinks;
 mod soak;
+mod spool;
 mod standard_output;
 mod stores_by_tls;

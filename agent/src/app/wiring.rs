@@ -12,8 +12,8 @@ use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Service
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::dead::DeadLetters;
 use crate::delivery::network::{self, Credentials, Protocol};
-use crate::delivery::sink;
-use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
+use crate::delivery::{self, Bounds, Had, Kind, Named, Outbox, Target, Writers};
+use crate::delivery::{sink, spool};
 use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
 use crate::kernel::{self, Kernel, Tier};
@@ -190,7 +190,12 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
-        Ok(Named { name, kind })
+        Ok(Named {
+            name,
+            kind,
+            had: Had::default(),
+            spooled: None,
+        })
     };
     let names = SinkConfig::names(&config.sinks);
     config.sinks.iter().zip(names).map(open).collect()
@@ -264,15 +269,46 @@ pub(super) fn delivery(
     let (mut written, mut sent) = (Vec::new(), Vec::new());
     for (named, intake) in sinks.into_iter().zip(intakes) {
         match named.kind {
-            Kind::Written(sink) => written.push((sink, intake)),
-            Kind::Sent(target) => sent.push((target, intake)),
+            Kind::Written(sink) => written.push((sink, named.had, intake)),
+            Kind::Sent(target) => {
+                let before = spool::Before {
+                    had: named.had,
+                    spooled: named.spooled,
+                };
+                sent.push((target, before, intake));
+            }
         }
     }
     let mut writers = Writers::start(written, metrics, readiness)?;
-    for (target, intake) in sent {
-        writers.send(*target, intake, metrics, readiness, dead.cloned());
+    let spool = spools(config, sent.iter().map(|(_, _, intake)| intake.name().to_owned()));
+    for (target, before, intake) in sent {
+        writers.send(
+            *target,
+            before,
+            intake,
+            spool.as_ref(),
+            metrics,
+            readiness,
+            dead.cloned(),
+        )?;
     }
     Ok((outbox, writers))
+}
+
+/// Where what sinks do not take is kept, if it can be kept for the sinks of these names.
+fn spools(config: &Config, sinks: impl Iterator<Item = String>) -> Option<spool::Options> {
+    let sinks: Vec<String> = sinks.collect();
+    if config.state_dir.as_os_str().is_empty() {
+        if !sinks.is_empty() {
+            warn!("state_dir is not set, so there is no spool: a store that is away stops the reading for all sinks");
+        }
+        return None;
+    }
+    let options = spool::Options::new(&config.state_dir, &config.spool);
+    for folder in options.left_over(&sinks) {
+        warn!(folder = %folder.display(), "this spool is of no sink that is configured: what it has is not delivered");
+    }
+    Some(options)
 }
 
 /// What capture shares with others.

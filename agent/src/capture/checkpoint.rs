@@ -1,9 +1,10 @@
 //! Positions that outlive the agent.
 //!
-//! A position is saved only when every sink has acknowledged the lines up to it. What a file
+//! A position is saved only when every sink has acknowledged the lines up to it, or has them in its spool. What a file
 //! got after the last checkpoint, it still has when the agent was killed: so the checkpoint
 //! also keeps each sink's mark, and the next start reads on from there, in the file
-//! itself, before it asks the engine. Nothing is lost, and in a file that is the only sink nothing is doubled.
+//! itself, before it asks the engine. Nothing is lost, and in a file nothing is doubled: where other sinks need the lines
+//! once more, the file leaves out what it has.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -19,8 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::metrics::CheckpointMetrics;
 use super::positions::Positions;
 use super::resume::Position;
-use crate::delivery::Outbox;
-use crate::delivery::{Kind, Named};
+use crate::delivery::{Had, Kind, Named, Outbox};
 use crate::encode::Decoded;
 use crate::readiness::Part;
 use crate::record::{ContainerId, Time};
@@ -34,6 +34,9 @@ const REST: u32 = 20;
 /// But no longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A container that has no position, and wrote nothing for so long, is gone.
+const RECENT: Duration = Duration::from_secs(86_400);
+
 /// What is saved.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -42,6 +45,9 @@ pub struct Checkpoint {
     /// Each sink's mark, by its name.
     #[serde(default)]
     sinks: BTreeMap<String, Value>,
+    /// What a sink has behind the positions, by its name, where that is something.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    had: BTreeMap<String, Value>,
     containers: HashMap<ContainerId, Arc<Position>>,
 }
 
@@ -105,14 +111,18 @@ impl Checkpoints {
             return Err(io::Error::other("a sink has failed"));
         };
         let mut written = Vec::new();
-        let mut sinks = BTreeMap::new();
+        let (mut sinks, mut had) = (BTreeMap::new(), BTreeMap::new());
         for (sink, mark) in marks {
+            if !mark.had.is_null() {
+                had.insert(sink.clone(), mark.had);
+            }
             written.extend(mark.written.map(|written| (sink.clone(), written)));
             sinks.insert(sink, mark.saved);
         }
         let checkpoint = Checkpoint {
             saved: Some(saved),
             sinks,
+            had,
             containers,
         };
         let this = self.clone();
@@ -134,6 +144,7 @@ impl Checkpoints {
     pub fn distrust(&self, sink: &str) {
         let forget = || {
             let mut checkpoint = self.load().map_err(io::Error::other)?;
+            checkpoint.had.remove(sink);
             match checkpoint.sinks.remove(sink) {
                 Some(_) => self.0.state.save(&checkpoint),
                 None => Ok(()),
@@ -166,20 +177,35 @@ impl Inner {
 }
 
 impl Checkpoint {
-    /// The positions, moved on by what the only sink has got since. With more sinks, another one may not have got as far, and
-    /// has the first claim.
+    /// The positions, moved on by what the only sink has got since. With more sinks, another one may not have got as far. Then
+    /// it is read again for the others, and the sink leaves it out.
     pub fn recover(self, sinks: &mut [Named]) -> io::Result<Positions> {
-        let positions = Positions::new(self.containers);
         let is_only = sinks.len() == 1;
-        for Named { name, kind } in sinks {
-            // What a store has got cannot be read back.
-            let Kind::Written(sink) = kind else { continue };
-            let from = self.sinks.get(name).filter(|_| is_only);
-            sink.recover(from, &mut |recovered| {
-                if let Some(record) = Decoded::from_json(recovered.text) {
-                    positions.recovered(&record, recovered.after_hole);
-                }
-            })?;
+        let had = |name| Had::deserialize(self.had.get(name)?).ok();
+        let mut hads: Vec<Had> = sinks.iter().map(|sink| had(&sink.name).unwrap_or_default()).collect();
+        let recent = Time::now().before(RECENT);
+        for had in &mut hads {
+            // What is gone does not come again. A container without a position may only be new.
+            had.retain(|container, latest| latest > recent || self.containers.contains_key(container));
+        }
+        let positions = Positions::new(self.containers);
+        for (named, before) in sinks.iter_mut().zip(hads) {
+            let (name, had) = (&named.name, &mut named.had);
+            *had = before;
+            let Kind::Written(sink) = &mut named.kind else {
+                // What a store has got cannot be read back, what its spool has got can.
+                named.spooled = self.sinks.get(name).and_then(Value::as_u64);
+                continue;
+            };
+            let moves_on = is_only && had.is_empty();
+            sink.recover(
+                self.sinks.get(name),
+                &mut |recovered| match Decoded::from_json(recovered.text) {
+                    Some(record) if moves_on => positions.recovered(&record, recovered.after_hole),
+                    Some(record) => had.note(&record),
+                    None => {}
+                },
+            )?;
         }
         Ok(positions)
     }

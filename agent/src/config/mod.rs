@@ -30,6 +30,7 @@ mod place;
 mod pool;
 mod selector;
 mod source;
+mod spool;
 mod store;
 mod store_url;
 mod values;
@@ -55,6 +56,7 @@ pub use place::{Invalid, Place, Problem, Problems};
 pub use pool::{Health, Pool, Weights};
 pub use selector::Selector;
 pub use source::{LogFiles, Source, Start};
+pub use spool::{Spool, WhenFull};
 pub use store::{Auth, LokiField, StoreTls};
 pub use store_url::StoreUrl;
 pub use values::bytes;
@@ -77,6 +79,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Where records go: every sink gets all of them.
     pub sinks: Vec<Sink>,
+    /// What is kept on the disk for a sink that has fallen behind.
+    pub spool: Spool,
     /// Records that a store refuses for good.
     pub dead_letters: DeadLetters,
     /// The admin server.
@@ -138,6 +142,7 @@ impl Config {
         problems.section("kernel", |problems| self.kernel.check(problems));
         problems.section("delivery", |problems| self.delivery.check(problems));
         Sink::check_all(&self.sinks, problems);
+        problems.section("spool", |problems| self.spool.check(problems));
         problems.section("dead_letters", |problems| self.dead_letters.check(problems));
         problems.section("shutdown", |problems| self.shutdown.check(problems));
     }
@@ -159,6 +164,7 @@ impl Default for Config {
             state_dir: PathBuf::new(),
             delivery: Delivery::default(),
             sinks: vec![Sink::Stdout { name: None }],
+            spool: Spool::default(),
             dead_letters: DeadLetters::default(),
             admin: Admin::default(),
             log: Log::default(),

@@ -3,6 +3,8 @@
 //! Their text is what sinks of JSON lines write as it is. Beside the text stands what a sink of another encoding needs of
 //! each record, so that it need not parse the text: the container, the time, the stream, and where the line is.
 
+mod frozen;
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +20,7 @@ pub struct Records {
 }
 
 /// What is kept of one record beside its text: 32 bytes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     time: Time,
     /// Where its text ends. It begins where the one before ends.
@@ -141,6 +143,48 @@ impl Records {
         })
     }
 
+    /// The same but for those of which `leave_out` says true.
+    pub(super) fn without(&self, mut leave_out: impl FnMut(&Record<'_>) -> bool) -> Self {
+        let mut kept = Self::default();
+        let mut run = 0;
+        for (number, record) in self.iter().enumerate() {
+            while self.runs[run].end <= number {
+                run += 1;
+            }
+            if leave_out(&record) {
+                continue;
+            }
+            kept.text.extend_from_slice(record.text);
+            kept.entries.push(Entry {
+                end: kept.text.len(),
+                ..self.entries[number]
+            });
+            let (origin, end) = (&self.runs[run].origin, kept.entries.len());
+            match kept.runs.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.origin, origin) => last.end = end,
+                _ => kept.runs.push(Run {
+                    origin: Arc::clone(origin),
+                    end,
+                }),
+            }
+        }
+        kept
+    }
+
+    /// Adds these behind the others.
+    pub(super) fn append(&mut self, other: Self) {
+        let (text, entries) = (self.text.len(), self.entries.len());
+        self.text.extend_from_slice(&other.text);
+        self.entries.extend(other.entries.into_iter().map(|entry| Entry {
+            end: text + entry.end,
+            ..entry
+        }));
+        self.runs.extend(other.runs.into_iter().map(|run| Run {
+            end: entries + run.end,
+            ..run
+        }));
+    }
+
     /// Removes all records, and keeps the room.
     pub fn clear(&mut self) {
         self.text.clear();
@@ -203,6 +247,18 @@ impl Spares {
     pub(super) fn take(&self) -> Records {
         let mut spare = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         spare.pop().unwrap_or_default()
+    }
+
+    /// Gives back the room of all but so many batches.
+    pub(super) fn keep(&self, most: usize) {
+        let mut spare = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = if spare.len() > most {
+            spare.split_off(most)
+        } else {
+            Vec::new()
+        };
+        drop(spare);
+        drop(rest);
     }
 
     fn put(&self, mut records: Records) {
@@ -307,6 +363,9 @@ mod tests {
         let kept = fill(1 << 9);
         assert_eq!(spares.take().text.capacity(), kept);
         fill(1 << 11);
+        assert_eq!(spares.take().text.capacity(), 0);
+        fill(1 << 9);
+        spares.keep(0);
         assert_eq!(spares.take().text.capacity(), 0);
     }
 }

@@ -30,7 +30,12 @@ impl Intake {
         }
     }
 
-    fn desk(&self) -> &Desk {
+    /// What it shares with the outbox, and which sink's it is.
+    pub(super) fn place(&self) -> (Arc<Shared>, usize) {
+        (Arc::clone(&self.shared), self.sink)
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
         self.shared.desk(self.sink)
     }
 
@@ -67,7 +72,7 @@ impl Intake {
     }
 
     /// The sink has delivered this batch, and all before it.
-    pub fn acknowledge(&mut self, batch: Arc<Batch>) {
+    pub fn acknowledge(&self, batch: Arc<Batch>) {
         let number = batch.number();
         // First: whoever sees room must not need more memory for it.
         drop(batch);

@@ -2,6 +2,7 @@
 
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+use super::spool::SpoolMetrics;
 use crate::metrics::{counters, gauge, gauges, histograms, ratios};
 
 /// Seconds, from a store next door to one that ran into its timeout.
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub lag: GaugeVec,
     /// `delivery_drift`, by sink.
     pub drift: IntGaugeVec,
+    /// Those of the spools.
+    pub spool: SpoolMetrics,
     /// Those of the sinks that send to a store.
     pub network: NetworkMetrics,
 }
@@ -68,7 +71,7 @@ impl Metrics {
             waiting: gauges(
                 registry,
                 "sink_waiting_lines",
-                "Records that the sink has not acknowledged.",
+                "Records that the sink has not acknowledged, and that are not in its spool.",
                 &["sink"],
             )?,
             lag: ratios(
@@ -80,9 +83,10 @@ impl Metrics {
             drift: gauges(
                 registry,
                 "delivery_drift",
-                "Records that were made for the sink, less those that it acknowledged, that it dropped, that are dead, and that wait: 0 is right.",
+                "Records that were made for the sink or were in its spool at the start, less those that it acknowledged, that it dropped, that are dead, and that wait in its spool or before it: 0 is right.",
                 &["sink"],
             )?,
+            spool: SpoolMetrics::new(registry)?,
             network: NetworkMetrics::new(registry)?,
         })
     }

@@ -8,12 +8,15 @@
 //! | `intake` | a sink's end of that |
 //! | `shared` | what the outbox and the intakes share |
 //! | `writer` | the thread of a sink that writes bytes |
+//! | `had` | what a sink has already, where it is read again for another |
 //! | `named` | a sink of either kind, as it was configured |
 //! | `sink` | where records are written to |
+//! | `spool` | what a sink has not taken in time, on the disk |
 //! | `network` | stores that records are sent to |
 //! | `dead` | records that a store will never take |
 
 mod batch;
+mod had;
 mod intake;
 mod metrics;
 mod named;
@@ -33,7 +36,11 @@ pub mod network;
 /// Where records go.
 pub mod sink;
 
+/// What a sink has not taken in time, on the disk.
+pub mod spool;
+
 pub use batch::{Batch, Record, Records};
+pub use had::Had;
 pub use intake::Intake;
 pub use metrics::Metrics;
 pub use named::{Kind, Named, Target};

@@ -1,5 +1,6 @@
 //! A sink of either kind, as it was configured.
 
+use super::had::Had;
 use super::network::{Credentials, Protocol};
 use super::sink::Sink;
 use crate::engine::Store;
@@ -10,6 +11,10 @@ pub struct Named {
     pub name: String,
     /// How it is driven.
     pub kind: Kind,
+    /// What it has already.
+    pub had: Had,
+    /// What its spool had at the last checkpoint, for one that has a spool.
+    pub spooled: Option<u64>,
 }
 
 /// What drives a sink.

@@ -148,17 +148,22 @@ impl Outbox {
         let state = self.shared.lock();
         let now = Time::now();
         for desk in &self.shared.desks {
-            let (settled, (held, oldest)) = {
+            let (settled, inherited, spooled, (held, oldest)) = {
                 let window = desk.window();
-                (window.settled(), window.held())
+                (window.settled(), window.inherited(), window.spooled(), window.held())
             };
             let waiting = held + state.records.len();
-            let oldest = oldest.or(state.records.first_time());
-            let lag = oldest.map_or(0.0, |oldest| (now.as_seconds() - oldest.as_seconds()).max(0.0));
+            let oldest = spooled.oldest.or(oldest).or(state.records.first_time());
+            let age = |time: Option<Time>| time.map_or(0.0, |time| (now.as_seconds() - time.as_seconds()).max(0.0));
             let sink = [&desk.name];
             metrics.waiting.with_label_values(&sink).set(waiting as i64);
-            metrics.lag.with_label_values(&sink).set(lag);
-            let drift = state.pushed as i64 - settled as i64 - waiting as i64;
+            metrics.lag.with_label_values(&sink).set(age(oldest));
+            let spool = &metrics.spool;
+            spool.bytes.with_label_values(&sink).set(spooled.bytes as i64);
+            spool.lines.with_label_values(&sink).set(spooled.waiting() as i64);
+            spool.oldest.with_label_values(&sink).set(age(spooled.oldest));
+            let had = state.pushed as i64 + inherited as i64;
+            let drift = had - settled as i64 - spooled.waiting() as i64 - waiting as i64;
             metrics.drift.with_label_values(&sink).set(drift);
         }
     }

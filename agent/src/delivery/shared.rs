@@ -101,6 +101,8 @@ pub(super) struct Desk {
     window: Mutex<Window>,
     /// Rings when there may be something for the sink.
     pub bell: Notify,
+    /// Rings at the same time, for who keeps what the sink does not take.
+    pub keeper: Notify,
 }
 
 impl Desk {
@@ -109,6 +111,7 @@ impl Desk {
             name,
             window: Mutex::new(Window::new(limit)),
             bell: Notify::new(),
+            keeper: Notify::new(),
         }
     }
 
@@ -118,5 +121,6 @@ impl Desk {
 
     pub(super) fn ring(&self) {
         self.bell.notify_one();
+        self.keeper.notify_one();
     }
 }

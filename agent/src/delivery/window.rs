@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::sink::Mark;
@@ -52,6 +53,12 @@ pub(super) struct Window {
     settled: u64,
     /// And how many of these are of batches that it has not acknowledged.
     ahead: usize,
+    /// What waits for the sink on the disk.
+    spooled: Spooled,
+    /// Records that waited there when the agent began.
+    inherited: u64,
+    /// When a batch was last given or acknowledged.
+    moved: Instant,
     mark: Question,
     reopen: bool,
     /// The outbox is closed.
@@ -67,6 +74,31 @@ struct Held {
     records: usize,
     /// The time of its first record.
     first: Option<Time>,
+    given: Instant,
+}
+
+/// What is known of a sink's spool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spooled {
+    /// Records that the sink has not acknowledged.
+    pub(super) records: u64,
+    /// The first batch of them is being delivered, and so many of its records are settled.
+    lent: Option<u64>,
+    /// How many records were ever spooled.
+    pub(super) end: u64,
+    /// Records of which the sink was lent nothing.
+    pub(super) unread: u64,
+    /// What they take of the disk.
+    pub(super) bytes: u64,
+    /// The time of the first.
+    pub(super) oldest: Option<Time>,
+}
+
+impl Spooled {
+    /// Records that are neither delivered nor dropped.
+    pub(super) fn waiting(&self) -> u64 {
+        self.records - self.lent.unwrap_or_default().min(self.records)
+    }
 }
 
 /// Somebody wants to know how far the sink has got.
@@ -93,6 +125,9 @@ impl Window {
             waiting: VecDeque::with_capacity(limit),
             settled: 0,
             ahead: 0,
+            spooled: Spooled::default(),
+            inherited: 0,
+            moved: Instant::now(),
             held: VecDeque::with_capacity(limit),
             mark: Question::None,
             reopen: false,
@@ -123,11 +158,13 @@ impl Window {
     pub(super) fn give(&mut self, batch: &Arc<Batch>) {
         if !self.left {
             self.given = batch.number();
+            self.moved = Instant::now();
             self.waiting.push_back(Arc::clone(batch));
             self.held.push_back(Held {
                 number: batch.number(),
                 records: batch.records().len(),
                 first: batch.records().first_time(),
+                given: self.moved,
             });
         }
     }
@@ -152,8 +189,110 @@ impl Window {
         }
     }
 
+    /// What is to be done beside batches, and can be done now.
+    pub(super) fn question(&mut self) -> Option<Order> {
+        if std::mem::take(&mut self.reopen) {
+            return Some(Order::Reopen);
+        }
+        match self.mark {
+            Question::Asked { ticket, at } if self.acknowledged >= at => {
+                self.mark = Question::Passed(ticket);
+                Some(Order::Mark(ticket))
+            }
+            _ => None,
+        }
+    }
+
+    /// The batches that the sink was not given yet, up to a question: somebody else takes care of them.
+    pub(super) fn take_waiting(&mut self) -> VecDeque<Arc<Batch>> {
+        let behind = match self.mark {
+            Question::Asked { at, .. } => self.waiting.partition_point(|batch| batch.number() <= at),
+            _ => self.waiting.len(),
+        };
+        let rest = self.waiting.split_off(behind);
+        std::mem::replace(&mut self.waiting, rest)
+    }
+
+    /// So many records of the batch of this number are not to be delivered: the sink had them before.
+    pub(super) fn skip(&mut self, number: u64, records: usize) {
+        self.settled += records as u64;
+        if let Some(held) = self.held.iter_mut().find(|held| held.number == number) {
+            held.records -= records;
+        }
+    }
+
+    /// When the sink will have fallen behind, if nothing moves: its oldest batch is so old, or the window is full and has not
+    /// moved for so long.
+    pub(super) fn behind_at(&self, age: Duration, stall: Duration) -> Option<Instant> {
+        let old = self.held.front()?.given + age;
+        let stalled = (!self.has_room()).then_some(self.moved + stall);
+        Some(stalled.map_or(old, |stalled| stalled.min(old)))
+    }
+
+    /// Nothing more will be given, and all that was is acknowledged.
+    pub(super) fn is_over(&self) -> bool {
+        self.closed && self.is_idle()
+    }
+
+    /// The batch of this number has gone to the spool, with so many records. `is_lent`: it is being delivered.
+    pub(super) fn spill(&mut self, number: u64, records: usize, is_lent: bool) {
+        if is_lent {
+            self.spooled.lent = Some(self.ahead as u64);
+        }
+        self.spooled.records += records as u64;
+        self.acknowledge(number);
+    }
+
+    /// The batch of this number is dropped, and nobody was given it.
+    pub(super) fn refuse(&mut self, number: u64, records: usize) {
+        self.settled += records as u64;
+        self.acknowledge(number);
+    }
+
+    /// So many records were in the spool when it was opened.
+    pub(super) fn inherit(&mut self, records: u64) {
+        self.spooled.records += records;
+        self.inherited += records;
+    }
+
+    /// The first batch of the spool is being delivered.
+    pub(super) fn lend(&mut self) {
+        self.spooled.lent = Some(0);
+    }
+
+    /// What was lent, so many records, is settled.
+    pub(super) fn leave_spool(&mut self, records: u64) {
+        self.spooled.lent = None;
+        self.spooled.records = self.spooled.records.saturating_sub(records);
+    }
+
+    /// The first records of the spool are dropped, with what was lent of them. Gives how many of them were not settled.
+    pub(super) fn drop_spooled(&mut self, records: u64) -> u64 {
+        let left = records.saturating_sub(self.spooled.lent.take().unwrap_or_default());
+        self.spooled.records = self.spooled.records.saturating_sub(records);
+        self.settled += left;
+        left
+    }
+
+    pub(super) fn show_spool(&mut self, end: u64, unread: u64, bytes: u64, oldest: Option<Time>) {
+        self.spooled.end = end;
+        self.spooled.unread = unread;
+        self.spooled.bytes = bytes;
+        self.spooled.oldest = oldest;
+    }
+
+    pub(super) fn spooled(&self) -> Spooled {
+        self.spooled
+    }
+
+    /// Records that the sink had to deliver beside those that it was given.
+    pub(super) fn inherited(&self) -> u64 {
+        self.inherited
+    }
+
     /// The sink has delivered everything up to the batch of this number.
     pub(super) fn acknowledge(&mut self, number: u64) {
+        self.moved = Instant::now();
         self.acknowledged = self.acknowledged.max(number);
         while self.held.front().is_some_and(|held| held.number <= number) {
             self.held.pop_front();
@@ -164,7 +303,10 @@ impl Window {
     /// So many records of the batch that comes to be acknowledged next are delivered, or dropped, and counted so.
     pub(super) fn settle(&mut self, records: usize) {
         self.settled += records as u64;
-        self.ahead += records;
+        match &mut self.spooled.lent {
+            Some(settled) => *settled += records as u64,
+            None => self.ahead += records,
+        }
     }
 
     /// How many records were delivered or dropped.

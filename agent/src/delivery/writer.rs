@@ -14,11 +14,13 @@ use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use super::dead::DeadLetters;
+use super::had::Had;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::named::Target;
 use super::network::Courier;
 use super::sink::Sink;
+use super::spool::{self, Before, Options};
 use super::window::Order;
 use crate::engine::Endpoint;
 use crate::readiness::{Part, Readiness};
@@ -41,6 +43,7 @@ pub struct Fatal {
 struct Writer {
     name: String,
     sink: Box<dyn Sink>,
+    had: Had,
     intake: Intake,
     metrics: Metrics,
     readiness: Part,
@@ -92,7 +95,7 @@ impl Drop for Alarm {
 impl Writers {
     /// Starts a thread for each sink, which takes its batches from the intake beside it.
     pub fn start(
-        sinks: impl IntoIterator<Item = (Box<dyn Sink>, Intake)>,
+        sinks: impl IntoIterator<Item = (Box<dyn Sink>, Had, Intake)>,
         metrics: &Metrics,
         readiness: &Readiness,
     ) -> io::Result<Self> {
@@ -103,7 +106,7 @@ impl Writers {
             endpoints: Vec::new(),
             failures: Arc::default(),
         };
-        for (sink, intake) in sinks {
+        for (sink, had, intake) in sinks {
             let name = intake.name().to_owned();
             let part = readiness.part(&format!("sink {name}"));
             part.up("writing");
@@ -114,6 +117,7 @@ impl Writers {
                 failures: Arc::clone(&all.failures),
                 name,
                 sink,
+                had,
                 intake,
             };
             all.threads
@@ -122,15 +126,18 @@ impl Writers {
         Ok(all)
     }
 
-    /// Starts a task that sends to a store. It must be called within a tokio runtime.
+    /// Starts a task that sends to a store, and spools what the store does not take, where `options` say how. It must be
+    /// called within a tokio runtime.
     pub fn send(
         &mut self,
         target: Target,
+        before: Before,
         intake: Intake,
+        options: Option<&Options>,
         metrics: &Metrics,
         readiness: &Readiness,
         dead: Option<DeadLetters>,
-    ) {
+    ) -> io::Result<()> {
         let Target {
             store,
             credentials,
@@ -139,8 +146,16 @@ impl Writers {
         self.endpoints.push(Arc::clone(store.endpoint()));
         let part = readiness.part(&format!("sink {}", intake.name()));
         let name = intake.name().to_owned();
-        let courier = Courier::new(store, credentials, protocol, intake, metrics, part, dead);
-        self.spawn(name, courier.run());
+        let (supply, keeper) = spool::supply(intake, before, options, metrics, readiness)?;
+        let courier = Courier::new(store, credentials, protocol, supply, metrics, part, dead);
+        self.spawn(name, async move {
+            // At the end the keeper has everything safe, and nobody waits for the store.
+            tokio::select! {
+                () = courier.run() => {}
+                () = keeper.run() => {}
+            }
+        });
+        Ok(())
     }
 
     /// A panic of the task is told as a thread's is.
@@ -201,14 +216,22 @@ impl Writer {
         while let Some(order) = self.intake.wait() {
             match order {
                 Order::Batch(batch) => {
-                    self.deliver(batch.records().text())?;
+                    if self.had.is_empty() {
+                        self.deliver(batch.records().text())?;
+                    } else {
+                        let new = self.had.without(batch.records());
+                        self.deliver(new.text())?;
+                    }
                     let delivered = self.metrics.delivered.with_label_values(&[&self.name]);
                     delivered.inc_by(batch.records().len() as u64);
                     self.intake.settled(batch.records().len());
                     self.intake.acknowledge(batch);
                 }
                 Order::Mark(ticket) => {
-                    let mark = self.sink.mark()?;
+                    let mut mark = self.sink.mark()?;
+                    if let Some(mark) = &mut mark {
+                        mark.had = self.had.saved()?;
+                    }
                     self.intake.tell(ticket, mark);
                 }
                 Order::Reopen => match self.sink.reopen() {

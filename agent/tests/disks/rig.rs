@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log_capturer::delivery::sink::{File, Mark, Sink};
-use log_capturer::delivery::{Bounds, Fatal, Metrics, Outbox, Writers};
+use log_capturer::delivery::{Bounds, Fatal, Had, Metrics, Outbox, Writers};
 use log_capturer::encode::{self, Fields, Tail};
 use log_capturer::metrics::registry;
 use log_capturer::readiness::Readiness;
@@ -33,9 +33,10 @@ impl Rig {
         };
         let metrics = Metrics::new(&registry().expect("a registry")).expect("metrics");
         let readiness = Readiness::default();
-        let (outbox, intakes) = Outbox::new(bounds, ["archive".to_owned()]);
+        let (outbox, mut intakes) = Outbox::new(bounds, ["archive".to_owned()]);
         let sink: Box<dyn Sink> = Box::new(File::open(path, encode::is_begun).expect("open the file"));
-        let writers = Writers::start([sink].into_iter().zip(intakes), &metrics, &readiness).expect("a thread");
+        let writers =
+            Writers::start([(sink, Had::default(), intakes.remove(0))], &metrics, &readiness).expect("a thread");
         let container = Container {
             id: ContainerId::new("abc"),
             name: "web".to_owned(),

@@ -30,6 +30,7 @@ async fn drive(mut intake: Intake, disk: Arc<Disk>) {
                 marks += 1;
                 let mark = Mark {
                     saved: Value::from(marks),
+                    had: Value::Null,
                     written: Some(Arc::clone(&disk) as Arc<dyn Durable>),
                 };
                 intake.tell(ticket, Some(mark));

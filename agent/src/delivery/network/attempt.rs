@@ -184,7 +184,7 @@ impl Attempts {
         self.metrics.errors.with_label_values(&[&*self.sink, reason]).inc();
         if self.failing_since.is_none() {
             self.failing_since = Some(Instant::now());
-            warn!(sink = self.sink, "{said}; reading stops when the batches are full");
+            warn!(sink = self.sink, "{said}; what it does not take waits");
         }
         self.part.down(said);
     }

@@ -1,12 +1,10 @@
 //! The task of a sink that sends to a store: batch by batch, one request at a time.
 //!
 //! A batch is acknowledged when each of its records is stored, or is one that the store will never take, and is kept as a dead
-//! letter. Until then it stays in
-//! the sink's window, of which the engine's files and the saved positions are the rest: nothing is dropped because a store is
-//! away.
+//! letter. Until then it stays in the sink's window or goes to its spool, of which the engine's files and the saved positions are
+//! the rest: nothing is dropped because a store is away.
 
 use std::collections::VecDeque;
-use std::future::ready;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,9 +14,9 @@ use tracing::warn;
 
 use super::super::batch::Records;
 use super::super::dead::{DeadLetters, Replay, Replayed};
-use super::super::intake::Intake;
 use super::super::metrics::Metrics;
-use super::super::window::Order;
+use super::super::spool::Supply;
+use super::super::window::{Next, Order};
 use super::attempt::{Answer, Attempts};
 use super::credentials::Credentials;
 use super::parts::Parts;
@@ -42,7 +40,7 @@ pub struct Courier {
     sink: String,
     protocol: Box<dyn Protocol>,
     attempts: Attempts,
-    intake: Intake,
+    supply: Supply,
     metrics: Metrics,
     parts: Parts,
     /// When the last batch was begun.
@@ -69,23 +67,23 @@ struct Again {
 }
 
 impl Courier {
-    /// For the sink of that intake.
+    /// For the sink of that supply.
     pub fn new(
         store: Store,
         credentials: Credentials,
         protocol: Box<dyn Protocol>,
-        intake: Intake,
+        supply: Supply,
         metrics: &Metrics,
         part: Part,
         dead: Option<DeadLetters>,
     ) -> Self {
-        let sink = intake.name().to_owned();
+        let sink = supply.name().to_owned();
         // Without dead letters nothing ever comes.
         let replays = dead.as_ref().map(|dead| dead.register(&sink));
         Self {
             attempts: Attempts::new(&sink, store, credentials, metrics.clone(), part),
             protocol,
-            intake,
+            supply,
             metrics: metrics.clone(),
             parts: Parts::default(),
             last: None,
@@ -103,14 +101,22 @@ impl Courier {
     /// Carries until nothing more comes.
     pub async fn run(mut self) {
         loop {
+            match self.supply.take().await {
+                Next::Order(order) => self.carry_out(order).await,
+                Next::End => return,
+                Next::Nothing if self.replaying.is_empty() => {
+                    tokio::select! {
+                        () = self.attempts.meanwhile(self.supply.bell()) => {}
+                        Some(replay) = self.replays.recv() => self.replaying.push_back(replay),
+                    }
+                }
+                Next::Nothing => {}
+            }
             // Dead letters and new lines in turn: neither hold up the others for long.
-            tokio::select! {
-                order = self.attempts.meanwhile(self.intake.next()) => match order {
-                    Some(order) => self.carry_out(order).await,
-                    None => return,
-                },
-                Some(replay) = self.replays.recv() => self.replaying.push_back(replay),
-                () = ready(()), if !self.replaying.is_empty() => self.send_again().await,
+            self.replaying
+                .extend(std::iter::from_fn(|| self.replays.try_recv().ok()));
+            if !self.replaying.is_empty() {
+                self.send_again().await;
             }
         }
     }
@@ -119,10 +125,15 @@ impl Courier {
         match order {
             Order::Batch(batch) => {
                 self.wait(batch.records().text().len()).await;
-                self.carry(batch.records()).await;
-                self.intake.acknowledge(batch);
+                let dropped = self.supply.dropped();
+                tokio::select! {
+                    biased;
+                    () = self.carry(batch.records()) => self.supply.acknowledge(batch).await,
+                    // Its room was needed: the next one comes.
+                    () = dropped => {}
+                }
             }
-            Order::Mark(ticket) => self.intake.tell(ticket, None),
+            Order::Mark(ticket) => self.supply.tell(ticket).await,
             // There is no file.
             Order::Reopen => {}
         }
@@ -187,7 +198,7 @@ impl Courier {
         }
         let delivered = self.metrics.delivered.with_label_values(&[&self.sink]);
         delivered.inc_by(stored as u64);
-        self.intake.settled(stored);
+        self.supply.settled(stored);
         // For the same reason none of them can be kept.
         self.count_refused(rejected, "rejected", false);
     }
@@ -290,7 +301,7 @@ impl Courier {
         };
         let counted = counted.with_label_values(&[&*self.sink, reason]);
         counted.inc_by(records as u64);
-        self.intake.settled(records);
+        self.supply.settled(records);
         if self.told.is_none_or(|told| told.elapsed() > TELL) {
             self.told = Some(Instant::now());
             let (sink, said) = (&self.sink, self.attempts.said());

@@ -169,6 +169,7 @@ fn a_barrier_waits_for_every_sink_and_has_the_mark_of_that_moment() {
         };
         let mark = Mark {
             saved: number.into(),
+            had: Default::default(),
             written: None,
         };
         intake.tell(ticket, (number == 1).then_some(mark));

@@ -62,6 +62,8 @@ pub struct Recovered<'a> {
 pub struct Mark {
     /// What the sink is to be told by [`Sink::recover`].
     pub saved: Value,
+    /// What the sink has that the saved position does not know.
+    pub had: Value,
     /// What must be on the disk before the mark is.
     pub written: Option<Arc<dyn Durable>>,
 }

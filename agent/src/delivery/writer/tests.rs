@@ -68,13 +68,13 @@ fn bench(writes: impl IntoIterator<Item = Write>) -> Bench {
     };
     let metrics = Metrics::new(&registry().unwrap()).unwrap();
     let readiness = Readiness::default();
-    let (outbox, intakes) = Outbox::new(bounds, ["archive".to_owned()]);
+    let (outbox, mut intakes) = Outbox::new(bounds, ["archive".to_owned()]);
     let written = Arc::default();
     let sink: Box<dyn Sink> = Box::new(Faulty {
         writes: writes.into_iter().collect(),
         written: Arc::clone(&written),
     });
-    let writers = Writers::start([sink].into_iter().zip(intakes), &metrics, &readiness).unwrap();
+    let writers = Writers::start([(sink, Had::default(), intakes.remove(0))], &metrics, &readiness).unwrap();
     Bench {
         outbox,
         writers,

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::super::super::outbox::Outbox;
 use super::super::super::shared::Bounds;
+use super::super::super::spool;
 use super::super::super::tests::{line, tail};
 use super::super::loki::Loki;
 use super::super::verdict::Verdict;
@@ -170,12 +171,13 @@ async fn rig_with(
     let endpoint = Endpoint::of_store(&url, &StoreTls::default()).unwrap();
     let uncounted = Arc::new(engine::Metrics::new(&registry).unwrap());
     let loki = Loki::new(encode::Loki::new(&[LokiField::Host], &[], 1 << 10), "");
+    let (supply, _) = spool::supply(intakes.remove(0), spool::Before::default(), None, &metrics, &readiness).unwrap();
     let dead = letters.map(|(folder, max_bytes)| DeadLetters::open(folder, max_bytes, &metrics).unwrap());
     let courier = Courier::new(
         Store::new(endpoint, "/".to_owned(), "the store", &Register::default(), uncounted),
         Credentials::from(auth),
         Box::new(Plain(loki)),
-        intakes.remove(0),
+        supply,
         &metrics,
         readiness.part("sink main"),
         dead.clone(),

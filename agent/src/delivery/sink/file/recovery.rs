@@ -52,6 +52,7 @@ pub(super) fn mark(path: &Path, open: &Arc<Open>) -> io::Result<Option<Mark>> {
     let written: Arc<Open> = Arc::clone(open);
     Ok(Some(Mark {
         saved: serde_json::to_value(end)?,
+        had: Value::Null,
         written: Some(written),
     }))
 }
