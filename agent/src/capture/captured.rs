@@ -286,8 +286,11 @@ impl Captured {
     }
 
     /// The present stream has brought all that it had to. Tells whether the last line was not in it, and the next stream is
-    /// to be asked for more.
-    pub(super) fn came_to_the_end(&mut self) -> bool {
+    /// to be asked for more. A line that has `begun` at this time is still held by the stream.
+    pub(super) fn came_to_the_end(&mut self, begun: Option<Time>) -> bool {
+        if let (Some(replay), Some(begun)) = (&mut self.replay, begun) {
+            replay.ends_with_begun(begun);
+        }
         let behind = self.replay.as_ref().is_some_and(Replay::is_behind_evidence);
         if let Some(replay) = self.replay.take_if(|replay| behind && !replay.has_caught_up()) {
             // Nothing more will tell of it.

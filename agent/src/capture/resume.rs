@@ -279,6 +279,18 @@ impl Replay {
         self.last.is_none()
     }
 
+    /// The stream has brought all that it has, and holds a line that began at this time and has no line feed. If one of the
+    /// last lines is of that time, it is that line: it was taken when the container had ended, and comes again when it ends.
+    pub fn ends_with_begun(&mut self, begun: Time) {
+        if self.expected.keys().all(|seen| seen.time != begun) {
+            return;
+        }
+        if self.last.take_if(|last| begun <= last.time).is_some() {
+            let held = self.expected.keys().filter(|seen| begun <= seen.time);
+            self.open.extend(held);
+        }
+    }
+
     /// How many of the remembered lines have come.
     pub fn matched(&self) -> u32 {
         self.matched

@@ -95,7 +95,7 @@ impl Follower {
                     break;
                 }
             }
-            if !self.captured.came_to_the_end() {
+            if !self.captured.came_to_the_end(rest.pending_since()) {
                 self.captured.ask_for_the_end();
                 return Ok(rest);
             }

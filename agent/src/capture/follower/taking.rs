@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::super::captured::Taken;
 use super::Follower;
-use crate::record::Line;
+use crate::record::{Line, Time};
 use crate::source::{Fault, Log, Progress};
 
 /// Bytes that a stream may take before others have their turn. What a busy container writes during one rest of the thread
@@ -79,7 +79,7 @@ impl Follower {
             let mut brought = Brought::default();
             let mut take = |line: Line<'_>| brought.count(captured.take(&line));
             let Poll::Ready(progress) = stream.poll_read(cx, |cx| outbox.poll_room_for(cx, growth), &mut take) else {
-                return self.has_no_more(so_far);
+                return self.has_no_more(stream.pending_since(), so_far);
             };
             self.note(stream, progress.as_ref().ok(), &brought, so_far);
             match progress {
@@ -93,9 +93,9 @@ impl Follower {
     }
 
     /// There is nothing to read for now. Ready when the stream should have brought the last known line by now.
-    fn has_no_more(&mut self, so_far: &mut SoFar) -> Poll<Result<Progress, Fault>> {
+    fn has_no_more(&mut self, begun: Option<Time>, so_far: &mut SoFar) -> Poll<Result<Progress, Fault>> {
         let is_due = so_far.is_impatient && self.services.outbox.has_room();
-        if is_due && std::mem::take(&mut so_far.is_impatient) && self.captured.came_to_the_end() {
+        if is_due && std::mem::take(&mut so_far.is_impatient) && self.captured.came_to_the_end(begun) {
             return Poll::Ready(Ok(Progress::Read(0)));
         }
         Poll::Pending

@@ -182,6 +182,29 @@ fn a_line_without_its_line_feed_comes_again_behind_others() {
     assert_eq!(new, [at(3, "stderr"), at(4, "next")]);
 }
 
+/// A file has the line as any other: whether it had its line feed is not known after a restart.
+#[test]
+fn a_last_line_without_its_line_feed_is_no_gap_at_the_end_of_the_log() {
+    let mut position = Position::default();
+    let at = |i: i64, text: &str| (1_000_000_000_000 + i, text.to_owned());
+    for entry in [at(1, "whole"), at(2, "no end")] {
+        position.note(&line(&entry));
+    }
+    for (begun, is_there) in [(1, false), (2, true), (3, false)] {
+        let mut replay = position.replay(Since::Beginning).unwrap();
+        assert_eq!(replay.judge(&line(&at(1, "whole"))), Verdict::Seen);
+        replay.ends_with_begun(Time(1_000_000_000_000 + begun));
+        assert_eq!(replay.has_caught_up(), is_there, "{begun}");
+    }
+    let mut replay = position.replay(Since::Beginning).unwrap();
+    replay.judge(&line(&at(1, "whole")));
+    replay.ends_with_begun(Time(1_000_000_000_002));
+    // It is known when it ends, also behind another stream's lines.
+    assert_eq!(replay.judge(&line(&at(3, "stderr"))), Verdict::New);
+    assert_eq!(replay.judge(&line(&at(2, "no end"))), Verdict::Seen);
+    assert!(replay.is_over());
+}
+
 #[test]
 fn memory_is_bounded() {
     let mut position = Position::default();
