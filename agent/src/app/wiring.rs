@@ -284,9 +284,8 @@ pub(super) fn delivery(
     for (target, before, intake) in sent {
         writers.send(
             *target,
-            before,
             intake,
-            spool.as_ref(),
+            (before, spool.as_ref()),
             metrics,
             readiness,
             dead.cloned(),

@@ -131,9 +131,8 @@ impl Writers {
     pub fn send(
         &mut self,
         target: Target,
-        before: Before,
         intake: Intake,
-        options: Option<&Options>,
+        (before, options): (Before, Option<&Options>),
         metrics: &Metrics,
         readiness: &Readiness,
         dead: Option<DeadLetters>,
