@@ -87,6 +87,7 @@ const MODULES: [(&str, &[&str]); 25] = [
             "config",
             "metrics",
             "readiness",
+            "open_files",
             "trusted",
         ],
     ),

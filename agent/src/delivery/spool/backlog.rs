@@ -17,13 +17,23 @@ use super::super::metrics::Metrics;
 use super::super::shared::{Desk, Shared};
 use super::super::sink::Mark;
 use super::cursor::Cursor;
-use super::queue::{Refused, Spool};
-use super::{Before, Limits, Options, Patience, WhenFull};
+use super::options::{Limits, Options, Patience};
+use super::queue::{Lost, Refused, Spool};
+use crate::config::WhenFull;
 use crate::readiness::Part;
 use crate::record::Time;
 
 /// How often it is told that records are dropped.
 const TELL: Duration = Duration::from_secs(60);
+
+/// What is known of a sink from before.
+#[derive(Default)]
+pub struct Before {
+    /// What it had behind the saved positions.
+    pub had: Had,
+    /// How many records its spool had got when they were saved.
+    pub spooled: Option<u64>,
+}
 
 /// Shared by the two ends of one sink's batches.
 pub(super) struct Backlog {
@@ -202,7 +212,7 @@ impl Backlog {
         });
         let (read, lost) = match read.await {
             Ok(read) => read,
-            Err(error) => (Err(error), super::Lost::default()),
+            Err(error) => (Err(error), Lost::default()),
         };
         self.tell_lost(lost);
         match read {
@@ -279,7 +289,7 @@ impl Backlog {
         self.with(Spool::drop_oldest).await.unwrap_or_default()
     }
 
-    fn tell_lost(&self, lost: super::Lost) {
+    fn tell_lost(&self, lost: Lost) {
         let damaged = &self.metrics.spool.damaged;
         for (part, places) in [("segment", lost.places), ("cursor", lost.cursors)] {
             if places > 0 {

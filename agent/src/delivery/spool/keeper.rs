@@ -9,9 +9,9 @@ use tokio::sync::MutexGuard;
 use tokio::time::{sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use super::WhenFull;
 use super::backlog::{Backlog, Carried, Turn};
 use super::queue::Refused;
+use crate::config::WhenFull;
 use crate::delivery::batch::Batch;
 use crate::delivery::window::Order;
 

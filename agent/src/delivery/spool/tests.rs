@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,11 +6,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::batch::Batch;
+use super::super::had::Had;
 use super::super::outbox::Outbox;
 use super::super::shared::Bounds;
 use super::super::tests::{line, tail};
 use super::super::window::{Next, Order};
+use super::options::{Limits, Patience};
 use super::*;
+use crate::config::WhenFull;
 use crate::metrics::registry;
 
 const LONG: Duration = Duration::from_secs(20);
