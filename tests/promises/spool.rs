@@ -16,7 +16,7 @@ use super::loki::{expected, sink, wait_lines, write};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Of the sink with the spool; not a number while the agent does not answer yet.
+/// A metric of the sink with the spool; not a number while the agent does not answer yet.
 fn of(agent: &Agent, metric: &str) -> f64 {
     let metrics = agent.admin.metrics();
     metrics.map_or(f64::NAN, |metrics| {

@@ -76,7 +76,7 @@ const MODULES: [(&str, &[&str]); 25] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
-    // A store is reached as the engine is.
+    // A store is reached as the engine is. A spool's files are opened when streams have taken all other descriptors.
     (
         "delivery",
         &[
@@ -88,6 +88,7 @@ const MODULES: [(&str, &[&str]); 25] = [
             "metrics",
             "readiness",
             "trusted",
+            "open_files",
         ],
     ),
     ("encode", &["escape", "record", "config"]),

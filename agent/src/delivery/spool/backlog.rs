@@ -17,8 +17,9 @@ use super::super::metrics::Metrics;
 use super::super::shared::{Desk, Shared};
 use super::super::sink::Mark;
 use super::cursor::Cursor;
+use super::options::{Before, Limits, Lost, Options, Patience};
 use super::queue::{Refused, Spool};
-use super::{Before, Limits, Options, Patience, WhenFull};
+use crate::config::WhenFull;
 use crate::readiness::Part;
 use crate::record::Time;
 
@@ -202,7 +203,7 @@ impl Backlog {
         });
         let (read, lost) = match read.await {
             Ok(read) => read,
-            Err(error) => (Err(error), super::Lost::default()),
+            Err(error) => (Err(error), Lost::default()),
         };
         self.tell_lost(lost);
         match read {
@@ -279,7 +280,7 @@ impl Backlog {
         self.with(Spool::drop_oldest).await.unwrap_or_default()
     }
 
-    fn tell_lost(&self, lost: super::Lost) {
+    fn tell_lost(&self, lost: Lost) {
         let damaged = &self.metrics.spool.damaged;
         for (part, places) in [("segment", lost.places), ("cursor", lost.cursors)] {
             if places > 0 {

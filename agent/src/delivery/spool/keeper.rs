@@ -9,9 +9,9 @@ use tokio::sync::MutexGuard;
 use tokio::time::{sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use super::WhenFull;
 use super::backlog::{Backlog, Carried, Turn};
 use super::queue::Refused;
+use crate::config::WhenFull;
 use crate::delivery::batch::Batch;
 use crate::delivery::window::Order;
 
@@ -92,6 +92,8 @@ impl Keeping {
                     let mark = backlog.mark(&turn.had);
                     desk.window().answer(ticket, mark);
                     backlog.shared.wake();
+                    // What was given behind the question may be delivered now.
+                    desk.bell.notify_one();
                 }
             }
             if desk.window().is_over() {

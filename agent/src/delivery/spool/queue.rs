@@ -22,8 +22,8 @@ use super::super::batch::Records;
 use super::cursor::{Cursor, Cursors};
 use super::folder::Folder;
 use super::frame::Writer;
+use super::options::{Limits, Lost};
 use super::segment::{Found, header, step};
-use super::{Limits, Lost};
 use crate::record::Time;
 
 /// A file of the spool.
