@@ -330,7 +330,7 @@ impl Capture {
                 }
                 // What the follower hears of the container's end it hears from the one who tells it.
                 drop((descriptions, teller));
-                Follower::new(services, policies.follow(), life).run().await;
+                Box::new(Follower::new(services, policies.follow(), life)).run().await;
                 id
             })
         };

@@ -113,8 +113,9 @@ impl Follower {
         }
     }
 
-    /// Runs until the container is removed.
-    pub(super) async fn run(mut self) {
+    /// Runs until the container is removed. On the heap once: a future that takes it by value has room for it twice, and there
+    /// may be thousands.
+    pub(super) async fn run(mut self: Box<Self>) {
         self.captured.publish();
         let mut read_to = 0;
         loop {

@@ -92,6 +92,8 @@ impl Keeping {
                     let mark = backlog.mark(&turn.had);
                     desk.window().answer(ticket, mark);
                     backlog.shared.wake();
+                    // What was given behind the question may be delivered now.
+                    desk.bell.notify_one();
                 }
             }
             if desk.window().is_over() {

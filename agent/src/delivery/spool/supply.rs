@@ -73,10 +73,16 @@ impl Supply {
             }
             let next = match turn.pending.pop_front() {
                 Some(batch) => Next::Order(Order::Batch(batch)),
-                None => match desk.window().next() {
-                    Next::Order(Order::Batch(batch)) => Next::Order(Order::Batch(backlog.admit(&mut turn.had, batch))),
-                    other => other,
-                },
+                None => {
+                    // Its own statement: what follows locks the window again.
+                    let next = desk.window().next();
+                    match next {
+                        Next::Order(Order::Batch(batch)) => {
+                            Next::Order(Order::Batch(backlog.admit(&mut turn.had, batch)))
+                        }
+                        other => other,
+                    }
+                }
             };
             match next {
                 Next::Order(Order::Batch(batch)) if batch.records().is_empty() => self.intake.acknowledge(batch),

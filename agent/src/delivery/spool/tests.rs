@@ -6,7 +6,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::batch::Batch;
-use super::super::had::Had;
 use super::super::outbox::Outbox;
 use super::super::shared::Bounds;
 use super::super::tests::{line, tail};
@@ -14,6 +13,7 @@ use super::super::window::{Next, Order};
 use super::options::{Limits, Patience};
 use super::*;
 use crate::config::WhenFull;
+use crate::delivery::had::Had;
 use crate::metrics::registry;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -124,7 +124,7 @@ impl Bench {
     /// Drift, and what waits in the spool.
     fn account(&self) -> (i64, i64) {
         self.outbox.observe(&self.metrics);
-        let spool = self.metrics.spool.lines.with_label_values(&["main"]).get();
+        let spool = self.metrics.spool.records.with_label_values(&["main"]).get();
         (self.metrics.drift.with_label_values(&["main"]).get(), spool)
     }
 
@@ -260,6 +260,19 @@ async fn a_batch_that_is_left_out_is_no_receipt_for_the_one_before_it() {
     assert_eq!(bench.deliver_next().await, 2);
     assert_eq!(bench.account(), (0, 0));
     assert_eq!(bench.metrics.waiting.with_label_values(&["main"]).get(), 0);
+}
+
+#[tokio::test]
+async fn what_comes_again_is_left_out_of_what_is_delivered_from_memory_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut had = Had::default();
+    had.note_all(&super::super::tests::records(&[super::super::tests::Written(
+        "web", 0, "0",
+    )]));
+    let mut bench = bench_after(&options(folder.path(), WhenFull::Block), Before { had, spooled: None });
+    bench.push(0..2).await;
+    assert_eq!(bench.deliver_next().await, 1);
+    assert_eq!(bench.account(), (0, 0));
 }
 
 #[tokio::test]
