@@ -213,6 +213,8 @@ async fn serve(
         let at_intervals = checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone());
         saving = Some(background.spawn("positions", at_intervals));
     }
+    // What has made all that is ready does not run again.
+    memory::give_back();
     let (mut failed, mut ended) = (None, None);
     capture
         .run(async {

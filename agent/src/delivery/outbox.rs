@@ -160,7 +160,7 @@ impl Outbox {
             metrics.lag.with_label_values(&sink).set(age(oldest));
             let spool = &metrics.spool;
             spool.bytes.with_label_values(&sink).set(spooled.bytes as i64);
-            spool.records.with_label_values(&sink).set(spooled.waiting() as i64);
+            spool.lines.with_label_values(&sink).set(spooled.waiting() as i64);
             spool.oldest.with_label_values(&sink).set(age(spooled.oldest));
             let had = state.pushed as i64 + inherited as i64;
             let drift = had - settled as i64 - spooled.waiting() as i64 - waiting as i64;

@@ -76,7 +76,7 @@ const MODULES: [(&str, &[&str]); 25] = [
         ],
     ),
     ("source", &["decode", "engine", "register", "record"]),
-    // A store is reached as the engine is. A spool's files are opened when streams have taken all other descriptors.
+    // A store is reached as the engine is.
     (
         "delivery",
         &[
@@ -89,7 +89,6 @@ const MODULES: [(&str, &[&str]); 25] = [
             "readiness",
             "open_files",
             "trusted",
-            "open_files",
         ],
     ),
     ("encode", &["escape", "record", "config"]),

@@ -17,14 +17,23 @@ use super::super::metrics::Metrics;
 use super::super::shared::{Desk, Shared};
 use super::super::sink::Mark;
 use super::cursor::Cursor;
-use super::options::{Before, Limits, Lost, Options, Patience};
-use super::queue::{Refused, Spool};
+use super::options::{Limits, Options, Patience};
+use super::queue::{Lost, Refused, Spool};
 use crate::config::WhenFull;
 use crate::readiness::Part;
 use crate::record::Time;
 
 /// How often it is told that records are dropped.
 const TELL: Duration = Duration::from_secs(60);
+
+/// What is known of a sink from before.
+#[derive(Default)]
+pub struct Before {
+    /// What it had behind the saved positions.
+    pub had: Had,
+    /// How many records its spool had got when they were saved.
+    pub spooled: Option<u64>,
+}
 
 /// Shared by the two ends of one sink's batches.
 pub(super) struct Backlog {

@@ -66,7 +66,7 @@ pub(super) struct Loaded {
 }
 
 impl Cursors {
-    /// The file may be empty.
+    /// Reads a file, which may be empty.
     pub(super) fn load(file: File) -> io::Result<(Self, Loaded)> {
         let is_new = file.metadata()?.len() == 0;
         let read = |place| {

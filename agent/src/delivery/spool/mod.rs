@@ -9,8 +9,8 @@
 //! | `supply` | the end of whoever delivers: batches, from the spool or from memory |
 //! | `keeper` | the task beside it, which moves batches to the spool |
 //! | `backlog` | what the two share |
+//! | `options` | how much is kept, and when a sink has fallen behind |
 //! | `queue` | the spool: segments and a cursor |
-//! | `options` | how spools are kept, and what is known of a sink from before |
 //! | `segment`, `frame`, `cursor`, `folder` | its files |
 
 mod backlog;
@@ -25,8 +25,9 @@ mod supply;
 #[cfg(test)]
 mod tests;
 
+pub use backlog::Before;
 pub use keeper::Keeper;
-pub use options::{Before, Options};
+pub use options::Options;
 pub use supply::Supply;
 
 use super::intake::Intake;

@@ -1,9 +1,8 @@
-//! How spools are kept, and what is known of a sink from before.
+//! How spools are kept.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::had::Had;
 use crate::config::{self, WhenFull};
 
 /// Spools are folders of this one, below `state_dir`.
@@ -23,15 +22,6 @@ pub struct Options {
 /// Frames are lent together up to so much text: what came slowly need not go slowly.
 const TOGETHER: usize = 128 << 10;
 
-/// What is known of a sink from before.
-#[derive(Default)]
-pub struct Before {
-    /// What it had behind the saved positions.
-    pub had: Had,
-    /// How many records its spool had got when they were saved.
-    pub spooled: Option<u64>,
-}
-
 /// How much is kept for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -50,19 +40,6 @@ pub(super) struct Patience {
     pub(super) gather: Duration,
     /// Or its window is full, and it has acknowledged nothing for so long.
     pub(super) stall: Duration,
-}
-
-/// What a spool could not keep, since that was asked last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lost {
-    /// Damaged places in segments.
-    pub(super) places: u64,
-    /// Damaged cursors.
-    pub(super) cursors: u64,
-    /// Records that were there once.
-    pub(super) records: u64,
-    /// Records that became too old.
-    pub(super) aged: u64,
 }
 
 impl Options {

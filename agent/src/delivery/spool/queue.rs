@@ -22,7 +22,7 @@ use super::super::batch::Records;
 use super::cursor::{Cursor, Cursors};
 use super::folder::Folder;
 use super::frame::Writer;
-use super::options::{Limits, Lost};
+use super::options::Limits;
 use super::segment::{Found, header, step};
 use crate::record::Time;
 
@@ -44,6 +44,19 @@ pub(super) enum Refused {
     Full,
     /// The disk does not take them.
     Failed(io::Error),
+}
+
+/// What a spool could not keep, since that was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Damaged places in segments.
+    pub(super) places: u64,
+    /// Damaged cursors.
+    pub(super) cursors: u64,
+    /// Records that were there once.
+    pub(super) records: u64,
+    /// Records that became too old.
+    pub(super) aged: u64,
 }
 
 /// One sink's spool.

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::batch::Batch;
+use super::super::had::Had;
 use super::super::outbox::Outbox;
 use super::super::shared::Bounds;
 use super::super::tests::{line, tail};
@@ -13,7 +14,6 @@ use super::super::window::{Next, Order};
 use super::options::{Limits, Patience};
 use super::*;
 use crate::config::WhenFull;
-use crate::delivery::had::Had;
 use crate::metrics::registry;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -124,7 +124,7 @@ impl Bench {
     /// Drift, and what waits in the spool.
     fn account(&self) -> (i64, i64) {
         self.outbox.observe(&self.metrics);
-        let spool = self.metrics.spool.records.with_label_values(&["main"]).get();
+        let spool = self.metrics.spool.lines.with_label_values(&["main"]).get();
         (self.metrics.drift.with_label_values(&["main"]).get(), spool)
     }
 
