@@ -178,6 +178,15 @@ impl Witness {
         self.total
     }
 
+    /// Whether what is to be compared should be so now: when as much more has come as a file holds, the line before it may be
+    /// deleted.
+    pub(in crate::capture) fn is_pressing(&self) -> bool {
+        self.is_suspect
+            && self
+                .max_size()
+                .is_some_and(|max_size| self.stretch.bytes > max_size / 2)
+    }
+
     /// What is to be compared with the log. What cannot have a hole is let go.
     pub(in crate::capture) fn suspect(&mut self) -> Option<Stretch> {
         if self.stretch.lines == 0 || self.max_size().is_none() {

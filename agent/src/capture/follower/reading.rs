@@ -249,6 +249,9 @@ impl Follower {
                         if so_far.any_new {
                             comparing.is_wanted();
                         }
+                        if self.captured.witness.is_pressing() && alone && opening.is_none() {
+                            Box::pin(self.compare()).await;
+                        }
                         if self.captured.witness.bursts() && alone && opening.is_none() {
                             Box::pin(self.compare()).await;
                             return End::Bursts;
