@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use integration::agent::{Agent, Launch, STOP, Signal};
 use integration::engine::Engine;
 use integration::lines::Captured;
-use integration::loki::{Fault, Loki};
+use integration::store::{Fault, Loki};
 use integration::wait::{self, PATIENCE};
 use integration::{needs, requirements};
 
@@ -158,7 +158,7 @@ fn a_store_that_is_back_has_its_lines_within_two_seconds() {
 }
 
 #[test]
-fn one_line_that_the_store_refuses_is_dropped_alone_and_counted() {
+fn one_line_that_the_store_refuses_is_set_aside_alone_and_counted() {
     needs!(requirements::engine());
     let (engine, loki) = (Engine::start(), Loki::start());
     loki.set(Fault::Refuse("700".to_owned()));
@@ -171,8 +171,12 @@ fn one_line_that_the_store_refuses_is_dropped_alone_and_counted() {
         let metrics = agent.admin.metrics().expect("metrics");
         (metrics.sum("lines_delivered_total", &[("sink", "main")]) == Some(999.0)).then_some(metrics)
     });
-    let dropped = metrics.sum("lines_dropped_total", &[("sink", "main"), ("reason", "too_new")]);
-    assert_eq!(dropped, Some(1.0));
+    let dead = metrics.sum("dead_letters_total", &[("sink", "main"), ("reason", "too_new")]);
+    assert_eq!(dead, Some(1.0));
+    assert_eq!(
+        metrics.sum("lines_dropped_total", &[("sink", "main")]).unwrap_or(0.0),
+        0.0
+    );
     assert_eq!(metrics.sum("delivery_drift", &[("sink", "main")]), Some(0.0));
     agent.stop();
     let mut lines = loki.lines("web");

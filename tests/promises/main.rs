@@ -7,8 +7,10 @@
 
 mod admin;
 mod bad_engines;
+mod certificates;
 mod configuration;
 mod cuts;
+mod dead_letters;
 mod drivers;
 mod engine_absent;
 mod engine_restart;
@@ -28,6 +30,7 @@ mod memory;
 mod metrics;
 mod multiline;
 mod namespaces;
+mod otlp;
 mod podman;
 mod record;
 mod reload;
@@ -43,3 +46,4 @@ mod silence;
 mod sinks;
 mod soak;
 mod standard_output;
+mod stores_by_tls;

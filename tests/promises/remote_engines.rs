@@ -1,7 +1,5 @@
 //! An engine on TCP, in clear and by TLS, followed as one with a socket file is.
 
-mod certificates;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::sleep;
@@ -19,7 +17,7 @@ use integration::witness::{self, Listener};
 use integration::writers::{Kind, Writer};
 use integration::{needs, requirements, wait};
 
-use certificates::{Certificates, Validity};
+use crate::certificates::{Certificates, Validity};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -173,7 +171,7 @@ fn an_engine_on_tcp_is_followed() {
 fn an_engine_with_tls_is_followed() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
-    let (engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let (engine, address) = start_with_tls(&certificates.server(Validity::Good));
     let mut launch = Launch::at(&format!("tcp://{address}"));
     for (key, file) in tls_keys(&certificates.client(Validity::Good)) {
         launch = launch.environment(key, file);
@@ -186,7 +184,7 @@ fn an_engine_with_tls_is_followed() {
 fn the_docker_clients_variables_suffice() {
     needs!(requirements::engine());
     let certificates = Certificates::new();
-    let (engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let (engine, address) = start_with_tls(&certificates.server(Validity::Good));
     let folder = certificates.client(Validity::Good);
     let launch = by_environment(address, &folder);
     let host = format!("tcp://localhost:{}", address.port());
@@ -248,7 +246,7 @@ fn assert_refused(launch: Launch, address: SocketAddr, reason: &str, why: &str) 
 fn an_agent_whose_certificate_is_not_taken_says_why() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
-    let (_engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let (_engine, address) = start_with_tls(&certificates.server(Validity::Good));
     let assert_refused =
         |folder: &Path, reason, why| assert_refused(by_environment(address, folder), address, reason, why);
     let refused = "tls_client_certificate";
@@ -272,7 +270,7 @@ fn an_agent_whose_certificate_is_not_taken_says_why() {
 fn a_certificate_that_was_renewed_is_taken_up_at_a_reload() {
     needs!(requirements::engine());
     let certificates = Certificates::new();
-    let (engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let (engine, address) = start_with_tls(&certificates.server(Validity::Good));
     let folder = certificates.client(Validity::Expired);
     let mut agent = by_environment(address, &folder).start();
     agent.wait_said("it has expired at 2001-02-03T00:00:00Z", PATIENCE);
@@ -297,7 +295,7 @@ fn a_certificate_that_was_renewed_is_taken_up_at_a_reload() {
 fn an_engine_whose_certificate_has_expired_is_not_followed() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
-    let (_engine, address) = start_with_tls(&certificates.engine(Validity::Expired));
+    let (_engine, address) = start_with_tls(&certificates.server(Validity::Expired));
     let launch = by_environment(address, &certificates.client(Validity::Good));
     let why = "the engine's certificate has expired at 2001-02-03T00:00:00Z";
     assert_refused(launch, address, "tls_expired", why);
@@ -307,7 +305,7 @@ fn an_engine_whose_certificate_has_expired_is_not_followed() {
 fn an_engine_whose_certificate_is_for_another_name_is_not_followed() {
     needs!(requirements::engine(), requirements::kernel(), requirements::ss());
     let certificates = Certificates::new();
-    let (_engine, address) = start_with_tls(&certificates.engine(Validity::Good));
+    let (_engine, address) = start_with_tls(&certificates.server(Validity::Good));
     let named = |name: &'static str| {
         by_environment(address, &certificates.client(Validity::Good))
             .environment("LOG_CAPTURER_DOCKER_TLS_SERVER_NAME", name)

@@ -13,9 +13,10 @@
 //! - [`ledger`]: the agent's account of its connections against the witness
 //! - [`faults`]: peers that are no engine, or a bad one
 //! - [`preload`]: C libraries in the running agent
-//! - [`loki`]: a stand-in for Loki, which keeps its limits and misbehaves when told to
+//! - [`store`]: stand-ins for stores of logs, which misbehave when told to
 //! - [`crowd`]: an engine with very many containers
 //! - [`podman`]: another engine
+//! - [`rotel`]: a real OpenTelemetry collector
 //! - [`proxy`]: a faulty one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
 //! - [`gate`]: a real engine behind a gate that misbehaves when told to
@@ -36,16 +37,17 @@ pub mod gate;
 pub mod image;
 pub mod ledger;
 pub mod lines;
-pub mod loki;
 pub mod metrics;
 pub mod podman;
 pub mod preload;
 pub mod proxy;
 pub mod requirements;
+pub mod rotel;
 pub mod seed;
 pub mod shim;
 pub mod size;
 pub mod soak;
+pub mod store;
 pub mod wait;
 pub mod witness;
 pub mod writers;

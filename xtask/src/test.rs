@@ -23,6 +23,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         Part::Engine,
         Part::Podman,
         Part::Witnesses,
+        Part::Collector,
         Part::Emulator,
         Part::Fuzzer,
     ]);

@@ -1,5 +1,6 @@
 //! What the commands ask a running agent with.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -7,7 +8,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, Uri, header::HOST};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const LONGEST: usize = 64 << 20;
@@ -31,9 +33,32 @@ async fn fetch(admin: &str, path: &str) -> Result<String> {
     };
     let address = (authority.host(), authority.port_u16().unwrap_or(80));
     let stream = TcpStream::connect(address).await?;
+    exchange(stream, "GET", authority.as_str(), path).await
+}
+
+/// Asks the agent with this control socket. That can take long: a store may be away.
+pub fn control(socket: &Path, method: &str, path: &str) -> Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let ask = async {
+            let stream = UnixStream::connect(socket).await?;
+            exchange(stream, method, "localhost", path).await
+        };
+        ask.await.with_context(|| {
+            format!(
+                "cannot ask the agent at {} (is it running? is that in its state_dir?)",
+                socket.display()
+            )
+        })
+    })
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, host: &str, path: &str) -> Result<String> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
-        .header(HOST, authority.as_str())
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, host)
         .body(Empty::<Bytes>::new())?;
     // Takes the sender along: without it the connection ends after the answer.
     let answer = async move {

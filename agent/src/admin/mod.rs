@@ -1,13 +1,15 @@
-//! What the agent tells about itself, over HTTP on loopback.
+//! What the agent tells about itself, over HTTP on loopback; and over a unix socket what has lines in it.
 
 pub mod client;
 mod clients;
+mod control;
 mod fds;
 mod hosts;
 mod metrics;
 mod pages;
 mod server;
 
+pub use control::{Control, Done, Held, Letter, socket};
 pub use fds::{FdsPage, GrowingRow, KindRow};
 pub use hosts::Hosts;
 pub use metrics::Metrics;

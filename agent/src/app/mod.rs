@@ -23,7 +23,9 @@ pub use self::reload::{ShowFrom, load};
 pub use self::rights::without as without_rights;
 use self::shutdown::{Signals, account, deliver};
 pub use self::wiring::client;
-use self::wiring::{Shared, attach, checkpoints, delivery, open_sinks, policy, services, tell_account, tell_way};
+use self::wiring::{
+    Shared, attach, checkpoints, control, dead_letters, delivery, open_sinks, policy, services, tell_account, tell_way,
+};
 use crate::admin::{self, Hosts, Listener, Pages, Server};
 use crate::audit::{self, DriftMetrics, LeakMetrics, Leaks};
 use crate::capture::{self, Capture, Checkpoints, Policies};
@@ -109,7 +111,8 @@ async fn serve(
         .recover(&mut sinks)
         .context("cannot continue in the sink's file")?;
     let delivery_metrics = delivery::Metrics::new(&registry)?;
-    let (outbox, mut writers) = delivery(config, sinks, &delivery_metrics, &readiness)?;
+    let dead = dead_letters(config, &sinks, &delivery_metrics);
+    let (outbox, mut writers) = delivery(config, sinks, &delivery_metrics, &readiness, dead.as_ref())?;
 
     let mut background = Background::default();
     let leaks = Leaks::default();
@@ -152,6 +155,9 @@ async fn serve(
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let hosts = Hosts::new(config.admin.hosts.iter().cloned().chain([config.host.clone(), machine]));
     background.spawn("admin", Server::new(listener, pages, hosts).run());
+    if let Some(control) = dead.and_then(|dead| control(config, dead)) {
+        background.spawn("control", control.run());
+    }
     background.spawn("tend", engine.clone().tend());
     background.spawn("memory", memory::tend());
     background.spawn(

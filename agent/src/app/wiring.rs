@@ -1,13 +1,16 @@
 //! From the configuration to the parts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
+use crate::admin::Control;
 use crate::audit::Account;
 use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Services, SlotLimits, Slots};
-use crate::config::{self, Auth, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
+use crate::delivery::dead::DeadLetters;
 use crate::delivery::network::{self, Credentials, Protocol};
 use crate::delivery::sink;
 use crate::delivery::{self, Bounds, Kind, Named, Outbox, Target, Writers};
@@ -170,7 +173,20 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
             } => {
                 let encode = encode::Loki::new(labels, metadata, config::bytes(*max_line_bytes));
                 let protocol = network::Loki::new(encode, tenant);
-                let target = target(url, network::LOKI, (tls, auth), protocol, &name, register);
+                let credentials = Credentials::from(auth);
+                let target = target(url, network::LOKI, (tls, credentials), protocol, &name, register);
+                Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
+            }
+            SinkConfig::Otlp {
+                url,
+                headers_file,
+                tls,
+                max_line_bytes,
+                ..
+            } => {
+                let protocol = network::Otlp::new(encode::Otlp::new(config::bytes(*max_line_bytes)));
+                let credentials = Credentials::of_headers(headers_file);
+                let target = target(url, network::OTLP, (tls, credentials), protocol, &name, register);
                 Kind::Sent(Box::new(target.with_context(|| format!("sink {name}"))?))
             }
         };
@@ -184,21 +200,20 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
 fn target(
     url: &str,
     own_path: &str,
-    (tls, auth): (&StoreTls, &Auth),
+    (tls, mut credentials): (&StoreTls, Credentials),
     protocol: impl Protocol + 'static,
     sink: &str,
     register: &Register,
 ) -> Result<Target> {
     let url: StoreUrl = url.parse()?;
     let endpoint = Endpoint::of_store(&url, tls)?;
-    if auth.is_given() && endpoint.is_in_clear() {
+    if credentials.are_given() && endpoint.is_in_clear() {
         warn!(
             sink,
             "the credentials are sent without TLS: anybody on the way can read them"
         );
     }
-    let mut credentials = Credentials::from(auth);
-    credentials.refresh().context("auth")?;
+    credentials.refresh().context("cannot read its credentials")?;
     // The metrics of the engine's connections are the engine's alone. These are shown nowhere.
     let uncounted = Arc::new(engine::Metrics::new(&metrics::registry()?)?);
     let name = format!("the store of sink {sink}");
@@ -209,11 +224,40 @@ fn target(
     })
 }
 
+/// What stores refuse for good is kept here, if there are stores and there is a folder for it. Without it such records are
+/// dropped.
+pub(super) fn dead_letters(config: &Config, sinks: &[Named], metrics: &delivery::Metrics) -> Option<DeadLetters> {
+    let folder = letters_folder(config)?;
+    if !folder.exists() && !sinks.iter().any(|sink| matches!(sink.kind, Kind::Sent(_))) {
+        return None;
+    }
+    let max_bytes = config.dead_letters.max_bytes.as_u64();
+    DeadLetters::open(&folder, max_bytes, metrics)
+        .inspect_err(|error| {
+            warn!(%error, folder = %folder.display(), "cannot keep dead letters: what a store refuses for good is dropped");
+        })
+        .ok()
+}
+
+/// Answers the commands about them.
+pub(super) fn control(config: &Config, letters: DeadLetters) -> Option<Control> {
+    let private = letters_folder(config)?;
+    Control::bind(&config.state_dir, &private, letters)
+        .inspect_err(|error| warn!(%error, "cannot listen in state_dir: log-capturer dead-letter will find no agent"))
+        .ok()
+}
+
+fn letters_folder(config: &Config) -> Option<PathBuf> {
+    let is_set = !config.state_dir.as_os_str().is_empty();
+    is_set.then(|| config.state_dir.join("dead-letters"))
+}
+
 pub(super) fn delivery(
     config: &Config,
     sinks: Vec<Named>,
     metrics: &delivery::Metrics,
     readiness: &Readiness,
+    dead: Option<&DeadLetters>,
 ) -> Result<(Outbox, Writers)> {
     let names = sinks.iter().map(|sink| sink.name.clone());
     let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
@@ -226,7 +270,7 @@ pub(super) fn delivery(
     }
     let mut writers = Writers::start(written, metrics, readiness)?;
     for (target, intake) in sent {
-        writers.send(*target, intake, metrics, readiness);
+        writers.send(*target, intake, metrics, readiness, dead.cloned());
     }
     Ok((outbox, writers))
 }

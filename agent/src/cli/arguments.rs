@@ -60,6 +60,14 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what stores refused for good, and has it sent again or removed.
+    ///
+    /// It asks the running agent over a socket in state_dir, which only root and the agent's user
+    /// may use. Exits with 3 if any remain.
+    DeadLetter {
+        #[command(subcommand)]
+        command: DeadLetterCommand,
+    },
     /// Shows what this host offers: engine, log drivers, kernel half, rights.
     ///
     /// It asks the engine for its version and for each container's log driver, and tries to attach
@@ -109,6 +117,42 @@ pub(crate) enum Command {
     },
     /// Prints the JSON schema of the configuration, which editors check a file by.
     Schema,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DeadLetterCommand {
+    /// Shows how many records each sink's store has refused, for which reason, and since when.
+    List {
+        #[command(flatten)]
+        letters: LetterArguments,
+    },
+    /// Prints each record with the reason and the time, one JSON object a line.
+    Show {
+        #[command(flatten)]
+        letters: LetterArguments,
+    },
+    /// Sends the records to their stores again.
+    ///
+    /// What the store acknowledges is removed. What it refuses again is kept with the new reason. It
+    /// waits until the store has answered for each record.
+    Replay {
+        #[command(flatten)]
+        letters: LetterArguments,
+    },
+    /// Removes the records. They are lost.
+    Purge {
+        #[command(flatten)]
+        letters: LetterArguments,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct LetterArguments {
+    #[command(flatten)]
+    pub(crate) sources: SourceArguments,
+    /// Only those of this sink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sink: Option<String>,
 }
 
 #[derive(Args)]

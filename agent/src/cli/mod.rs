@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod config;
 mod connections;
+mod dead_letter;
 mod doctor;
 mod exit;
 mod fds;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => shown(generated::completions(shell)),
         Command::Config { sources } => config::show(&sources.into()),
         Command::Connections { admin, json } => shown(connections::show(&admin.admin, json)),
+        Command::DeadLetter { command } => shown(dead_letter::dead_letter(command)),
         Command::Doctor { sources, json } => doctor::doctor(&sources.into(), json),
         Command::Fds { admin, json } => shown(fds::show(&admin.admin, json)),
         Command::Health { sources } => shown(health::health(sources)),

@@ -26,8 +26,16 @@ pub struct Delivery {
     pub max_batches: usize,
 }
 
+/// Records that a store refuses for good. They are kept in `state_dir`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetters {
+    /// They take this room at most. What finds none is dropped, and counted.
+    #[serde(serialize_with = "exactly")]
+    pub max_bytes: ByteSize,
+}
+
 /// A place that records go to.
-#[expect(clippy::large_enum_variant, reason = "there is a handful of sinks")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
@@ -75,6 +83,25 @@ pub enum Sink {
         #[serde(default = "longest", serialize_with = "exactly")]
         max_line_bytes: ByteSize,
     },
+    /// An OpenTelemetry collector, or a store that takes its protocol over HTTP.
+    Otlp {
+        /// What it is called in metrics, in `/readyz` and in messages. By default it is the type; from the second sink of a
+        /// type on, a number follows: `file-2`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Where it is: `http://` or `https://`, the host, and a path if `/v1/logs` stands below one.
+        url: String,
+        /// A file with headers of each request, one a line: `Authorization: Bearer ...`, or a key of a vendor's. It is read
+        /// again when it changes. Empty: none.
+        #[serde(default)]
+        headers_file: PathBuf,
+        /// For a `url` with `https://`.
+        #[serde(default)]
+        tls: StoreTls,
+        /// A longer line is cut there, marked with the attribute `log_capturer.truncated`, and counted. By default `1MiB`.
+        #[serde(default = "longest_body", serialize_with = "exactly")]
+        max_line_bytes: ByteSize,
+    },
 }
 
 fn labels() -> Vec<LokiField> {
@@ -87,6 +114,10 @@ fn metadata() -> Vec<LokiField> {
 
 fn longest() -> ByteSize {
     ByteSize::kib(256)
+}
+
+fn longest_body() -> ByteSize {
+    ByteSize::mib(1)
 }
 
 impl Delivery {
@@ -102,15 +133,27 @@ impl Delivery {
     }
 }
 
+impl DeadLetters {
+    /// Tells what is wrong with its own keys.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(
+            (1 << 20..=1 << 40).contains(&self.max_bytes.as_u64()),
+            "max_bytes",
+            "must be from 1MiB to 1TiB",
+        );
+    }
+}
+
 impl Sink {
     /// What the sinks are called. A name that is not given is the type, and has a number from the second one on.
     pub fn names(sinks: &[Self]) -> Vec<String> {
-        let (mut stdouts, mut files, mut lokis) = (0, 0, 0);
+        let (mut stdouts, mut files, mut lokis, mut otlps) = (0, 0, 0, 0);
         let name = |sink: &Self| {
             let (name, kind, count) = match sink {
                 Sink::Stdout { name } => (name, "stdout", &mut stdouts),
                 Sink::File { name, .. } => (name, "file", &mut files),
                 Sink::Loki { name, .. } => (name, "loki", &mut lokis),
+                Sink::Otlp { name, .. } => (name, "otlp", &mut otlps),
             };
             name.clone().unwrap_or_else(|| {
                 *count += 1;
@@ -130,7 +173,7 @@ impl Sink {
         problems.require(stdouts <= 1, "sinks", "must not name stdout twice");
         let paths = sinks.iter().filter_map(|sink| match sink {
             Sink::File { path, .. } => Some(path),
-            Sink::Stdout { .. } | Sink::Loki { .. } => None,
+            Sink::Stdout { .. } | Sink::Loki { .. } | Sink::Otlp { .. } => None,
         });
         let mut named = HashSet::new();
         problems.require(
@@ -154,40 +197,63 @@ impl Sink {
     }
 
     fn check(&self, sink: &str, problems: &mut Problems) {
-        let Sink::Loki {
-            url,
-            tenant,
-            auth,
-            tls,
-            labels,
-            metadata,
-            max_line_bytes,
-            ..
-        } = self
-        else {
-            return;
-        };
-        check_url(url, problems, sink);
-        auth.check(problems, sink);
-        tls.check(problems, sink);
-        check_fields(labels, metadata, problems, sink);
-        problems.require(
-            tenant.bytes().all(|byte| (b'!'..=b'~').contains(&byte)),
-            "sinks",
-            &format!("{sink}: tenant must be of visible ASCII characters"),
-        );
-        problems.require(
-            (1 << 10..=512 << 10).contains(&max_line_bytes.as_u64()),
-            "sinks",
-            &format!("{sink}: max_line_bytes must be from 1KiB to 512KiB"),
-        );
+        match self {
+            Sink::Stdout { .. } | Sink::File { .. } => {}
+            Sink::Loki {
+                url,
+                tenant,
+                auth,
+                tls,
+                labels,
+                metadata,
+                max_line_bytes,
+                ..
+            } => {
+                check_url(url, problems, sink);
+                auth.check(problems, sink);
+                tls.check(problems, sink);
+                check_fields(labels, metadata, problems, sink);
+                problems.require(
+                    tenant.bytes().all(|byte| (b'!'..=b'~').contains(&byte)),
+                    "sinks",
+                    &format!("{sink}: tenant must be of visible ASCII characters"),
+                );
+                check_longest(*max_line_bytes, ByteSize::kib(512), problems, sink);
+            }
+            Sink::Otlp {
+                url,
+                tls,
+                max_line_bytes,
+                ..
+            } => {
+                check_url(url, problems, sink);
+                tls.check(problems, sink);
+                check_longest(*max_line_bytes, ByteSize::mib(4), problems, sink);
+            }
+        }
     }
+}
+
+fn check_longest(max_line_bytes: ByteSize, most: ByteSize, problems: &mut Problems, sink: &str) {
+    problems.require(
+        (ByteSize::kib(1)..=most).contains(&max_line_bytes),
+        "sinks",
+        &format!("{sink}: max_line_bytes must be from 1KiB to {}KiB", most.as_u64() >> 10),
+    );
 }
 
 /// Names are labels of metrics, and become parts of file names.
 fn is_name(name: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(is_known)
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(64),
+        }
+    }
 }
 
 impl Default for Delivery {

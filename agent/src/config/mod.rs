@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, AddressError, Scheme};
 pub use capture::{Capture, Field, Rotation, Silence, Streams};
-pub use delivery::{Delivery, Sink};
+pub use delivery::{DeadLetters, Delivery, Sink};
 pub use docker::{Api, Docker, Tls, TlsMode};
 pub use guard::{CircuitBreaker, RateLimit, Retry};
 pub use kernel::{Kernel, KernelMode, KernelTier, Leaks};
@@ -77,6 +77,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Where records go: every sink gets all of them.
     pub sinks: Vec<Sink>,
+    /// Records that a store refuses for good.
+    pub dead_letters: DeadLetters,
     /// The admin server.
     pub admin: Admin,
     /// The agent's own messages.
@@ -136,6 +138,7 @@ impl Config {
         problems.section("kernel", |problems| self.kernel.check(problems));
         problems.section("delivery", |problems| self.delivery.check(problems));
         Sink::check_all(&self.sinks, problems);
+        problems.section("dead_letters", |problems| self.dead_letters.check(problems));
         problems.section("shutdown", |problems| self.shutdown.check(problems));
     }
 }
@@ -156,6 +159,7 @@ impl Default for Config {
             state_dir: PathBuf::new(),
             delivery: Delivery::default(),
             sinks: vec![Sink::Stdout { name: None }],
+            dead_letters: DeadLetters::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),

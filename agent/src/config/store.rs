@@ -54,11 +54,6 @@ pub enum LokiField {
 }
 
 impl Auth {
-    /// Whether it says anything.
-    pub fn is_given(&self) -> bool {
-        *self != Self::default()
-    }
-
     pub(super) fn check(&self, problems: &mut Problems, sink: &str) {
         let named = |path: &Path| !path.as_os_str().is_empty();
         let mut require = |holds: bool, what: &str| {

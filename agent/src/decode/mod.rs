@@ -34,4 +34,5 @@ pub use chunked::Chunked;
 pub use error::DecodeError;
 pub use file::{FileDecoder, Format};
 pub use frame::{Frames, Kind};
+pub use protobuf::{Value, field};
 pub use records::{Damaged, Fed, Found, LONGEST};

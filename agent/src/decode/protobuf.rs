@@ -2,7 +2,8 @@
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// A number.
     Integer(u64),
     /// A string, bytes or another message.
     Bytes(&'a [u8]),
@@ -11,7 +12,7 @@ pub(super) enum Value<'a> {
 }
 
 /// Takes the next field off a message: its number and value. `None` for what is no field.
-pub(super) fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
+pub fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
     let tag = integer(message)?;
     let value = match tag & 7 {
         0 => Value::Integer(integer(message)?),

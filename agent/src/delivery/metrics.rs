@@ -1,8 +1,8 @@
 //! What delivery counts.
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use crate::metrics::{counters, gauges, histograms, ratios};
+use crate::metrics::{counters, gauge, gauges, histograms, ratios};
 
 /// Seconds, from a store next door to one that ran into its timeout.
 const LATENCY: &[f64] = &[
@@ -18,6 +18,10 @@ pub struct Metrics {
     pub errors: IntCounterVec,
     /// `lines_dropped_total`, by sink and reason.
     pub dropped: IntCounterVec,
+    /// `dead_letters_total`, by sink and reason.
+    pub dead: IntCounterVec,
+    /// `dead_letter_records`.
+    pub letters: IntGauge,
     /// `sink_waiting_lines`, by sink.
     pub waiting: IntGaugeVec,
     /// `sink_lag_seconds`, by sink.
@@ -50,6 +54,17 @@ impl Metrics {
                 "Lines that were read and are not delivered. sink is empty if they were dropped before any sink.",
                 &["sink", "reason"],
             )?,
+            dead: counters(
+                registry,
+                "dead_letters_total",
+                "Records that the sink's store will never take, and that are kept as dead letters.",
+                &["sink", "reason"],
+            )?,
+            letters: gauge(
+                registry,
+                "dead_letter_records",
+                "Records that are kept as dead letters now.",
+            )?,
             waiting: gauges(
                 registry,
                 "sink_waiting_lines",
@@ -65,7 +80,7 @@ impl Metrics {
             drift: gauges(
                 registry,
                 "delivery_drift",
-                "Records that were made for the sink, less those that it acknowledged, that it dropped, and that wait: 0 is right.",
+                "Records that were made for the sink, less those that it acknowledged, that it dropped, that are dead, and that wait: 0 is right.",
                 &["sink"],
             )?,
             network: NetworkMetrics::new(registry)?,

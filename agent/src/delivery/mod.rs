@@ -11,6 +11,7 @@
 //! | `named` | a sink of either kind, as it was configured |
 //! | `sink` | where records are written to |
 //! | `network` | stores that records are sent to |
+//! | `dead` | records that a store will never take |
 
 mod batch;
 mod intake;
@@ -22,6 +23,9 @@ mod shared;
 mod tests;
 mod window;
 mod writer;
+
+/// Records that a store will never take.
+pub mod dead;
 
 /// Stores that records are sent to.
 pub mod network;

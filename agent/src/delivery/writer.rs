@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use super::dead::DeadLetters;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::named::Target;
@@ -122,7 +123,14 @@ impl Writers {
     }
 
     /// Starts a task that sends to a store. It must be called within a tokio runtime.
-    pub fn send(&mut self, target: Target, intake: Intake, metrics: &Metrics, readiness: &Readiness) {
+    pub fn send(
+        &mut self,
+        target: Target,
+        intake: Intake,
+        metrics: &Metrics,
+        readiness: &Readiness,
+        dead: Option<DeadLetters>,
+    ) {
         let Target {
             store,
             credentials,
@@ -131,7 +139,7 @@ impl Writers {
         self.endpoints.push(Arc::clone(store.endpoint()));
         let part = readiness.part(&format!("sink {}", intake.name()));
         let name = intake.name().to_owned();
-        let courier = Courier::new(store, credentials, protocol, intake, metrics, part);
+        let courier = Courier::new(store, credentials, protocol, intake, metrics, part, dead);
         self.spawn(name, courier.run());
     }
 

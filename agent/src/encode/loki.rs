@@ -6,10 +6,9 @@
 //! ] } ] }
 //! ```
 
+use super::entry::{Encode, Entry, whole};
 use super::protobuf::{Begun, begin, bytes, end, number};
-use super::span::{Span, Writing};
 use crate::config::LokiField;
-use crate::record::{Container, Stream, Time};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// What Loki takes of a label's value.
@@ -28,27 +27,6 @@ pub struct Loki {
     max_line_bytes: usize,
 }
 
-/// One record.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    /// The container that wrote it.
-    pub container: &'a Container,
-    /// The machine that the container runs on.
-    pub host: &'a str,
-    /// Its time.
-    pub time: Time,
-    /// The output that it was written to.
-    pub stream: Stream,
-    /// The record in JSON.
-    pub text: &'a [u8],
-    /// Where in it the line is.
-    pub span: Span,
-    /// Whether a part of it was cut off.
-    pub truncated: bool,
-    /// How many records before it are equal in all that Loki keeps: it would take this one for a repetition.
-    pub repeated: u32,
-}
-
 impl Loki {
     /// `labels` make a stream, and each entry has `metadata`. A longer line is cut.
     pub fn new(labels: &[LokiField], metadata: &[LokiField], max_line_bytes: usize) -> Self {
@@ -60,19 +38,22 @@ impl Loki {
             max_line_bytes,
         }
     }
+}
 
-    /// Whether two records of one container can be in two streams of Loki's.
-    pub fn has_stream_label(&self) -> bool {
-        self.labels.contains(&LokiField::Stream)
+impl Encode for Loki {
+    type Group = Begun;
+
+    fn is_same_group(&self, one: &Entry<'_>, next: &Entry<'_>) -> bool {
+        let is_same_stream = one.stream == next.stream || !self.labels.contains(&LokiField::Stream);
+        one.is_of_same_container(next) && is_same_stream
     }
 
-    /// Begins a stream. Its entries follow.
-    pub fn begin_stream(&self, container: &Container, host: &str, stream: Stream, out: &mut Vec<u8>) -> Begun {
+    fn begin(&self, first: &Entry<'_>, out: &mut Vec<u8>) -> Begun {
         let begun = begin(1, STREAM, out);
         let labels = begin(1, AROUND, out);
         let mut opening = "{";
         for &label in &self.labels {
-            let value = value(label, container, host, stream);
+            let value = value(label, first);
             if value.is_empty() {
                 continue;
             }
@@ -88,13 +69,11 @@ impl Loki {
         begun
     }
 
-    /// Ends it.
-    pub fn end_stream(&self, begun: Begun, out: &mut Vec<u8>) {
-        end(begun, out);
+    fn end(&self, group: Begun, out: &mut Vec<u8>) {
+        end(group, out);
     }
 
-    /// Adds an entry. Tells whether its line had to be cut.
-    pub fn entry(&self, entry: &Entry<'_>, out: &mut Vec<u8>) -> bool {
+    fn add(&self, entry: &Entry<'_>, out: &mut Vec<u8>) -> bool {
         let length = entry.span.length as usize;
         let begun = begin(2, length + AROUND, out);
         let time = begin(1, 1, out);
@@ -104,7 +83,7 @@ impl Loki {
 
         let line = begin(2, length, out);
         let start = out.len();
-        let is_base64 = entry.span.writing == Writing::Base64;
+        let is_base64 = entry.is_binary();
         if is_base64 {
             out.extend_from_slice(entry.span.of(entry.text));
         } else {
@@ -122,8 +101,7 @@ impl Loki {
         end(line, out);
 
         for &field in &self.metadata {
-            let value = value(field, entry.container, entry.host, entry.stream);
-            pair(name(field), value, out);
+            pair(name(field), value(field, entry), out);
         }
         if is_base64 {
             pair("encoding", "base64", out);
@@ -139,16 +117,17 @@ impl Loki {
     }
 }
 
-fn value<'a>(field: LokiField, container: &'a Container, host: &'a str, stream: Stream) -> &'a str {
+fn value<'a>(field: LokiField, entry: &Entry<'a>) -> &'a str {
+    let container = entry.container;
     let label = |key| container.labels.get(key).map_or("", String::as_str);
     let value = match field {
-        LokiField::Host => host,
+        LokiField::Host => entry.host,
         LokiField::Container => &container.name,
         LokiField::Project => label("com.docker.compose.project"),
         LokiField::Service => label("com.docker.compose.service"),
         LokiField::Id => container.id.as_str(),
         LokiField::Image => &container.image,
-        LokiField::Stream => stream.as_str(),
+        LokiField::Stream => entry.stream.as_str(),
     };
     &value[..whole(value.as_bytes(), VALUE)]
 }
@@ -186,15 +165,6 @@ fn repetition(number: u32, out: &mut Vec<u8>) {
         rest /= 10;
     }
     pair("seq", std::str::from_utf8(&digits[at..]).unwrap_or_default(), out);
-}
-
-/// How many bytes of a text are whole characters, of `most` at most.
-fn whole(text: &[u8], most: usize) -> usize {
-    if text.len() <= most {
-        return text.len();
-    }
-    let is_boundary = |at: &usize| text[*at] & 0xc0 != 0x80;
-    (0..=most).rev().find(is_boundary).unwrap_or_default()
 }
 
 /// The inside of a Go string literal: that is what Loki reads.

@@ -1,5 +1,7 @@
 //! Messages of Protocol Buffers, written straight into a buffer.
 
+/// The type of a field of eight bytes.
+const EIGHT_BYTES: u64 = 1;
 /// The type of a field that has a length.
 const LENGTH_DELIMITED: u64 = 2;
 /// A byte of a varint has seven bits of it.
@@ -28,6 +30,14 @@ pub(super) fn number(field: u64, value: u64, out: &mut Vec<u8>) {
     if value != 0 {
         varint(field << 3, out);
         varint(value, out);
+    }
+}
+
+/// A field with a number of eight bytes. Zero is what a missing field says.
+pub(super) fn fixed(field: u64, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        varint(field << 3 | EIGHT_BYTES, out);
+        out.extend_from_slice(&value.to_le_bytes());
     }
 }
 
@@ -108,6 +118,10 @@ mod tests {
         out.clear();
         bytes(2, b"testing", &mut out);
         assert_eq!(out, b"\x12\x07testing");
+        out.clear();
+        fixed(1, 258, &mut out);
+        fixed(1, 0, &mut out);
+        assert_eq!(out, [0x09, 2, 1, 0, 0, 0, 0, 0, 0]);
         out.clear();
         varint(u64::MAX, &mut out);
         assert_eq!(out, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);

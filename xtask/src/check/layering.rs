@@ -42,10 +42,11 @@ const MODULES: [(&str, &[&str]); 25] = [
             "memory",
         ],
     ),
-    // Its pages show what the kernel side holds, and what the pool believes.
+    // Its pages show what the kernel side holds, what the pool believes, and what stores have refused.
     (
         "admin",
         &[
+            "delivery",
             "audit",
             "kernel",
             "engine",
@@ -80,6 +81,7 @@ const MODULES: [(&str, &[&str]); 25] = [
         "delivery",
         &[
             "encode",
+            "decode",
             "engine",
             "record",
             "config",

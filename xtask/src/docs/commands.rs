@@ -26,6 +26,9 @@ pub fn page() -> Result<String> {
         .filter(|command| command.get_name() != "help")
     {
         section(command, &mut text);
+        for command in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            section(command, &mut text);
+        }
     }
     Ok(text)
 }

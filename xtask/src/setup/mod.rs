@@ -25,6 +25,8 @@ pub enum Part {
     Podman,
     /// What the tests hold the agent's own figures against.
     Witnesses,
+    /// A collector of logs, for the tests.
+    Collector,
     /// A virtual machine, and a kernel to run in it.
     Emulator,
     /// What libFuzzer is compiled with.
@@ -37,11 +39,12 @@ pub enum Part {
     Image,
 }
 
-const ALL: [Part; 9] = [
+const ALL: [Part; 10] = [
     Part::KernelHalf,
     Part::Engine,
     Part::Podman,
     Part::Witnesses,
+    Part::Collector,
     Part::Emulator,
     Part::Fuzzer,
     Part::Licences,
@@ -56,6 +59,7 @@ impl Part {
             Self::Engine => "a Docker Engine, and a busybox to make its image of",
             Self::Podman => "another engine, for the tests",
             Self::Witnesses => "the tests' independent witnesses",
+            Self::Collector => "a collector of logs, for the tests",
             Self::Emulator => "a virtual machine, and a kernel to run in it",
             Self::Fuzzer => "the fuzzer",
             Self::Licences => "the licence audit",
@@ -74,7 +78,7 @@ impl Part {
             Self::Witnesses => debian::WITNESSES,
             Self::Emulator => debian::EMULATOR,
             Self::Fuzzer => debian::FUZZER,
-            Self::Licences => &[],
+            Self::Collector | Self::Licences => &[],
             Self::Peers => debian::PEERS,
             Self::Image => debian::IMAGE,
         }
@@ -87,6 +91,7 @@ impl Part {
             Self::Engine
             | Self::Podman
             | Self::Witnesses
+            | Self::Collector
             | Self::Emulator
             | Self::Fuzzer
             | Self::Peers
@@ -98,6 +103,7 @@ impl Part {
         debian::install(self.packages(), self.why())?;
         self.tools().iter().try_for_each(|tool| tool.install(self.why()))?;
         match self {
+            Self::Collector => tools::install_collector(),
             Self::Emulator => {
                 emulator::ensure()?;
                 guest_kernel::ensure()

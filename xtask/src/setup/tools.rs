@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use private_engine::find_tool;
 
 use crate::{cargo, say};
@@ -33,6 +33,30 @@ pub const CARGO_DENY: CargoTool = CargoTool {
     env: &[],
     takes: "about two minutes",
 };
+
+/// An OpenTelemetry collector, one program in a wheel.
+const COLLECTOR: &str = "rotel==0.0.1a15";
+/// Below the build directory. The tests look for it there.
+const COLLECTOR_PROGRAM: &str = "rotel/rotel/rotel-agent";
+
+/// From Python's registry, into a folder of its own: nothing of the machine's Python is changed.
+pub fn install_collector() -> Result<()> {
+    let target = cargo::target_dir()?;
+    if target.join(COLLECTOR_PROGRAM).is_file() {
+        return Ok(());
+    }
+    if find_tool("python3").is_none() {
+        bail!("no python3 here, whose pip gets {COLLECTOR}");
+    }
+    say::step(&format!("getting the collector {COLLECTOR} by pip for the tests"));
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"])
+        .args(["--disable-pip-version-check", "--root-user-action=ignore", "--upgrade"])
+        .arg("--target")
+        .arg(target.join("rotel"))
+        .arg(COLLECTOR);
+    cargo::run(&mut pip)
+}
 
 impl CargoTool {
     pub fn is_there(&self) -> bool {

@@ -9,7 +9,7 @@ use super::super::metrics::Metrics;
 use super::credentials::Credentials;
 use super::verdict::{Bad, Verdict};
 use super::{Protocol, Request};
-use crate::engine::{Delays, Reply, Store};
+use crate::engine::{Delays, Store};
 use crate::readiness::Part;
 
 /// A store that refuses everything is asked again after this. Changed credentials are tried at once.
@@ -22,9 +22,10 @@ const SHOWN: usize = 300;
 /// What a store has said for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Whether the store may have had the records before, too.
+    /// All but `rejected` records. The store may have had them before, too.
     Stored {
         again: bool,
+        rejected: u64,
     },
     Split,
     Bad(Bad),
@@ -79,9 +80,15 @@ impl Attempts {
         let mut may_be_stored = false;
         loop {
             let pause = match self.post(protocol, request, &mut may_be_stored, &mut delays).await {
-                Verdict::Stored => {
+                stored @ (Verdict::Stored | Verdict::Partly(_)) => {
                     self.is_well();
-                    return Answer::Stored { again: may_be_stored };
+                    let again = may_be_stored;
+                    let rejected = if let Verdict::Partly(rejected) = stored {
+                        rejected
+                    } else {
+                        0
+                    };
+                    return Answer::Stored { again, rejected };
                 }
                 Verdict::Split => return Answer::Split,
                 Verdict::Bad(bad) => return Answer::Bad(bad),
@@ -108,7 +115,7 @@ impl Attempts {
     ) -> Verdict {
         self.refresh();
         let mut headers = protocol.headers();
-        headers.extend(self.credentials.header().map(|value| ("Authorization", value)));
+        headers.extend(self.credentials.headers());
         let began = Instant::now();
         let reply = match self.store.post(&headers, request.body.clone()).await {
             Ok(reply) => reply,
@@ -125,7 +132,7 @@ impl Attempts {
         seconds.observe(began.elapsed().as_secs_f64());
         let verdict = protocol.verdict(&reply);
         if verdict != Verdict::Stored {
-            self.said = shown(&reply);
+            self.said = shown(reply.status, &protocol.words(&reply));
         }
         match verdict {
             Verdict::Later(after) => {
@@ -167,7 +174,7 @@ impl Attempts {
         let was_unread = std::mem::replace(&mut self.is_unread, refreshed.is_err());
         refreshed.unwrap_or_else(|error| {
             if !was_unread {
-                warn!(sink = self.sink, "auth: {error}; what was read before still counts");
+                warn!(sink = self.sink, "{error}; what was read before still counts");
             }
             false
         })
@@ -202,11 +209,10 @@ impl Attempts {
 }
 
 /// The status, and the beginning of what the store says, on one line.
-fn shown(reply: &Reply) -> String {
-    let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(SHOWN)]);
-    let text = text.trim().replace(char::is_control, " ");
-    match text.as_str() {
-        "" => reply.status.to_string(),
-        text => format!("{}: {text}", reply.status),
+fn shown(status: u16, words: &str) -> String {
+    let text = words[..words.floor_char_boundary(SHOWN)].trim();
+    match text.replace(char::is_control, " ").as_str() {
+        "" => status.to_string(),
+        text => format!("{status}: {text}"),
     }
 }

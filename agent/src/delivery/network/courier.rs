@@ -1,16 +1,21 @@
 //! The task of a sink that sends to a store: batch by batch, one request at a time.
 //!
-//! A batch is acknowledged when each of its records is stored, or is one that the store will never take. Until then it stays in
+//! A batch is acknowledged when each of its records is stored, or is one that the store will never take, and is kept as a dead
+//! letter. Until then it stays in
 //! the sink's window, of which the engine's files and the saved positions are the rest: nothing is dropped because a store is
 //! away.
 
+use std::collections::VecDeque;
+use std::future::ready;
 use std::ops::Range;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::super::batch::{Batch, Records};
+use super::super::batch::Records;
+use super::super::dead::{DeadLetters, Replay, Replayed};
 use super::super::intake::Intake;
 use super::super::metrics::Metrics;
 use super::super::window::Order;
@@ -29,7 +34,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// So many single records in a row may be refused by a store that does not say why, before it is taken for one that refuses
 /// everything.
 const IN_A_ROW: usize = 16;
-/// How often it is told that records are dropped.
+/// How often it is told that records are refused.
 const TELL: Duration = Duration::from_secs(60);
 
 /// Carries one sink's batches to its store.
@@ -47,6 +52,20 @@ pub struct Courier {
     /// Single records that were refused without a reason, since something was stored.
     in_a_row: usize,
     told: Option<Instant>,
+    /// Where refused records are kept. Without it they are dropped.
+    dead: Option<DeadLetters>,
+    /// Dead letters that are to be sent again.
+    replays: mpsc::Receiver<Replay>,
+    replaying: VecDeque<Replay>,
+    /// What has come of a file of dead letters, while it is sent again.
+    again: Option<Again>,
+}
+
+#[derive(Default)]
+struct Again {
+    replayed: Replayed,
+    /// A record was refused again, and could not be kept in another file.
+    is_needed: bool,
 }
 
 impl Courier {
@@ -58,8 +77,11 @@ impl Courier {
         intake: Intake,
         metrics: &Metrics,
         part: Part,
+        dead: Option<DeadLetters>,
     ) -> Self {
         let sink = intake.name().to_owned();
+        // Without dead letters nothing ever comes.
+        let replays = dead.as_ref().map(|dead| dead.register(&sink));
         Self {
             attempts: Attempts::new(&sink, store, credentials, metrics.clone(), part),
             protocol,
@@ -70,23 +92,39 @@ impl Courier {
             is_trusted: false,
             in_a_row: 0,
             told: None,
+            dead,
+            replays: replays.unwrap_or_else(|| mpsc::channel(1).1),
+            replaying: VecDeque::new(),
+            again: None,
             sink,
         }
     }
 
     /// Carries until nothing more comes.
     pub async fn run(mut self) {
-        while let Some(order) = self.attempts.meanwhile(self.intake.next()).await {
-            match order {
-                Order::Batch(batch) => {
-                    self.wait(batch.records().text().len()).await;
-                    self.carry(&batch).await;
-                    self.intake.acknowledge(batch);
-                }
-                Order::Mark(ticket) => self.intake.tell(ticket, None),
-                // There is no file.
-                Order::Reopen => {}
+        loop {
+            // Dead letters and new lines in turn: neither hold up the others for long.
+            tokio::select! {
+                order = self.attempts.meanwhile(self.intake.next()) => match order {
+                    Some(order) => self.carry_out(order).await,
+                    None => return,
+                },
+                Some(replay) = self.replays.recv() => self.replaying.push_back(replay),
+                () = ready(()), if !self.replaying.is_empty() => self.send_again().await,
             }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Batch(batch) => {
+                self.wait(batch.records().text().len()).await;
+                self.carry(batch.records()).await;
+                self.intake.acknowledge(batch);
+            }
+            Order::Mark(ticket) => self.intake.tell(ticket, None),
+            // There is no file.
+            Order::Reopen => {}
         }
     }
 
@@ -97,9 +135,8 @@ impl Courier {
         self.last = Some(Instant::now());
     }
 
-    /// Until every record of the batch is settled.
-    async fn carry(&mut self, batch: &Batch) {
-        let records = batch.records();
+    /// Until every record is settled.
+    async fn carry(&mut self, records: &Records) {
         self.protocol.begin(records);
         self.parts.begin(records.len());
         // The store may have the records before this one already.
@@ -111,8 +148,8 @@ impl Courier {
                 continue;
             }
             match self.attempts.settle(&*self.protocol, &request).await {
-                Answer::Stored { again } => {
-                    self.stored(&request);
+                Answer::Stored { again, rejected } => {
+                    self.stored(records, &request, rejected).await;
                     if again || request.range.start < seen {
                         let redelivered = &self.metrics.network.redelivered;
                         let redelivered = redelivered.with_label_values(&[&self.sink]);
@@ -120,7 +157,7 @@ impl Courier {
                     }
                 }
                 Answer::Split if request.records > 1 => self.parts.halve(request.range),
-                Answer::Split => self.refuse_one(request.range, "too_large"),
+                Answer::Split => self.refuse_one(records, request.range, "too_large").await,
                 Answer::Bad(bad) => {
                     seen = seen.max(request.range.end);
                     self.sort_out(records, request, bad).await;
@@ -129,7 +166,7 @@ impl Courier {
         }
     }
 
-    fn stored(&mut self, request: &Request) {
+    async fn stored(&mut self, records: &Records, request: &Request, rejected: u64) {
         self.is_trusted = true;
         self.in_a_row = 0;
         self.metrics
@@ -137,18 +174,31 @@ impl Courier {
             .cut
             .with_label_values(&[&self.sink])
             .inc_by(request.cut);
+        let rejected = request.records.min(rejected as usize);
+        let stored = request.records - rejected;
+        if let Some(again) = &mut self.again {
+            // Which ones were rejected is not known: none of them is let go.
+            if rejected == 0 {
+                again.replayed.stored += stored;
+            } else {
+                self.refuse(records, request.range.clone(), "rejected").await;
+            }
+            return;
+        }
         let delivered = self.metrics.delivered.with_label_values(&[&self.sink]);
-        delivered.inc_by(request.records as u64);
-        self.intake.settled(request.records);
+        delivered.inc_by(stored as u64);
+        self.intake.settled(stored);
+        // For the same reason none of them can be kept.
+        self.count_refused(rejected, "rejected", false);
     }
 
     /// Finds the records of a request that the store will never take: by what it says, or by halves.
     async fn sort_out(&mut self, records: &Records, request: Request, bad: Bad) {
         let range = request.range.clone();
         let found = match bad {
-            Bad::Older(oldest, reason) => self.refuse_older(records, range.clone(), oldest, reason),
+            Bad::Older(oldest, reason) => self.refuse_older(records, range.clone(), oldest, reason).await,
             Bad::OlderInStream(oldest, reason) if is_of_one(records, range.clone()) => {
-                self.refuse_older(records, range.clone(), oldest, reason)
+                self.refuse_older(records, range.clone(), oldest, reason).await
             }
             _ => 0,
         };
@@ -156,16 +206,19 @@ impl Courier {
             // The others are sent once more: the answer may not have named all that it refused.
             _ if found > 0 => self.parts.add(range),
             _ if request.records > 1 => self.parts.halve(range),
-            Bad::Older(_, reason) | Bad::OlderInStream(_, reason) | Bad::Some(reason) => self.refuse_one(range, reason),
-            Bad::Unclear => self.refuse_unclear(range).await,
+            Bad::Older(_, reason) | Bad::OlderInStream(_, reason) | Bad::Some(reason) => {
+                self.refuse_one(records, range, reason).await;
+            }
+            Bad::Unclear => self.refuse_unclear(records, range).await,
         }
     }
 
     /// Whoever answers may not even be the store. One that takes other records has something against this one.
-    async fn refuse_unclear(&mut self, range: Range<usize>) {
+    async fn refuse_unclear(&mut self, records: &Records, range: Range<usize>) {
         self.in_a_row += 1;
-        if self.is_trusted && self.in_a_row <= IN_A_ROW {
-            self.refuse_one(range, "refused");
+        let is_known = self.again.is_some() || self.is_trusted && self.in_a_row <= IN_A_ROW;
+        if is_known {
+            self.refuse_one(records, range, "refused").await;
         } else if !self.parts.is_empty() && self.in_a_row <= IN_A_ROW {
             self.parts.add_last(range);
         } else {
@@ -175,39 +228,121 @@ impl Courier {
         }
     }
 
-    fn refuse_older(&mut self, records: &Records, range: Range<usize>, oldest: Time, reason: &'static str) -> usize {
-        let mut found = 0;
-        for (number, record) in range.clone().zip(records.range(range)) {
-            if record.time < oldest && self.parts.refuse(number) {
-                found += 1;
-            }
-        }
-        self.dropped(found, reason);
-        found
+    async fn refuse_older(
+        &mut self,
+        records: &Records,
+        range: Range<usize>,
+        oldest: Time,
+        reason: &'static str,
+    ) -> usize {
+        let numbered = range.clone().zip(records.range(range));
+        let older = numbered.filter(|(_, record)| record.time < oldest);
+        let numbers: Vec<usize> = older.map(|(number, _)| number).collect();
+        self.refuse(records, numbers, reason).await
     }
 
     /// Refuses a range of which one record is left.
-    fn refuse_one(&mut self, range: Range<usize>, reason: &'static str) {
-        let found = range.into_iter().filter(|&number| self.parts.refuse(number)).count();
-        self.dropped(found, reason);
+    async fn refuse_one(&mut self, records: &Records, range: Range<usize>, reason: &'static str) {
+        self.refuse(records, range, reason).await;
     }
 
-    fn dropped(&mut self, records: usize, reason: &'static str) {
+    /// The store will never take these records. Tells how many of them that is new of.
+    async fn refuse(
+        &mut self,
+        records: &Records,
+        numbers: impl IntoIterator<Item = usize>,
+        reason: &'static str,
+    ) -> usize {
+        let new = numbers.into_iter().filter(|&number| self.parts.refuse(number));
+        let numbers: Vec<usize> = new.collect();
+        if numbers.is_empty() {
+            return 0;
+        }
+        let is_kept = self.keep(records, &numbers, reason).await;
+        if let Some(again) = &mut self.again {
+            again.replayed.refused += numbers.len();
+            again.is_needed |= !is_kept;
+        } else {
+            self.count_refused(numbers.len(), reason, is_kept);
+        }
+        numbers.len()
+    }
+
+    /// Keeps records as dead letters. Tells whether they are safe.
+    async fn keep(&self, records: &Records, numbers: &[usize], reason: &'static str) -> bool {
+        let Some(dead) = &self.dead else { return false };
+        let refusal = (&*self.sink, reason, self.attempts.said());
+        let kept = dead.keep(refusal, records, numbers, self.again.is_some()).await;
+        kept.unwrap_or_else(|error| {
+            warn!(sink = self.sink, %error, "cannot write dead letters");
+            false
+        })
+    }
+
+    fn count_refused(&mut self, records: usize, reason: &'static str, is_kept: bool) {
         if records == 0 {
             return;
         }
-        let dropped = self.metrics.dropped.with_label_values(&[&*self.sink, reason]);
-        dropped.inc_by(records as u64);
+        let counted = if is_kept {
+            &self.metrics.dead
+        } else {
+            &self.metrics.dropped
+        };
+        let counted = counted.with_label_values(&[&*self.sink, reason]);
+        counted.inc_by(records as u64);
         self.intake.settled(records);
         if self.told.is_none_or(|told| told.elapsed() > TELL) {
             self.told = Some(Instant::now());
-            let said = self.attempts.said();
-            warn!(
-                sink = self.sink,
-                records,
-                reason,
-                "the store will never take these records, and they are dropped; lines_dropped_total counts on: {said}"
-            );
+            let (sink, said) = (&self.sink, self.attempts.said());
+            if is_kept {
+                warn!(
+                    sink,
+                    records,
+                    reason,
+                    "the store will never take these records, and they are kept as dead letters; dead_letters_total counts \
+                     on: {said}"
+                );
+            } else {
+                warn!(
+                    sink,
+                    records,
+                    reason,
+                    "the store will never take these records, and they are dropped; lines_dropped_total counts on: {said}"
+                );
+            }
+        }
+    }
+
+    /// Sends one file of dead letters again. It is removed when each of its records is stored, or is in another file.
+    async fn send_again(&mut self) {
+        let (Some(dead), Some(replay)) = (self.dead.clone(), self.replaying.front_mut()) else {
+            return;
+        };
+        let Some(held) = replay.files.pop_front() else {
+            if let Some(replay) = self.replaying.pop_front() {
+                // Whoever waited may have gone.
+                let _ = replay.done.send(replay.so_far);
+            }
+            return;
+        };
+        let records = match dead.records(held.clone()).await {
+            Ok(records) => records,
+            Err(error) => {
+                warn!(sink = self.sink, %error, "cannot read dead letters");
+                return;
+            }
+        };
+        self.again = Some(Again::default());
+        self.carry(&records).await;
+        let again = self.again.take().unwrap_or_default();
+        if let Some(replay) = self.replaying.front_mut() {
+            replay.so_far.stored += again.replayed.stored;
+            replay.so_far.refused += again.replayed.refused;
+        }
+        if !again.is_needed
+            && let Err(error) = dead.remove(held).await
+        {
+            warn!(sink = self.sink, %error, "cannot remove dead letters that were delivered");
         }
     }
 }

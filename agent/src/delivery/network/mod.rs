@@ -8,16 +8,21 @@
 //! | `verdict` | what an answer means |
 //! | `credentials` | secrets in files |
 //! | `repeats` | equal records of one time, which a store would take for repetitions |
+//! | `fill` | a request is filled with as many records as it can have |
 //! | `loki` | Loki's push protocol |
+//! | `otlp` | OpenTelemetry's protocol for logs |
 
 mod attempt;
 mod courier;
 mod credentials;
+mod fill;
 mod loki;
+mod otlp;
 mod parts;
 mod repeats;
 mod verdict;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -27,7 +32,9 @@ use crate::engine::Reply;
 
 pub use courier::Courier;
 pub use credentials::Credentials;
+use fill::Filled;
 pub use loki::{Loki, PATH as LOKI};
+pub use otlp::{Otlp, PATH as OTLP};
 use parts::Parts;
 use verdict::Verdict;
 
@@ -44,6 +51,11 @@ pub trait Protocol: Send + Sync {
 
     /// What an answer means.
     fn verdict(&self, reply: &Reply) -> Verdict;
+
+    /// What an answer says in words.
+    fn words<'a>(&self, reply: &'a Reply) -> Cow<'a, str> {
+        String::from_utf8_lossy(&reply.body)
+    }
 }
 
 /// Some records of a batch, ready to be sent.
@@ -55,4 +67,15 @@ pub struct Request {
     records: usize,
     /// How many lines were cut.
     cut: u64,
+}
+
+impl Request {
+    fn new(filled: Filled, body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            range: filled.range,
+            records: filled.records,
+            cut: filled.cut,
+        }
+    }
 }

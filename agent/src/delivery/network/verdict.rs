@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::fmt::rfc2822;
 
+use crate::engine::Reply;
 use crate::record::Time;
 
 /// A store that asks for a longer pause is asked again after this.
@@ -14,6 +15,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub enum Verdict {
     /// The store has all of them.
     Stored,
+    /// The store has all but so many, and does not say which. It must not be sent them again.
+    Partly(u64),
     /// The same request has a chance later: not before the pause, where the store asks for one.
     Later(Option<Duration>),
     /// It was too much at once.
@@ -37,8 +40,27 @@ pub enum Bad {
     Unclear,
 }
 
+/// What every store means by these statuses.
+pub(super) fn of_status(status: u16, pause: Option<Duration>) -> Verdict {
+    match status {
+        401 => Verdict::Hold("unauthorized"),
+        403 => Verdict::Hold("forbidden"),
+        404 | 405 => Verdict::Hold("not_found"),
+        300..=399 => Verdict::Hold("redirect"),
+        413 => Verdict::Split,
+        408 | 425 | 429 | 500.. => Verdict::Later(pause),
+        _ => Verdict::Hold("unexpected"),
+    }
+}
+
+/// The pause that an answer asks for.
+pub(super) fn pause_of(reply: &Reply) -> Option<Duration> {
+    let text = reply.retry_after.as_deref()?;
+    pause(text, Time::now())
+}
+
 /// A `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
-pub(super) fn pause(retry_after: &str, now: Time) -> Option<Duration> {
+fn pause(retry_after: &str, now: Time) -> Option<Duration> {
     let text = retry_after.trim();
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

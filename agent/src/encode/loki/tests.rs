@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::encode::{Encoder, Fields, Tail};
-use crate::record::{ContainerId, Line};
+use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// A message as a plain reader of the encoding sees it: each field with its content, in order.
 enum Value<'a> {
@@ -115,7 +115,6 @@ fn sent(loki: &Loki, container: Container, line: &[u8], time: i64, truncated: bo
     let mut record = Vec::new();
     let span = Encoder::default().encode(&line, None, &tail, &mut record);
     let mut out = Vec::new();
-    let stream = loki.begin_stream(&container, "node-1", line.stream, &mut out);
     let entry = Entry {
         container: &container,
         host: "node-1",
@@ -126,8 +125,9 @@ fn sent(loki: &Loki, container: Container, line: &[u8], time: i64, truncated: bo
         truncated,
         repeated,
     };
-    let is_cut = loki.entry(&entry, &mut out);
-    loki.end_stream(stream, &mut out);
+    let group = loki.begin(&entry, &mut out);
+    let is_cut = loki.add(&entry, &mut out);
+    loki.end(group, &mut out);
     let mut seen = seen(&out);
     assert_eq!(seen.len(), 1);
     (seen.remove(0), is_cut)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::super::verdict::{Bad, Verdict};
+use super::super::verdict::{Bad, Verdict, of_status};
 use crate::record::Time;
 
 /// What Loki says of entries that it refuses, and the label for it.
@@ -26,16 +26,10 @@ pub(super) fn verdict(status: u16, after: Option<Duration>, text: &str) -> Verdi
     match status {
         200 | 204 => Verdict::Stored,
         400 => Verdict::Bad(bad(text)),
-        401 => Verdict::Hold("unauthorized"),
-        403 => Verdict::Hold("forbidden"),
-        404 | 405 => Verdict::Hold("not_found"),
         // A 2xx that has stored nothing.
         260 => Verdict::Hold("blocked"),
-        300..=399 => Verdict::Hold("redirect"),
-        413 => Verdict::Split,
         429 => too_many(text, after),
-        408 | 425 | 500.. => Verdict::Later(after),
-        _ => Verdict::Hold("unexpected"),
+        other => of_status(other, after),
     }
 }
 

@@ -32,10 +32,10 @@ impl Certificates {
         }
     }
 
-    /// `ca.pem`, `cert.pem` and `key.pem` of an engine on loopback.
-    pub fn engine(&self, validity: Validity) -> PathBuf {
-        let params = named("an engine", &["127.0.0.1", "localhost"]);
-        self.certificate("engine", params, ExtendedKeyUsagePurpose::ServerAuth, validity)
+    /// `ca.pem`, `cert.pem` and `key.pem` of a server on loopback.
+    pub fn server(&self, validity: Validity) -> PathBuf {
+        let params = named("a server", &["127.0.0.1", "localhost"]);
+        self.certificate("server", params, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 
     pub fn client(&self, validity: Validity) -> PathBuf {
