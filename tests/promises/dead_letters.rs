@@ -105,6 +105,9 @@ fn a_refused_line_outlives_the_agent_and_goes_when_the_store_has_acknowledged_it
         .map(|line| line.parse().expect("a number"))
         .collect();
     lines.sort_unstable();
+    assert_eq!(lines.iter().filter(|line| **line == 700).count(), 1);
+    // What was acknowledged after the last checkpoint before the kill is sent again, and Loki drops exact repeats.
+    lines.dedup();
     assert_eq!(lines, (1..=1_000).collect::<Vec<_>>());
     assert_eq!(
         dead_letter(&agent, &["list"]),

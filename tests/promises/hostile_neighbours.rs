@@ -16,7 +16,7 @@ use integration::{needs, requirements, wait, witness};
 use serde_json::Value;
 
 const CALM: usize = 10;
-/// Of each calm container: ten a second.
+/// Lines of each calm container: ten a second.
 const LINES: usize = 150;
 /// How long the calm ones are alone.
 const ALONE: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! Podman speaks the engine's API, with manners of its own: times of whole seconds, and `died` for `die`.
 
+use std::time::{Duration, Instant};
+
 use integration::agent::Launch;
 use integration::lines::Captured;
 use integration::podman::Podman;
@@ -42,4 +44,26 @@ fn podman_is_an_engine_like_any_other() {
     captured.assert_exact(&expected);
     assert_eq!(captured.records, total);
     assert_eq!(gaps.unwrap_or(0.0), 0.0, "gaps where there are none");
+}
+
+/// The list, which is asked for once a minute, would tell of the end as well.
+#[test]
+fn the_last_line_of_a_container_comes_when_it_ends() {
+    needs!(requirements::engine(), requirements::program("podman"));
+    let podman = Podman::start();
+    for source in ["api", "auto"] {
+        let mut agent = Launch::on(&podman.socket()).source(source).kernel("off").start();
+        agent.wait_ready();
+        let name = format!("unterminated-{source}");
+        podman.run_script(&name, "echo first; sleep 1; printf last");
+        podman.run(&["wait", &name]);
+        let ended = Instant::now();
+        agent.wait_records(2, PATIENCE);
+        let late = ended.elapsed();
+        agent.stop();
+        let captured = Captured::read(&agent.output()).expect("records of the contract");
+        captured.assert_exact(&[(name, "stdout", vec![b"first".to_vec(), b"last".to_vec()])]);
+        assert!(late < Duration::from_secs(20), "{source}: {late:.1?} after the end");
+        println!("{source}: {late:.1?} after the end");
+    }
 }

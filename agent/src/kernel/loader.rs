@@ -35,6 +35,8 @@ fn load_best(settings: &Settings) -> Result<Loaded, Refusal> {
         let functions = (settings.tier != Some(Tier::Tracepoint)).then(|| Functions::find(&mut types));
         (layout::structures(&mut types)?, functions)
     };
+    // What reading the kernel's types took, before the programs are loaded.
+    crate::memory::give_back();
     namespace::aside(|aside| {
         let mut refused = None;
         if let Some(functions) = functions {
