@@ -46,6 +46,8 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 
 /// Runs the agent until a signal ends it. `sources` are what `config` and `endpoint` were loaded from.
 pub fn run(config: &Config, endpoint: Endpoint, sources: &Sources, show_from: ShowFrom) -> Result<ExitCode> {
+    // What reading the configuration took.
+    memory::give_back();
     let pace = Arc::new(Pace::new(config.capture.coalesce));
     let hook = Arc::clone(&pace);
     let watcher = Arc::new(OnceLock::<Watcher>::new());
@@ -211,6 +213,8 @@ async fn serve(
         let at_intervals = checkpoints.clone().save_at_intervals(outbox.clone(), positions.clone());
         saving = Some(background.spawn("positions", at_intervals));
     }
+    // What has made all that is ready does not run again.
+    memory::give_back();
     let (mut failed, mut ended) = (None, None);
     capture
         .run(async {

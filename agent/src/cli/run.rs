@@ -18,6 +18,8 @@ use crate::config::{Level, Sources, unknown_variables};
 const QUEUE: usize = 1024;
 
 pub(super) fn run(sources: &Sources) -> ExitCode {
+    // What reading the arguments took.
+    crate::memory::give_back();
     let (config, endpoint) = match usable(sources) {
         Ok(usable) => usable,
         Err(unusable) => return unusable,

@@ -13,11 +13,12 @@ use crate::source::{self, Source, is_punct, line_of};
 /// it turns that into its options.
 const MODULES: [(&str, &[&str]); 25] = [
     ("main", &["cli"]),
-    // `doctor` makes an engine client for itself, which wants a registry.
+    // `doctor` makes an engine client for itself, which wants a registry. `run` gives back what reading the arguments took.
     (
         "cli",
         &[
-            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "metrics", "version",
+            "app", "admin", "kernel", "source", "engine", "register", "record", "config", "memory", "metrics",
+            "version",
         ],
     ),
     (
