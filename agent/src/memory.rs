@@ -13,19 +13,15 @@ use tokio::time::sleep;
 
 /// By then the streams that there are at the start are open.
 const STARTED: Duration = Duration::from_secs(2);
-/// What a crowd of connections took once is free for others again within this.
+/// What a crowd of connections took once is free for others again within this, and so is what runs once in a while.
 const INTERVAL: Duration = Duration::from_secs(20);
 
 /// After the start, and now and then.
 pub(crate) async fn tend() {
     sleep(STARTED).await;
-    give_back();
-    // On a busy machine the start takes longer.
-    sleep(INTERVAL).await;
-    give_back();
     loop {
+        give_back();
         sleep(INTERVAL).await;
-        trim();
     }
 }
 

@@ -70,8 +70,8 @@ pub fn promises(name: &str, agent: &Path) -> Command {
 }
 
 /// Builds the agent's tests of this name and gives their binary. Optimized: in an emulator a debug build takes twice as long.
-pub fn build_test(mut cargo: Command, name: &str) -> Result<PathBuf> {
-    let output = cargo
+pub fn build_test(name: &str) -> Result<PathBuf> {
+    let output = cargo()
         .args([
             "test",
             "--no-run",

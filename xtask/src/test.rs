@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, with an account of those that this machine cannot run.
 
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -36,12 +37,13 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     }
     say::step("building the agent");
     let agent = cargo::build_agent()?;
+    let kernel_tests = vm::build_tests()?;
 
     // What computes runs behind the tests, which wait: at a lower priority, so that it takes what they leave.
     let background = [
         thread::spawn({
             let filter = filter.map(str::to_owned);
-            move || timed("the virtual machine", || in_machine(filter.as_deref()))
+            move || timed("the virtual machine", || in_machine(&kernel_tests, filter.as_deref()))
         }),
         thread::spawn({
             let targets = fuzz_targets(filter);
@@ -124,7 +126,7 @@ fn fuzzing(targets: &[&str]) -> (bool, Account) {
 }
 
 /// The kernel half's tests once more, on a kernel that is not the host's.
-fn in_machine(filter: Option<&str>) -> (bool, Account) {
+fn in_machine(tests: &Path, filter: Option<&str>) -> (bool, Account) {
     let mut account = Account::default();
     let machine = match Machine::find() {
         Ok(machine) => machine,
@@ -134,8 +136,8 @@ fn in_machine(filter: Option<&str>) -> (bool, Account) {
             return (true, account);
         }
     };
-    let passed = vm::build_tests(cargo::patient_cargo())
-        .and_then(|tests| machine.test(&tests, None, filter.as_slice(), &mut account))
+    let passed = machine
+        .test(tests, None, filter.as_slice(), &mut account)
         .unwrap_or_else(|error| {
             say::step(&format!("error: {error:#}"));
             account.failed += 1;

@@ -1,8 +1,11 @@
 //! The disk of `state_dir` is full.
 
 use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use log_capturer::state::StateDir;
+use log_capturer::state::{StateDir, StateError};
 
 use super::{run, scratch, text};
 
@@ -32,8 +35,19 @@ fn what_was_saved_before_the_disk_was_full_stays() {
     state.save(&vec![2; 10_000]).expect_err("there is no room");
     assert_eq!(state.load::<Vec<u32>>().expect("what is saved"), Some(vec![1]));
     drop(state);
-    let state = StateDir::open(&disk.join("state")).expect("a full disk is no reason not to start");
+    let state = reopened(&disk.join("state"));
     assert_eq!(state.load::<Vec<u32>>().expect("what is saved"), Some(vec![1]));
     fs::remove_file(&ballast).expect("make room");
     state.save(&vec![3]).expect("there is room");
+}
+
+/// A child that another test has forked and that has not executed its program yet holds the lock for a moment.
+fn reopened(path: &Path) -> StateDir {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match StateDir::open(path) {
+            Err(StateError::InUse(_)) if Instant::now() < deadline => sleep(Duration::from_millis(10)),
+            opened => return opened.expect("a full disk is no reason not to start"),
+        }
+    }
 }

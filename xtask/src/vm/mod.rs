@@ -5,7 +5,7 @@ mod initramfs;
 mod machine;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 
@@ -42,7 +42,7 @@ pub fn vm_test(options: &Options) -> Result<ExitCode> {
         None => {
             say::step("building the kernel half");
             build_ebpf(cargo::root(), None)?;
-            build_tests(cargo::cargo())?
+            build_tests()?
         }
     };
     let mut account = Account::default();
@@ -57,9 +57,9 @@ pub fn vm_test(options: &Options) -> Result<ExitCode> {
 }
 
 /// The tests that run in the machine, which bear the kernel half.
-pub fn build_tests(cargo: Command) -> Result<PathBuf> {
+pub fn build_tests() -> Result<PathBuf> {
     say::step("building the kernel tests");
-    cargo::build_test(cargo, "kernel")
+    cargo::build_test("kernel")
 }
 
 /// The tests run once on each: these kernels take both.

@@ -12,6 +12,8 @@ use super::letter::texts;
 
 /// A file that has grown to this size gets no more letters. It is what is sent again at once.
 const FULL: u64 = 256 << 10;
+/// The last file in which something was damaged, for people to look at.
+const DAMAGED: &str = "damaged";
 /// Digits of a file's number, so that files are in order.
 const DIGITS: usize = 16;
 
@@ -133,10 +135,19 @@ impl Files {
 
     /// Removes one. Gives how many letters it held.
     pub(super) fn remove(&mut self, held: &Held) -> io::Result<usize> {
+        self.let_go(held, |path, _| fs::remove_file(path))
+    }
+
+    /// Keeps one under another name, in place of the one before. Gives how many letters it held.
+    pub(super) fn set_aside(&mut self, held: &Held) -> io::Result<usize> {
+        self.let_go(held, |path, folder| fs::rename(path, folder.join(DAMAGED)))
+    }
+
+    fn let_go(&mut self, held: &Held, how: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<usize> {
         let Some(size) = self.all.get(held).copied() else {
             return Ok(0);
         };
-        match fs::remove_file(self.folder.join(held.name())) {
+        match how(&self.folder.join(held.name()), &self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -110,10 +110,18 @@ impl DeadLetters {
         Ok(text)
     }
 
-    /// The records in one of them.
-    pub async fn records(&self, held: Held) -> io::Result<Records> {
+    /// The records in one of them, and how many letters cannot be read.
+    pub async fn records(&self, held: Held) -> io::Result<(Records, usize)> {
         let file = self.blocking(move |files| files.read(&held)).await?;
-        Ok(letter::records(letter::texts(&file)))
+        let records = letter::records(letter::texts(&file));
+        let letters = file.split_inclusive(|&byte| byte == b'\n').count();
+        let damaged = letters - records.len();
+        Ok((records, damaged))
+    }
+
+    /// Keeps a file as `damaged`, in place of the one before.
+    pub async fn set_aside(&self, held: Held) -> io::Result<usize> {
+        self.blocking(move |files| files.set_aside(&held)).await
     }
 
     /// Removes a file. Gives how many letters it held.

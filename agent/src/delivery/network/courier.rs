@@ -324,7 +324,8 @@ impl Courier {
         }
     }
 
-    /// Sends one file of dead letters again. It is removed when each of its records is stored, or is in another file.
+    /// Sends one file of dead letters again. It is removed when each of its records is stored, or is in another file. One with
+    /// letters that cannot be read is kept aside.
     async fn send_again(&mut self) {
         let (Some(dead), Some(replay)) = (self.dead.clone(), self.replaying.front_mut()) else {
             return;
@@ -336,7 +337,7 @@ impl Courier {
             }
             return;
         };
-        let records = match dead.records(held.clone()).await {
+        let (records, damaged) = match dead.records(held.clone()).await {
             Ok(records) => records,
             Err(error) => {
                 warn!(sink = self.sink, %error, "cannot read dead letters");
@@ -350,9 +351,20 @@ impl Courier {
             replay.so_far.stored += again.replayed.stored;
             replay.so_far.refused += again.replayed.refused;
         }
-        if !again.is_needed
-            && let Err(error) = dead.remove(held).await
-        {
+        if again.is_needed {
+            return;
+        }
+        let gone = if damaged == 0 {
+            dead.remove(held).await
+        } else {
+            warn!(
+                sink = self.sink,
+                letters = damaged,
+                "dead letters are damaged and cannot be sent again: the last such file is kept in `dead-letters/damaged`"
+            );
+            dead.set_aside(held).await
+        };
+        if let Err(error) = gone {
             warn!(sink = self.sink, %error, "cannot remove dead letters that were delivered");
         }
     }
