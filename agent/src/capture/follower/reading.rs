@@ -243,7 +243,8 @@ impl Follower {
                                 timer.as_mut().reset(self.policy.get().rotation.next());
                             }
                         }
-                        if so_far.any_new && !self.knows_rotation {
+                        if self.should_learn(&so_far) {
+                            so_far.asked_for_rotation = true;
                             Box::pin(self.learn_of_rotation()).await;
                         }
                         if so_far.any_new {

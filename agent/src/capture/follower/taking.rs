@@ -23,6 +23,8 @@ pub(super) struct SoFar {
     pub reads: u64,
     /// The present stream has brought something new.
     pub any_new: bool,
+    /// The engine was asked how it rotates the log.
+    pub asked_for_rotation: bool,
     /// Another policy is in force. So far, only the lines go by it.
     pub other_policy: bool,
     /// Until when the present stream may repeat without the last known line.
@@ -61,12 +63,12 @@ impl Brought {
 
 impl Follower {
     /// Takes what there is to read, and waits for more: a line costs one turn of the task. Ready when there is something to
-    /// see to: the stream has ended, others are to have their turn, another policy is in force, or a record of several lines
-    /// is due at another time than `deadline`. Where it does not read `alone`, each read is one.
-    pub(super) fn poll_read(
+    /// see to: the stream has ended, others are to have their turn, another policy is in force, the log is in doubt, or a
+    /// record of several lines is due at another time than `deadline`. Where it does not read `alone`, each read is one.
+    pub(super) fn poll_read<L: Log>(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut impl Log,
+        stream: &mut L,
         so_far: &mut SoFar,
         deadline: Option<Instant>,
         alone: bool,
@@ -86,10 +88,22 @@ impl Follower {
                 Ok(Progress::Read(bytes)) if alone && bytes < left && !self.captured.falls_short() => left -= bytes,
                 _ => return Poll::Ready(progress),
             }
-            if so_far.other_policy || self.captured.deadline() != deadline {
+            let in_doubt = L::HOLDS_UP && self.is_in_doubt(so_far);
+            if in_doubt || so_far.other_policy || self.captured.deadline() != deadline {
                 return Poll::Ready(progress);
             }
         }
+    }
+
+    /// Whether the log is to be looked at: how the engine rotates it is not known yet, or it may do so unseen.
+    fn is_in_doubt(&self, so_far: &SoFar) -> bool {
+        let witness = &self.captured.witness;
+        self.should_learn(so_far) || witness.is_pressing() || witness.bursts()
+    }
+
+    /// Whether the engine is to be asked how it rotates the log. Once in a stretch: it may fail to answer.
+    pub(super) fn should_learn(&self, so_far: &SoFar) -> bool {
+        so_far.any_new && !self.knows_rotation && !so_far.asked_for_rotation
     }
 
     /// There is nothing to read for now. Ready when the stream should have brought the last known line by now.
