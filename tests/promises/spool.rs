@@ -16,11 +16,12 @@ use super::loki::{expected, sink, wait_lines, write};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A metric of the sink with the spool; not a number while the agent does not answer yet.
+/// A metric of the sink with the spool, or of all; not a number while the agent does not answer yet.
 fn of(agent: &Agent, metric: &str) -> f64 {
     let metrics = agent.admin.metrics();
     metrics.map_or(f64::NAN, |metrics| {
-        metrics.sum(metric, &[("sink", "main")]).unwrap_or(0.0)
+        let of_the_sink = metrics.sum(metric, &[("sink", "main")]);
+        of_the_sink.or_else(|| metrics.sum(metric, &[])).unwrap_or(0.0)
     })
 }
 

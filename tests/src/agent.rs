@@ -231,13 +231,19 @@ impl Program {
 
     fn pid(&self, process: &Child) -> u32 {
         if self.wrapped {
-            wait::until("the wrapper's child", PATIENCE, || {
-                crate::witness::children(process.id()).pop()
+            // It may have others before: a shell's commands.
+            wait::until("the wrapper's agent", PATIENCE, || {
+                let children = crate::witness::children(process.id());
+                children.into_iter().find(|child| is_agent(*child))
             })
         } else {
             process.id()
         }
     }
+}
+
+fn is_agent(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "log-capturer")
 }
 
 /// A running agent. Dropping it kills it.

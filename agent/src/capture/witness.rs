@@ -14,6 +14,8 @@ use crate::record::Time;
 const A_BYTE: u64 = 10;
 /// Bytes that a record of the engine's files takes beside its line.
 const BESIDE: u64 = 80;
+/// No log is rotated that has less than this.
+const LEAST: u64 = 4096;
 const SECOND: i64 = 1_000_000_000;
 /// A line that is older than this when its stream is opened was in the log by then: no rotation hides it. Clocks of the
 /// engine's machine and of the agent's may be apart by as much.
@@ -100,6 +102,11 @@ impl Witness {
         };
         // Nobody has looked for holes so far.
         self.is_suspect = true;
+    }
+
+    /// Whether the engine is to be asked how it rotates the log: it is not known, and as much has come as a file may hold.
+    pub(in crate::capture) fn is_ignorant(&self) -> bool {
+        self.rotation == Rotation::Unknown && self.stretch.bytes >= LEAST
     }
 
     fn max_size(&self) -> Option<u64> {

@@ -1,8 +1,10 @@
 //! What delivery counts.
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 
-use crate::metrics::{counters, gauge, gauges, histograms, ratios};
+use crate::metrics::{counter, counters, gauge, gauges, histograms, ratio, ratios};
 
 /// Seconds, from a store next door to one that ran into its timeout.
 const LATENCY: &[f64] = &[
@@ -168,25 +170,24 @@ impl NetworkMetrics {
 /// The metrics of all spools.
 #[derive(Clone, Debug)]
 pub struct SpoolMetrics {
-    /// `spool_bytes`, by sink.
-    pub bytes: IntGaugeVec,
+    /// `spool_bytes`.
+    pub bytes: IntGauge,
     /// `spool_lines`, by sink.
     pub lines: IntGaugeVec,
-    /// `spool_oldest_seconds`, by sink.
-    pub oldest: GaugeVec,
-    /// `spool_damaged_total`, by sink and what was damaged.
-    pub damaged: IntCounterVec,
+    /// `spool_oldest_seconds`.
+    pub oldest: Gauge,
+    /// `spool_damaged_total`.
+    pub damaged: IntCounter,
 }
 
 impl SpoolMetrics {
     /// Enters them in the registry. It fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
-            bytes: gauges(
+            bytes: gauge(
                 registry,
                 "spool_bytes",
-                "Bytes on the disk of what waits for a sink that has fallen behind.",
-                &["sink"],
+                "Bytes on the disk of what waits for sinks that have fallen behind.",
             )?,
             lines: gauges(
                 registry,
@@ -194,17 +195,15 @@ impl SpoolMetrics {
                 "Records that wait for a sink on the disk.",
                 &["sink"],
             )?,
-            oldest: ratios(
+            oldest: ratio(
                 registry,
                 "spool_oldest_seconds",
-                "Age of the oldest record that waits for a sink on the disk; 0 without one.",
-                &["sink"],
+                "Age of the oldest record that waits on the disk for a sink; 0 without one.",
             )?,
-            damaged: counters(
+            damaged: counter(
                 registry,
                 "spool_damaged_total",
-                "Damaged places in a spool that were stepped over, by what they were part of: segment or cursor.",
-                &["sink", "part"],
+                "Damaged places in spools that were stepped over, in segments and in cursors.",
             )?,
         })
     }

@@ -147,6 +147,8 @@ impl Outbox {
     pub fn observe(&self, metrics: &Metrics) {
         let state = self.shared.lock();
         let now = Time::now();
+        let age = |time: Option<Time>| time.map_or(0.0, |time| (now.as_seconds() - time.as_seconds()).max(0.0));
+        let (mut on_disk, mut oldest_on_disk) = (0, 0.0_f64);
         for desk in &self.shared.desks {
             let (settled, inherited, spooled, (held, oldest)) = {
                 let window = desk.window();
@@ -154,18 +156,22 @@ impl Outbox {
             };
             let waiting = held + state.records.len();
             let oldest = spooled.oldest.or(oldest).or(state.records.first_time());
-            let age = |time: Option<Time>| time.map_or(0.0, |time| (now.as_seconds() - time.as_seconds()).max(0.0));
             let sink = [&desk.name];
             metrics.waiting.with_label_values(&sink).set(waiting as i64);
             metrics.lag.with_label_values(&sink).set(age(oldest));
-            let spool = &metrics.spool;
-            spool.bytes.with_label_values(&sink).set(spooled.bytes as i64);
-            spool.lines.with_label_values(&sink).set(spooled.waiting() as i64);
-            spool.oldest.with_label_values(&sink).set(age(spooled.oldest));
+            metrics
+                .spool
+                .lines
+                .with_label_values(&sink)
+                .set(spooled.waiting() as i64);
+            on_disk += spooled.bytes;
+            oldest_on_disk = oldest_on_disk.max(age(spooled.oldest));
             let had = state.pushed as i64 + inherited as i64;
             let drift = had - settled as i64 - spooled.waiting() as i64 - waiting as i64;
             metrics.drift.with_label_values(&sink).set(drift);
         }
+        metrics.spool.bytes.set(on_disk as i64);
+        metrics.spool.oldest.set(oldest_on_disk);
     }
 
     /// Lets every sink open anew what it writes to, before it goes on.

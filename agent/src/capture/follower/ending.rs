@@ -21,7 +21,7 @@ impl Follower {
         // `--rm` the engine removes the log right after it.
         let starts = self.life.borrow().starts;
         let rest = self.read_rest().await;
-        if !self.knows_rotation && !self.captured.is_empty() {
+        if self.captured.witness.is_ignorant() {
             Box::pin(self.learn_of_rotation()).await;
         }
         Box::pin(self.compare()).await;

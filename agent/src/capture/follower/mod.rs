@@ -65,8 +65,6 @@ pub(super) struct Follower {
     whole: Option<u64>,
     /// How often in a row the engine sent an error instead of something new.
     in_vain: u32,
-    /// The engine has told how it rotates the log.
-    knows_rotation: bool,
 }
 
 /// Why a stretch of reading has ended.
@@ -109,7 +107,6 @@ impl Follower {
             not_by_files: None,
             whole: None,
             in_vain: 0,
-            knows_rotation: false,
         }
     }
 

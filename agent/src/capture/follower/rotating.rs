@@ -23,10 +23,7 @@ impl Follower {
     pub(super) async fn learn_of_rotation(&mut self) {
         let asked = timeout(ANSWER, self.services.engine.inspect(&self.container.id)).await;
         match asked {
-            Ok(Ok(inspected)) => {
-                self.knows_rotation = true;
-                self.captured.witness.learn(inspected.max_size);
-            }
+            Ok(Ok(inspected)) => self.captured.witness.learn(inspected.max_size),
             Ok(Err(error)) => debug!(container = self.container.name, %error, "not known how its log is rotated"),
             Err(_) => debug!(container = self.container.name, "not known how its log is rotated"),
         }

@@ -103,7 +103,7 @@ impl Follower {
 
     /// Whether the engine is to be asked how it rotates the log. Once in a stretch: it may fail to answer.
     pub(super) fn should_learn(&self, so_far: &SoFar) -> bool {
-        so_far.any_new && !self.knows_rotation && !so_far.asked_for_rotation
+        self.captured.witness.is_ignorant() && !so_far.asked_for_rotation
     }
 
     /// There is nothing to read for now. Ready when the stream should have brought the last known line by now.

@@ -293,7 +293,7 @@ impl Backlog {
         let damaged = &self.metrics.spool.damaged;
         for (part, places) in [("segment", lost.places), ("cursor", lost.cursors)] {
             if places > 0 {
-                damaged.with_label_values(&[self.name(), part]).inc_by(places);
+                damaged.inc_by(places);
                 warn!(
                     sink = self.name(),
                     part, places, "the spool is damaged; what is sound of it is used"
