@@ -36,6 +36,16 @@ pub(crate) fn give_back() {
     }
 }
 
+/// Lets all threads share one heap. The C library would make one for each that waits for a disk, and what was freed in one is
+/// no room for another.
+pub(crate) fn share_heap() {
+    // SAFETY: has no preconditions. It fails for no value above 0.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// Free pages of the heap.
 pub(crate) fn trim() {
     // SAFETY: has no preconditions.

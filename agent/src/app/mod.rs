@@ -46,6 +46,7 @@ const KERNEL_LOG: Duration = Duration::from_millis(100);
 
 /// Runs the agent until a signal ends it. `sources` are what `config` and `endpoint` were loaded from.
 pub fn run(config: &Config, endpoint: Endpoint, sources: &Sources, show_from: ShowFrom) -> Result<ExitCode> {
+    memory::share_heap();
     // What reading the configuration took.
     memory::give_back();
     let pace = Arc::new(Pace::new(config.capture.coalesce));

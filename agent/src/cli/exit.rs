@@ -26,13 +26,13 @@ impl Exit {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Success => {
-                "The command did its work. For run: a signal ended it, every line that was read was delivered, and no \
-                 connection was left open."
+                "The command did its work. For run: a signal ended it, every line that was read was delivered or is in \
+                 its sink's spool, and no connection was left open."
             }
             Self::Failure => {
                 "The command failed, and standard error says why. For run: it could not start, a sink cannot be written to \
-                 any more, lines that were read were not delivered before shutdown.deadline, the last positions could not be \
-                 saved, or a connection was left open. For connections, dead-letter, fds, health and leaks: the agent did not answer. For fds and \
+                 any more, lines that were read were neither delivered nor spooled before shutdown.deadline, the last positions \
+                 could not be saved, or a connection was left open. For connections, dead-letter, fds, health and leaks: the agent did not answer. For fds and \
                  leaks also: it runs without its kernel half."
             }
             Self::Unusable => {
