@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use log_capturer::capture::recent::Recent;
+use log_capturer::capture::recent::{Recall, Recent};
 use log_capturer::capture::resume::Position;
+use log_capturer::capture::seen::Seen;
+use log_capturer::capture::witness::Witness;
 use log_capturer::delivery::Records;
 use log_capturer::encode::{Encoder, Fields, Tail};
 use log_capturer::record::{Container, ContainerId, Line, Stream, Time};
@@ -33,8 +35,10 @@ fn main() {
 /// All that is done for a line, but for the system calls.
 struct Path {
     source: Source,
+    from_files: bool,
     position: Position,
     recent: Recent,
+    witness: Witness,
     encoder: Encoder,
     tail: Tail,
     records: Records,
@@ -44,8 +48,10 @@ impl Path {
     fn new(name: &str) -> Self {
         Self {
             source: Source::new(name),
+            from_files: name != "api",
             position: Position::default(),
             recent: Recent::default(),
+            witness: Witness::default(),
             encoder: Encoder::default(),
             tail: tail(),
             records: Records::default(),
@@ -58,9 +64,15 @@ impl Path {
         let mut lines = 0;
         self.records.clear();
         let (position, recent, encoder) = (&mut self.position, &mut self.recent, &mut self.encoder);
+        let (witness, from_files) = (&mut self.witness, self.from_files);
         self.source.feed(input, |line| {
-            if !recent.repeats(&line) {
-                position.note(&line);
+            let seen = Seen::of(&line);
+            // Files repeat nothing, and leave nothing out.
+            if from_files || recent.judge_seen(seen) == Recall::New {
+                position.note_seen(seen);
+                if !from_files {
+                    witness.note(seen, line.bytes.len());
+                }
             }
             self.records.push(encoder, &line, None, &self.tail);
             lines += 1;
@@ -124,8 +136,9 @@ fn resume_check(bencher: Bencher<'_, '_>) {
             read += 1;
             for mut line in lines(&text) {
                 line.time.0 += read * 1_000_000_000;
-                if !recent.repeats(&line) {
-                    position.note(&line);
+                let seen = Seen::of(&line);
+                if recent.judge_seen(seen) == Recall::New {
+                    position.note_seen(seen);
                 }
             }
         });

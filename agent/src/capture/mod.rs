@@ -45,14 +45,14 @@ mod rate;
 pub mod reach;
 pub mod recent;
 pub mod resume;
-mod seen;
+pub mod seen;
 mod selection;
 mod services;
 mod silence;
 mod slots;
 mod standstill;
 mod unsettled;
-mod witness;
+pub mod witness;
 
 use std::sync::Arc;
 

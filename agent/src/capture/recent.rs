@@ -47,7 +47,8 @@ impl Recent {
         self.judge_seen(Seen::of(line))
     }
 
-    pub(super) fn judge_seen(&mut self, seen: Seen) -> Recall {
+    /// See [`Self::judge`].
+    pub fn judge_seen(&mut self, seen: Seen) -> Recall {
         // Times nearly always go on, and then there is nothing to search for.
         if self.latest >= Some(seen.time) {
             if self.is_repeat(seen) {
@@ -67,7 +68,8 @@ impl Recent {
         self.note_seen(Seen::of(line));
     }
 
-    pub(super) fn note_seen(&mut self, seen: Seen) {
+    /// See [`Self::note`].
+    pub fn note_seen(&mut self, seen: Seen) {
         self.repeating = false;
         // Where the clock was set back, what was forgotten before says nothing of what comes. (Twice as much: what was
         // likely forgotten is that much too late.)

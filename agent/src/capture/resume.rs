@@ -87,7 +87,8 @@ impl Position {
         self.note_seen(Seen::of(line));
     }
 
-    pub(super) fn note_seen(&mut self, seen: Seen) {
+    /// See [`Self::note`].
+    pub fn note_seen(&mut self, seen: Seen) {
         self.open.retain(|open| *open != seen);
         if self.seen.len() >= KEEP
             && let Some(oldest) = self.seen.pop_front()

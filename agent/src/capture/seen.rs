@@ -8,12 +8,15 @@ use crate::record::{Line, Stream, Time};
 /// A line as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seen {
+    /// The engine's time of it.
     pub time: Time,
+    /// See [`Self::fingerprint`].
     #[serde(rename = "print")]
     pub fingerprint: u64,
 }
 
 impl Seen {
+    /// The line as it is remembered.
     pub fn of(line: &Line<'_>) -> Self {
         Self {
             time: line.time,
@@ -21,6 +24,7 @@ impl Seen {
         }
     }
 
+    /// A hash (XXH3, 64 bits) of the stream and the line's bytes.
     pub fn fingerprint(stream: Stream, bytes: &[u8]) -> u64 {
         let stream = match stream {
             Stream::Stdout => 0,

@@ -59,7 +59,7 @@ enum Rotation {
 
 /// Keeps count of what has come since the last comparison.
 #[derive(Debug)]
-pub(in crate::capture) struct Witness {
+pub struct Witness {
     rotation: Rotation,
     stretch: Stretch,
     last: Option<Seen>,
@@ -140,7 +140,7 @@ impl Witness {
     }
 
     /// A new line has come.
-    pub(in crate::capture) fn note(&mut self, seen: Seen, bytes: usize) {
+    pub fn note(&mut self, seen: Seen, bytes: usize) {
         if self.rotation == Rotation::Never {
             return;
         }
