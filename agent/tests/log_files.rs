@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, Waker};
 
 use flate2::{Compression, GzBuilder};
+use jiff::Timestamp;
 use log_capturer::capture::resume::{Position, Verdict};
 use log_capturer::record::{ContainerId, Line, Since, Time};
 use log_capturer::source::{FileStream, Files, Log, Mark, Progress, Trouble, Watcher};
@@ -22,6 +23,8 @@ struct Driver {
     compresses: bool,
     file: File,
     written: u32,
+    /// The time of the last record.
+    last: String,
 }
 
 impl Driver {
@@ -41,6 +44,7 @@ impl Driver {
             compresses: false,
             file,
             written: 0,
+            last: Timestamp::UNIX_EPOCH.to_string(),
         }
     }
 
@@ -62,8 +66,10 @@ impl Driver {
         self.file.write_all(text).unwrap();
     }
 
-    fn record(&mut self, log: &str, stream: &str, number: u32) {
-        let time = format!("2026-11-20T15:{:02}:{:02}.5Z", number / 60 % 60, number % 60);
+    /// As the driver does, it reads the precise clock. A file's own times come from one that is up to a tick behind.
+    fn record(&mut self, log: &str, stream: &str) {
+        let time = Timestamp::now();
+        self.last = time.to_string();
         let log = log.replace('\n', "\\n");
         self.raw(format!("{{\"log\":\"{log}\",\"stream\":\"{stream}\",\"time\":\"{time}\"}}\n").as_bytes());
     }
@@ -72,12 +78,16 @@ impl Driver {
     fn lines(&mut self, count: u32) {
         for _ in 0..count {
             self.written += 1;
-            self.record(&format!("o {}\n", self.written), "stdout", self.written);
+            self.record(&format!("o {}\n", self.written), "stdout");
         }
     }
 
     /// As `loggerutils/logfile.go` does it.
     fn rotate(&mut self) {
+        if self.compresses && self.file.metadata().unwrap().len() == 0 {
+            // A file is only rotated when it is full.
+            return;
+        }
         let name = |driver: &Self, number: usize| {
             let packed = driver.packed(number);
             if packed.exists() { packed } else { driver.path(number) }
@@ -101,11 +111,7 @@ impl Driver {
         self.file = File::create(self.path(0)).unwrap();
         if self.compresses {
             let plain = fs::read(self.path(1)).unwrap();
-            let last = format!(
-                "2026-11-20T15:{:02}:{:02}.5Z",
-                self.written / 60 % 60,
-                self.written % 60
-            );
+            let last = &self.last;
             let packed = File::create(self.packed(1)).unwrap();
             let mut packer = GzBuilder::new()
                 .extra(format!(r#"{{"lastTime":"{last}"}}"#))
@@ -361,16 +367,16 @@ async fn parts_of_a_line_are_put_together_across_a_rotation_and_between_two_stre
     let mut reader = Reader::new(driver.root.path());
     reader.open();
     let part = "x".repeat(16 * 1024);
-    driver.record(&part, "stdout", 1);
-    driver.record(&part, "stderr", 1);
+    driver.record(&part, "stdout");
+    driver.record(&part, "stderr");
     reader.read().await;
     driver.rotate();
-    driver.record("end\n", "stderr", 1);
+    driver.record("end\n", "stderr");
     // The reader is ended in the middle of the line, and goes on where it began.
     reader.stream = None;
     reader.open();
     reader.read().await;
-    driver.record("END\n", "stdout", 1);
+    driver.record("END\n", "stdout");
     driver.lines(1);
     reader.read().await;
     assert_eq!(
@@ -387,7 +393,7 @@ async fn a_removed_container_is_read_to_its_end_and_lets_the_disk_go() {
     driver.lines(1000);
     reader.open();
     fs::remove_dir_all(driver.root.path().join("containers").join(ID)).unwrap();
-    driver.record("the end", "stdout", 7);
+    driver.record("the end", "stdout");
     let stream = reader.stream.as_mut().unwrap();
     stream.container_is_over();
     assert!(reader.read().await, "it has ended");

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use flate2::read::GzDecoder;
 
 use super::super::mark::Identity;
-use super::chain::Listed;
-use crate::record::Time;
+use super::chain::{self, Listed};
+
+/// So many bytes of a file tell it from the log's others.
+const BEGINNING: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Open {
@@ -87,25 +89,16 @@ pub(super) fn written(file: &File) -> io::Result<i64> {
     Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
 
-/// Whether a file was begun after the moment at which another one was written to for the last time.
-pub(super) fn is_newer(file: &Listed, written: i64) -> bool {
-    if file.compressed {
-        return last_time(file).is_some_and(|last| last.0 > written);
-    }
-    file.born().is_some_and(|born| born >= written)
-}
-
-/// The time of a compressed file's last record, which the driver notes in the header (moby, `loggerutils`,
-/// `rotateFileMetadata`).
-fn last_time(file: &Listed) -> Option<Time> {
-    #[derive(serde::Deserialize)]
-    struct Metadata {
-        #[serde(rename = "lastTime")]
-        last_time: String,
-    }
-    let decoder = GzDecoder::new(File::open(&file.path).ok()?);
-    let extra = decoder.header()?.extra()?;
-    let Metadata { last_time } = serde_json::from_slice(extra).ok()?;
-    let time: jiff::Timestamp = last_time.parse().ok()?;
-    i64::try_from(time.as_nanosecond()).ok().map(Time)
+/// Whether a compressed file is made of this one. Both begin with a record whose time has nanoseconds.
+pub(super) fn is_packed_from(listed: &Listed, file: &File) -> bool {
+    let mut wanted = [0; BEGINNING];
+    let Ok(length) = file.read_at(&mut wanted, 0) else {
+        return false;
+    };
+    let Ok(Some(packed)) = chain::open(listed) else {
+        return false;
+    };
+    let mut found = [0; BEGINNING];
+    let same = GzDecoder::new(packed).read_exact(&mut found[..length]);
+    length > 0 && same.is_ok() && found[..length] == wanted[..length]
 }

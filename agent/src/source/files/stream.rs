@@ -15,7 +15,7 @@ use super::super::fault::{Cause, Fault};
 use super::super::log::{Log, Progress, Trouble};
 use super::super::mark::{BEFORE, Identity, Mark};
 use super::chain::{self, Listed};
-use super::opened::{Open, is_newer, written};
+use super::opened::{Open, is_packed_from, written};
 use super::place::Place;
 use super::shared::Shared;
 use super::watcher::{Names, Watch};
@@ -257,11 +257,12 @@ impl FileStream {
         let Some(newest) = self.files.back() else {
             return self.open_ahead(&listed);
         };
-        let known = listed.iter().position(|file| file.identity == newest.identity);
-        let from = match (known, begun) {
+        let is_newest =
+            |file: &Listed| file.identity == newest.identity || file.compressed && is_packed_from(file, &newest.file);
+        // Few were begun since, so it is one of the last.
+        let from = match (listed.iter().rposition(is_newest), begun) {
             (Some(at), _) => at + 1,
             _ if listed.is_empty() => 0,
-            // Removed, or compressed: then it is another file.
             (None, Some(begun)) => {
                 let begun = begun as usize;
                 if begun > listed.len() {
@@ -269,19 +270,15 @@ impl FileStream {
                 }
                 listed.len().saturating_sub(begun)
             }
+            // The oldest is removed first: all that are there are newer, and the first of them may be the next one.
             (None, None) => {
                 let written = written(&newest.file).map_err(|error| self.broken(&error))?;
-                let from = listed
-                    .iter()
-                    .position(|file| is_newer(file, written))
-                    .unwrap_or(listed.len());
-                // The oldest goes first. So where an older one is there, none in between was removed.
-                let born = listed.first().and_then(Listed::born);
-                let proven = from > 0 || born.is_some_and(|born| born - written <= AT_ONCE);
-                if !proven {
+                let oldest = listed.first().filter(|file| !file.compressed);
+                let born = oldest.and_then(Listed::born);
+                if born.is_none_or(|born| born - written > AT_ONCE) {
                     self.trouble(Trouble::FilesMissing);
                 }
-                from
+                0
             }
         };
         self.open_ahead(&listed[from..])
