@@ -43,6 +43,8 @@ pub(super) struct Captured {
     recent: Recent,
     /// To ask for the end of the log is enough to go on from: it costs the engine little.
     end_suffices: bool,
+    /// The engine does not find the end of the log.
+    is_endless: bool,
     falls_short: bool,
     loops: Loop,
 }
@@ -94,6 +96,7 @@ impl Captured {
             from_files: false,
             floor: policy.start,
             end_suffices: true,
+            is_endless: false,
             falls_short: false,
             loops: Loop::default(),
             services: Arc::clone(services),
@@ -141,7 +144,7 @@ impl Captured {
         if let Some(floor) = self.floor() {
             return Since::Time(floor);
         }
-        self.position.since(self.end_suffices)
+        self.position.since(self.asks_for_the_end())
     }
 
     /// A stream that was opened with `since` is read from now on. Gives what is needed to go back to the one before.
@@ -247,7 +250,16 @@ impl Captured {
     }
 
     pub(super) fn asks_for_the_end(&self) -> bool {
-        self.end_suffices
+        self.end_suffices && !self.is_endless
+    }
+
+    pub(super) fn is_endless(&self) -> bool {
+        self.is_endless
+    }
+
+    /// The engine does not find the end of the log, so that no stream is to begin there. Tells whether that is news.
+    pub(super) fn note_endless(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_endless, true)
     }
 
     /// A line has come: it is recognised, or noted and handed on.

@@ -68,7 +68,7 @@ impl Follower {
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
             self.captured.begin(since);
-            loop {
+            let has_ended = loop {
                 self.renew_policy();
                 let captured = &mut self.captured;
                 let growth = captured.growth();
@@ -78,6 +78,11 @@ impl Follower {
                 let read = rest.read(|cx| services.outbox.poll_room_for(cx, growth), &mut take);
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
+                    // The agent itself did not keep it from going on.
+                    Err(_) if self.captured.asks_for_the_end() && services.outbox.has_room() => {
+                        self.note_endless();
+                        break false;
+                    }
                     Err(_) => Err(Fault::Broken(Cause::new(
                         format!("reading the end of the log took longer than {REST:?}"),
                         "read_failed",
@@ -85,10 +90,10 @@ impl Follower {
                 };
                 self.captured.publish();
                 if progress? == Progress::Ended {
-                    break;
+                    break true;
                 }
-            }
-            if !self.captured.falls_short() {
+            };
+            if has_ended && !self.captured.falls_short() {
                 self.captured.ask_for_the_end();
                 return Ok(rest);
             }
