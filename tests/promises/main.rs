@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod alerts;
 mod bad_engines;
 mod certificates;
 mod configuration;

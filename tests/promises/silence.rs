@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use integration::agent::{Agent, Launch};
+use integration::control::{self, BUSY};
 use integration::engine::Engine;
 use integration::lines::Captured;
 use integration::shim::Shim;
@@ -104,4 +105,51 @@ fn an_idle_stream_is_left_alone_and_a_truncated_log_or_a_stopped_engine_costs_no
     ];
     captured.assert_exact(&expected);
     assert_eq!(captured.records, 520);
+}
+
+#[test]
+fn a_truncated_log_goes_on_while_its_container_writes_and_the_engine_is_left_in_peace() {
+    needs!(requirements::engine());
+    let engine = Engine::start();
+    let mut agent = launch(&engine).start();
+    agent.wait_ready();
+    let script = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done";
+    engine.run_script("truncated", &[], script);
+    agent.wait_records(50, PATIENCE);
+    let path = engine
+        .docker(&["inspect", "--format", "{{.LogPath}}", "truncated"])
+        .expect("inspect it");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(path)
+        .expect("open the log file");
+    file.set_len(0).expect("truncate it");
+    // Engine 26 and newer bring nothing more over the stream that is open.
+    agent.wait_records(agent.records() + 100, PATIENCE);
+    // A question that is not given up has them search for as long as the connection is open.
+    control::effort(engine.pid(), 5 * SECOND).assert_below(BUSY, "an engine that serves one slow log");
+    agent.wait_records(agent.records() + 50, PATIENCE);
+
+    engine
+        .docker(&["stop", "--time", "0", "truncated"])
+        .expect("stop the container");
+    let last = engine.logged("truncated", "stdout").pop().expect("a line");
+    wait::until("the last line", PATIENCE, || {
+        let captured = Captured::read(&agent.output()).ok()?;
+        captured.lines("truncated", "stdout").contains(&last).then_some(())
+    });
+    let gaps = sum(&agent, "gaps_total", &[]);
+    agent.stop();
+    let captured = Captured::read(&agent.output()).expect("records of the contract");
+    let lines = captured.lines("truncated", "stdout");
+    let numbers: Vec<usize> = lines
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).parse().expect("a number"))
+        .collect();
+    assert!(numbers.is_sorted_by(|before, after| before < after), "{numbers:?}");
+    let whole = numbers.iter().copied().eq(1..=numbers.len());
+    assert!(
+        whole || gaps >= 1.0,
+        "lines are missing, and no gap is counted: {numbers:?}"
+    );
 }

@@ -79,7 +79,9 @@ impl Engine {
         let log = std::fs::read(self.dir().join("dockerd.log")).expect("the engine's log");
         String::from_utf8_lossy(&log)
             .lines()
-            .filter(|line| line.contains("Calling GET") && line.contains(part))
+            // The second is that of Engine 28 and newer.
+            .filter(|line| line.contains("Calling GET") || line.contains("handling GET request"))
+            .filter(|line| line.contains(part))
             .count()
     }
 

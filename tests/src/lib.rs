@@ -16,6 +16,7 @@
 //! - [`store`]: stand-ins for stores of logs, which misbehave when told to
 //! - [`crowd`]: an engine with very many containers
 //! - [`podman`]: another engine
+//! - [`monitoring`]: a real Prometheus and a real Alertmanager
 //! - [`rotel`]: a real OpenTelemetry collector
 //! - [`proxy`]: a faulty one between the agent and its engine
 //! - [`seed`]: random numbers that can be had again
@@ -38,6 +39,7 @@ pub mod image;
 pub mod ledger;
 pub mod lines;
 pub mod metrics;
+pub mod monitoring;
 pub mod podman;
 pub mod preload;
 pub mod proxy;

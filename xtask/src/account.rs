@@ -76,6 +76,11 @@ impl Account {
         });
     }
 
+    /// `test: reason` of each that found that this machine cannot run it.
+    pub fn found_unable(&self) -> impl Iterator<Item = &str> {
+        self.found_unable.iter().map(String::as_str)
+    }
+
     /// One more, which no test runner has run.
     pub fn count(&mut self, passed: bool) {
         *if passed { &mut self.passed } else { &mut self.failed } += 1;

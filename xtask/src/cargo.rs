@@ -44,6 +44,17 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// What it prints on standard output; a failure is an error that says what it complained of.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(output.stdout)
+}
+
 /// Builds the agent as it is delivered, and gives its binary.
 pub fn build_agent() -> Result<PathBuf> {
     run(cargo().args(["build", "--release", "--package", "log-capturer"]))?;

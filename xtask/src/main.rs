@@ -11,6 +11,7 @@ mod build_ebpf;
 mod cargo;
 mod check;
 mod docs;
+mod engines;
 mod files;
 mod fuzz;
 mod image;
@@ -49,9 +50,16 @@ enum Verb {
     },
     /// Sets up, builds, and runs every test; names those that this machine cannot run.
     Test {
+        /// The engine that tests start
+        #[arg(long, value_enum, default_value = "installed")]
+        engine: setup::dockerd::Which,
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Runs the promises on each engine: the machine's own, Debian 13's, and that of Debian's next release.
+    ///
+    /// The newer ones are unpacked from Debian's packages; nothing is installed.
+    Engines(engines::Options),
     /// Runs the kernel half's tests in a virtual machine, on the distribution's own kernel or another.
     VmTest(vm::Options),
     /// Searches for input that the decoders, the resume logic or the patterns treat otherwise than a plain model does.
@@ -114,7 +122,8 @@ fn main() -> ExitCode {
 fn do_verb(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run { arguments } => run::run(&arguments),
-        Verb::Test { filter } => test::test(filter.as_deref()),
+        Verb::Test { engine, filter } => test::test(engine, filter.as_deref()),
+        Verb::Engines(options) => engines::engines(&options),
         Verb::VmTest(options) => vm::vm_test(&options),
         Verb::Bench { what, short, arguments } => bench::bench(what, short, &arguments),
         Verb::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),

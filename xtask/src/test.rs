@@ -10,15 +10,16 @@ use anyhow::Result;
 use crate::account::{Account, Said};
 use crate::build_ebpf::build_ebpf;
 use crate::fuzz::{self, Fuzzer};
+use crate::setup::dockerd::{Dockerd, Which};
 use crate::setup::{self, Part};
 use crate::vm::{self, Machine};
-use crate::{cargo, say};
+use crate::{cargo, engines, say};
 
 /// Tests at a time, for each processor. They wait more than they compute; those with an engine of their own wait for one
 /// another besides (`tests/src/engine.rs`).
 const EACH_PROCESSOR: usize = 4;
 
-pub fn test(filter: Option<&str>) -> Result<ExitCode> {
+pub fn test(engine: Which, filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(&[
         Part::KernelHalf,
         Part::Engine,
@@ -38,6 +39,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     say::step("building the agent");
     let agent = cargo::build_agent()?;
     let kernel_tests = vm::build_tests()?;
+    let dockerd = (engine != Which::Installed).then(|| Dockerd::get(engine)).transpose()?;
 
     // What computes runs behind the tests, which wait: at a lower priority, so that it takes what they leave.
     let background = [
@@ -46,17 +48,32 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
             move || timed("the virtual machine", || in_machine(&kernel_tests, filter.as_deref()))
         }),
         thread::spawn({
+            let (agent, filter) = (agent.clone(), filter.map(str::to_owned));
+            let wanted = engine == Which::Installed;
+            move || {
+                timed("a newer engine", || match wanted {
+                    true => engines::every_day(&agent, filter.as_deref()),
+                    false => (true, Account::default()),
+                })
+            }
+        }),
+        thread::spawn({
             let targets = fuzz_targets(filter);
             move || timed("the fuzz targets", || fuzzing(&targets))
         }),
     ];
     let mut passed = timed("the tests", || -> Result<bool> {
         say::step("building and running the tests");
-        let mut child = cargo::cargo()
+        let mut tests = cargo::cargo();
+        if let Some(dockerd) = &dockerd {
+            say::step(&format!("their engine is {dockerd}"));
+            dockerd.use_in(&mut tests)?;
+        }
+        let mut child = tests
             .args(["test", "--no-fail-fast", "--"])
             .args(filter)
             .arg(format!("--test-threads={}", threads()))
-            .env("LOG_CAPTURER_BIN", agent)
+            .env("LOG_CAPTURER_BIN", &agent)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -81,7 +98,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     })
 }
 
-fn threads() -> usize {
+pub fn threads() -> usize {
     EACH_PROCESSOR * thread::available_parallelism().map_or(1, usize::from)
 }
 

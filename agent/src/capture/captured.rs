@@ -57,6 +57,8 @@ pub(super) struct Captured {
     is_unsure: bool,
     /// The last line is not in the log any more, but so many of those remembered before it.
     evidence: Option<u32>,
+    /// The engine does not find the end of the log.
+    is_endless: bool,
     falls_short: bool,
     loops: Loop,
     /// It does, because it brought a line that nobody could place.
@@ -117,6 +119,7 @@ impl Captured {
             goes_by_time: false,
             is_unsure: true,
             evidence: None,
+            is_endless: false,
             falls_short: false,
             loops: Loop::default(),
             doubts: false,
@@ -165,8 +168,9 @@ impl Captured {
         if let Some(floor) = self.floor() {
             return Since::Time(floor);
         }
+        let by_time = self.is_endless || self.goes_by_time && until == Until::Death;
         match self.position.since(self.reach, Time::now()) {
-            Since::Tail { or_since, .. } if self.goes_by_time && until == Until::Death => Since::Time(or_since),
+            Since::Tail { or_since, .. } if by_time => Since::Time(or_since),
             since => since,
         }
     }
@@ -357,7 +361,16 @@ impl Captured {
     }
 
     pub(super) fn asks_for_the_end(&self) -> bool {
-        self.reach.is_of_the_end()
+        self.reach.is_of_the_end() && !self.is_endless
+    }
+
+    pub(super) fn is_endless(&self) -> bool {
+        self.is_endless
+    }
+
+    /// The engine does not find the end of the log, so that no stream is to begin there. Tells whether that is news.
+    pub(super) fn note_endless(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_endless, true)
     }
 
     /// A line has come: it is recognised, or noted and handed on.

@@ -209,7 +209,8 @@ impl Metrics {
                 registry,
                 "stream_probes_total",
                 "Questions for the last record of a silent stream's log. quiet: the record was known. newer: it was not. \
-                 unanswered: the engine did not answer.",
+                 unanswered: the engine did not answer. endless: it looks for the record and does not find it, \
+                 because the log was truncated.",
                 &["outcome"],
             )?,
             bearers: Mutex::default(),

@@ -5,6 +5,10 @@
 //! been silent for a while, the engine is asked for the last record of the log. If that is one that never came, and does
 //! not come in the next moment either, the stream is stalled and another takes over.
 //!
+//! Engine 26 and newer do not notice that a `json-file` was truncated: a follow brings nothing more (moby#45728), and a
+//! question for the last record is not answered. Only a stream that is opened by a time brings what is there. So from the
+//! first question without an answer on, nothing is asked any more, and silence alone has another stream take over.
+//!
 //! ```text
 //!            silent            newer than the last line        still silent
 //!   listens ────────► asks ───────────────────────────► suspects ────────► stalled
@@ -22,20 +26,19 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::probes::Intervals;
 use super::services::Services;
 use crate::record::{ContainerId, Time};
-use crate::source::{Cause, Fault};
+use crate::source::{Cause, Fault, Newest};
 
 /// How long a line that the engine can read may take to come over a stream that is well: engines hear of a change of a
 /// file late on a busy machine, and some look every second only.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long the engine may take to answer. It does at once, or never: Engine 26 and newer search a file that was truncated
-/// for its last record without end.
+/// How long the engine may take to answer, from the connection to the last byte. It does at once, or something is wrong.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Reads between two looks that show a container which writes often, so that its silence says something soon. One that
 /// writes a line now and then is silent most of the time: asked for as soon after each line, hundreds of such would have the
 /// engine look into their logs all day.
 const OFTEN: u64 = 4;
 
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Time>, Fault>> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = Result<Newest, Fault>> + Send>>;
 
 /// Looks after one open stream.
 pub(super) struct Silence {
@@ -50,7 +53,16 @@ pub(super) struct Silence {
 #[derive(Debug)]
 pub(super) enum Sign {
     Time,
-    Newest(Result<Option<Time>, Fault>),
+    Newest(Result<Newest, Fault>),
+}
+
+/// Why another stream has to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// It does not bring a record that is there.
+    Silent,
+    /// The engine does not find the end of the log.
+    Endless,
 }
 
 impl Silence {
@@ -79,11 +91,12 @@ impl Silence {
 
     /// Judges a sign, and tells whether the stream is stalled. `reads` counts what came; `room` is false while the agent
     /// itself does not read; `knows` whether a line of this time is one of the last that were taken.
-    pub(super) fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> bool {
+    pub(super) fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> Option<Stall> {
         let outcome = match &sign {
             Sign::Time => None,
-            Sign::Newest(Ok(newest)) if newest.is_none_or(&knows) => Some("quiet"),
-            Sign::Newest(Ok(_)) => Some("newer"),
+            Sign::Newest(Ok(Newest::Record(time))) if !knows(*time) => Some("newer"),
+            Sign::Newest(Ok(Newest::Endless)) => Some("endless"),
+            Sign::Newest(Ok(Newest::Record(_) | Newest::Nothing)) => Some("quiet"),
             Sign::Newest(Err(_)) => Some("unanswered"),
         };
         if let Some(outcome) = outcome {
@@ -92,12 +105,12 @@ impl Silence {
         match self.doubt.judge(sign, reads, room, knows) {
             Next::Wait(pause) => self.timer.as_mut().reset(Instant::now() + pause),
             Next::Ask => self.asking = Some(self.ask()),
-            Next::Reopen(pause) => {
+            Next::Reopen(stall, pause) => {
                 self.timer.as_mut().reset(Instant::now() + pause);
-                return true;
+                return Some(stall);
             }
         }
-        false
+        None
     }
 
     /// Another stream took over.
@@ -136,13 +149,15 @@ struct Doubt {
     stalled: Option<Time>,
     /// That of one for which another stream took over: where it does not come there either, a third would not help.
     in_vain: Option<Time>,
+    /// The engine does not find the end of the log.
+    endless: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Wait(Duration),
     Ask,
-    Reopen(Duration),
+    Reopen(Stall, Duration),
 }
 
 impl Doubt {
@@ -154,11 +169,21 @@ impl Doubt {
             suspected: None,
             stalled: None,
             in_vain: None,
+            endless: false,
         }
     }
 
     fn judge(&mut self, sign: Sign, reads: u64, room: bool, knows: impl Fn(Time) -> bool) -> Next {
         let new = reads - std::mem::replace(&mut self.heard, reads);
+        if self.endless && room {
+            let pause = if new > 0 {
+                self.pause = self.intervals.probe_after;
+                self.pause
+            } else {
+                self.longer()
+            };
+            return Next::Reopen(Stall::Endless, pause);
+        }
         if new > 0 || !room {
             self.suspected = None;
             if new >= OFTEN {
@@ -170,9 +195,13 @@ impl Doubt {
             (Sign::Time, None) => Next::Ask,
             (Sign::Time, Some(newest)) => {
                 self.stalled = Some(newest);
-                Next::Reopen(self.longer())
+                Next::Reopen(Stall::Silent, self.longer())
             }
-            (Sign::Newest(Ok(Some(time))), _) if !knows(time) && self.in_vain != Some(time) => {
+            (Sign::Newest(Ok(Newest::Endless)), _) => {
+                self.endless = true;
+                Next::Reopen(Stall::Endless, self.pause)
+            }
+            (Sign::Newest(Ok(Newest::Record(time))), _) if !knows(time) && self.in_vain != Some(time) => {
                 self.suspected = Some(time);
                 Next::Wait(GRACE)
             }
@@ -211,7 +240,7 @@ mod tests {
     }
 
     fn newest(time: i64) -> Sign {
-        Sign::Newest(Ok(Some(Time(time))))
+        Sign::Newest(Ok(Newest::Record(Time(time))))
     }
 
     #[test]
@@ -240,7 +269,7 @@ mod tests {
             assert_eq!(next.as_secs(), pause);
         }
         assert_eq!(doubt.judge(Sign::Time, reads, true, knows), Next::Ask);
-        let empty = Sign::Newest(Ok(None));
+        let empty = Sign::Newest(Ok(Newest::Nothing));
         assert_eq!(doubt.judge(empty, reads, true, knows), Next::Wait(10 * SECOND));
     }
 
@@ -253,7 +282,8 @@ mod tests {
 
         assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Ask);
         assert_eq!(doubt.judge(newest(9), 1, true, knows), Next::Wait(GRACE));
-        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), Next::Reopen(10 * SECOND));
+        let stalled = Next::Reopen(Stall::Silent, 10 * SECOND);
+        assert_eq!(doubt.judge(Sign::Time, 1, true, knows), stalled);
     }
 
     #[test]
@@ -264,13 +294,31 @@ mod tests {
             assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
             assert_eq!(doubt.judge(newest(9), 0, true, knows), Next::Wait(GRACE));
             let next = doubt.judge(Sign::Time, 0, true, knows);
-            assert!(matches!(next, Next::Reopen(_)), "{next:?}");
+            assert!(matches!(next, Next::Reopen(Stall::Silent, _)), "{next:?}");
         }
         doubt.taken_over();
         assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
         assert_eq!(doubt.judge(newest(9), 0, true, knows), Next::Wait(40 * SECOND));
         assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
         assert_eq!(doubt.judge(newest(10), 0, true, knows), Next::Wait(GRACE));
+    }
+
+    #[test]
+    fn a_log_without_an_end_is_opened_again_while_it_is_silent_and_nothing_more_is_asked() {
+        let mut doubt = doubt();
+        let endless = |pause| Next::Reopen(Stall::Endless, pause * SECOND);
+        assert_eq!(doubt.judge(Sign::Time, 0, true, knows), Next::Ask);
+        let answer = Sign::Newest(Ok(Newest::Endless));
+        assert_eq!(doubt.judge(answer, 0, true, knows), endless(5));
+        // Each stream brings something: the next one is not far.
+        for reads in 1..4 {
+            assert_eq!(doubt.judge(Sign::Time, reads, true, knows), endless(5));
+        }
+        for pause in [10, 20, 40, 60, 60] {
+            assert_eq!(doubt.judge(Sign::Time, 3, true, knows), endless(pause));
+        }
+        assert_eq!(doubt.judge(Sign::Time, 3, false, knows), Next::Wait(60 * SECOND));
+        assert_eq!(doubt.judge(Sign::Time, 4, true, knows), endless(5));
     }
 
     #[test]

@@ -30,19 +30,27 @@ use crate::register::{Opening, Purpose, Site};
 const TEND: Duration = Duration::from_secs(1);
 /// Most that the answer to a short request may take: ten thousand containers' worth.
 const ANSWER: Limit = Limit {
+    time: None,
     text: 64 << 20,
     // The labels of one container. A record has at most 16 KiB of them.
     value: Some(256 << 10),
 };
 /// "OK", or why not.
 const PONG: Limit = whole(64 << 10);
-/// Most that one record of a log may take: the engine's are parts of 16 KiB.
-const RECORD: Limit = whole(1 << 20);
+/// Most that one record of a log may take: the engine's are parts of 16 KiB. It comes within a millisecond, or never.
+const RECORD: Limit = Limit {
+    time: Some(Duration::from_secs(1)),
+    ..whole(1 << 20)
+};
 /// Entries of a list that are read before others have their turn.
 const TURN: usize = 64;
 
 const fn whole(text: usize) -> Limit {
-    Limit { text, value: None }
+    Limit {
+        time: None,
+        text,
+        value: None,
+    }
 }
 
 /// The Docker Engine API, through the pool.
@@ -50,6 +58,18 @@ const fn whole(text: usize) -> Limit {
 pub struct Engine {
     requests: Arc<Requests>,
     peer: Arc<Mutex<Option<Peer>>>,
+}
+
+/// The last record of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// It is of this time.
+    Record(Time),
+    /// There is none, or none that can be read.
+    Nothing,
+    /// The engine has begun to answer and goes on looking for it: Engine 26 and newer search a `json-file` for ever that is
+    /// shorter than they have written it (portainer#12984).
+    Endless,
 }
 
 /// Who answers, as far as what is asked depends on it.
@@ -332,19 +352,22 @@ impl Engine {
         Ok(self.peer().await?.goes_by_time(Until::Death))
     }
 
-    /// The time of the last record of a container's log; `None` where there is no record, or none that can be read. Over
-    /// a connection of the pool: what it costs is one short request.
-    pub async fn newest(&self, container: &ContainerId) -> Result<Option<Time>, EngineError> {
+    /// What the last record of a container's log is. Over a connection of the pool: what it costs is one short request.
+    pub async fn newest(&self, container: &ContainerId) -> Result<Newest, EngineError> {
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&tail=1");
         let path = self.peer().await?.path(&path);
-        let answer = self.known(self.requests.short(Purpose::Logs, "probe", &path, RECORD).await)?;
+        let answer = match self.requests.short(Purpose::Logs, "probe", &path, RECORD).await {
+            // Closing the connection ends the engine's search.
+            Err(EngineError::Transport(error)) if error.is_of_the_body() => return Ok(Newest::Endless),
+            answer => self.known(answer)?,
+        };
         // The record can be a part of a long line: its text does not matter.
         let mut decoder = Decoder::new(Transfer::UntilClose, 0);
         let mut newest = None;
         let mut take = |line: Line<'_>| newest = Some(line.time);
         decoder.feed(&answer.body, &mut take)?;
         decoder.finish(&mut take)?;
-        Ok(newest)
+        Ok(newest.map_or(Newest::Nothing, Newest::Record))
     }
 
     /// Who answers: asked for where that is not known.

@@ -30,7 +30,7 @@ mod store;
 mod transport;
 mod version;
 
-pub use api::Engine;
+pub use api::{Engine, Newest};
 pub use error::EngineError;
 pub use events::{Action, Event, Events, Told};
 pub use guard::{Delays, Rate, Refusal, Retry, Signs, Thresholds, Verdict};

@@ -174,7 +174,8 @@ impl Requests {
         let answer = loop {
             let mut lease = self.pool.lease().await?;
             let mut text = Shortened::new(limit);
-            match lease.get(path, |data| text.add(data)).await {
+            let time = limit.time.unwrap_or(self.opener.limits.body);
+            match lease.get_within(time, path, |data| text.add(data)).await {
                 // An idle connection may be closed by the peer just as it is taken (hyper#3553): that says nothing of
                 // the engine, and another one is taken.
                 Err(TransportError::Closed) if lease.is_reused() => {}

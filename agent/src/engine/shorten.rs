@@ -4,14 +4,18 @@
 //! of an object that is longer than a limit is replaced by `false`, which is no value that any such field has. What is
 //! around it stays as it was, and is still JSON.
 
+use std::time::Duration;
+
 use memchr::memchr2;
 
 /// What stands for a value that was too long.
 const LEFT_OUT: &[u8] = b"false";
 
-/// How much of an answer is kept.
+/// How much of an answer is kept, and how long its body is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
+    /// For the whole body; `None`: as long as for any.
+    pub(super) time: Option<Duration>,
     /// Bytes of the whole text.
     pub(super) text: usize,
     /// Bytes of one value of an object; `None`: any number.
@@ -190,6 +194,7 @@ mod tests {
     use super::*;
 
     const LIMIT: Limit = Limit {
+        time: None,
         text: 1 << 20,
         value: Some(5_000),
     };
@@ -245,10 +250,7 @@ mod tests {
     fn many_long_ones_do_not_take_the_room_of_the_others() {
         let entry = |n| format!(r#"{{"id":{n},"labels":"{}"}}"#, "x".repeat(4_900));
         let entries: Vec<_> = (0..150).map(entry).collect();
-        let limit = Limit {
-            text: 400_000,
-            value: Some(5_000),
-        };
+        let limit = Limit { text: 400_000, ..LIMIT };
         let (text, fits) = shortened(&format!("[{}]", entries.join(",")), limit, 999);
         assert!(fits && text.contains(r#""id":149"#), "{}", text.len());
         let (_, fits) = shortened(&format!("[{}", "1,".repeat(400_000)), limit, 999);

@@ -23,7 +23,8 @@ pub use log::{Log, Progress, Trouble};
 pub use mark::Mark;
 
 use crate::engine::Engine;
-use crate::record::{ContainerId, Since, Time, Until};
+pub use crate::engine::Newest;
+use crate::record::{ContainerId, Since, Until};
 use crate::register::Site;
 
 /// Opens containers' logs.
@@ -85,8 +86,8 @@ impl Source {
         Ok(self.engine.follows_by_time().await?)
     }
 
-    /// The time of the last record of a container's log; `None` where there is no record, or none that can be read.
-    pub async fn newest(&self, id: &ContainerId) -> Result<Option<Time>, Fault> {
+    /// What the last record of a container's log is.
+    pub async fn newest(&self, id: &ContainerId) -> Result<Newest, Fault> {
         Ok(self.engine.newest(id).await?)
     }
 }

@@ -55,6 +55,7 @@ pub const WITNESSES: &[Package] = &[
     program("strace", "strace"),
     program("bpftool", "bpftool"),
     program("prometheus", "promtool"),
+    program("prometheus-alertmanager", "prometheus-alertmanager"),
 ];
 
 pub const EMULATOR: &[Package] = &[package("busybox-static")];
@@ -115,7 +116,7 @@ pub fn install(packages: &[Package], why: &str) -> Result<()> {
 /// Nothing here wants the services, but a host run by systemd starts them at the install.
 fn service_started(packages: &[&str]) -> Option<&'static str> {
     let by_systemd = std::path::Path::new("/run/systemd/system").exists();
-    ["docker.io", "prometheus"]
+    ["docker.io", "prometheus", "prometheus-alertmanager"]
         .into_iter()
         .find(|service| by_systemd && packages.contains(service))
 }

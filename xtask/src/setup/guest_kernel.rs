@@ -15,6 +15,9 @@ use crate::{cargo, say};
 const NEWEST: &str = "linux-image-cloud-amd64";
 const FLAVOUR: &str = "-cloud-amd64";
 
+/// Has every series of kernels that came after the release.
+const SUITE: &str = "trixie-backports";
+
 /// What `ss` asks the kernel with; modules in Debian. In the order of their dependencies.
 const MODULES: [&str; 3] = ["unix_diag", "inet_diag", "tcp_diag"];
 
@@ -41,7 +44,7 @@ impl Kernel {
         if let Some(kernel) = below(&unpacked) {
             return Ok(kernel);
         }
-        let source = Source::new(&directory("apt")?)?;
+        let source = Source::new(&directory("apt")?, SUITE)?;
         let packages = packages(&source, series)?;
         say::step(&format!(
             "unpacking the Debian packages {}, to be run in a virtual machine only",

@@ -1,6 +1,7 @@
 //! What the other verbs need of the machine. Each step looks first whether it is done.
 
 mod debian;
+pub mod dockerd;
 pub mod emulator;
 pub mod guest_kernel;
 mod source;

@@ -6,24 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::debian;
 use crate::cargo;
 
-/// Has every series of kernels that came after the release.
-const SUITE: &str = "trixie-backports";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 pub struct Source(PathBuf);
 
 impl Source {
-    /// With lists of now, in this directory.
-    pub fn new(directory: &Path) -> Result<Self> {
+    /// With this suite's lists of now, in this directory.
+    pub fn new(directory: &Path, suite: &str) -> Result<Self> {
         for inner in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(inner))?;
         }
-        let line = format!("deb [signed-by={KEYS}] {} {SUITE} main\n", mirror()?);
+        let line = format!("deb [signed-by={KEYS}] {} {suite} main\n", mirror()?);
         fs::write(directory.join("sources.list"), line)?;
         fs::write(directory.join("status"), "")?;
         let source = Self(directory.to_owned());
@@ -82,11 +80,5 @@ pub fn mirror() -> Result<String> {
 }
 
 fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&cargo::output(command)?).into_owned())
 }

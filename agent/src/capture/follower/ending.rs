@@ -74,7 +74,7 @@ impl Follower {
                 .open(&self.container.id, Site::Follow, since, Until::Now)
                 .await?;
             self.captured.begin(since, Until::Now);
-            loop {
+            let has_ended = loop {
                 self.renew_policy();
                 let captured = &mut self.captured;
                 let growth = captured.growth();
@@ -85,6 +85,10 @@ impl Follower {
                 let progress = match timeout(REST, read).await {
                     Ok(progress) => progress,
                     Err(_) if !services.outbox.has_room() => continue,
+                    Err(_) if self.captured.asks_for_the_end() => {
+                        self.note_endless();
+                        break false;
+                    }
                     Err(_) => Err(Fault::Broken(Cause::new(
                         format!("reading the end of the log took longer than {REST:?}"),
                         "read_failed",
@@ -92,8 +96,11 @@ impl Follower {
                 };
                 self.captured.publish();
                 if progress? == Progress::Ended || self.captured.falls_short() {
-                    break;
+                    break true;
                 }
+            };
+            if !has_ended {
+                continue;
             }
             if !self.captured.came_to_the_end(rest.pending_since()) {
                 self.captured.ask_for_the_end();

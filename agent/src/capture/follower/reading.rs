@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::super::captured::until;
-use super::super::silence::{Sign, Silence};
+use super::super::silence::{Sign, Silence, Stall};
 use super::connections::{Opening, opened};
 use super::rotation::{Action, Event, Rotation, Timer};
 use super::taking::SoFar;
@@ -187,8 +187,11 @@ impl Follower {
                     Err(fault) => self.not_rotated(&fault),
                 },
                 sign = poll_fn(|cx| silence.poll(cx)) => {
-                    if !self.is_stalled(&mut silence, sign, so_far.reads) {
+                    let Some(stall) = self.stall(&mut silence, sign, so_far.reads) else {
                         continue;
+                    };
+                    if stall == Stall::Endless {
+                        self.note_endless();
                     }
                     Event::Stalled
                 }
@@ -272,7 +275,8 @@ impl Follower {
             match step.action {
                 Action::Wait => {}
                 Action::OpenAnother => {
-                    if is_stalled {
+                    // One that is endless was told of when that was seen.
+                    if is_stalled && !self.captured.is_endless() {
                         self.tell_of_stall();
                         self.captured.be_unsure();
                         if self.captured.must_be_read_first() {
@@ -332,9 +336,21 @@ impl Follower {
         self.captured.asks_for_the_end() && stream.opened().elapsed() < self.policy.get().rotation.idle_interval
     }
 
-    fn is_stalled(&self, silence: &mut Silence, sign: Sign, reads: u64) -> bool {
+    fn stall(&self, silence: &mut Silence, sign: Sign, reads: u64) -> Option<Stall> {
         let room = self.services.outbox.has_room();
         silence.judge(sign, reads, room, |time| self.captured.knows(time))
+    }
+
+    /// From now on its streams begin at a time.
+    pub(super) fn note_endless(&mut self) {
+        if self.captured.note_endless() {
+            warn!(
+                container = self.container.name,
+                "the engine does not find the end of its log, which was truncated behind the engine's back: \
+                 lines come late from now on, and some may be missing"
+            );
+            self.captured.series().stalled();
+        }
     }
 
     fn tell_of_stall(&self) {

@@ -66,7 +66,8 @@ impl Follower {
             or_since: Time(0),
         };
         let mut outcome = Outcome::NotFound;
-        for since in [records, Since::Beginning] {
+        let of_the_end = (!self.captured.is_endless()).then_some(records);
+        for since in of_the_end.into_iter().chain([Since::Beginning]) {
             outcome = match timeout(ANSWER, self.compare_with(stretch, since)).await {
                 Ok(Ok(outcome)) => outcome,
                 // Nothing can be said of it. The next comparison has it again, if the log is there by then.

@@ -23,7 +23,7 @@ use hyper::{Request, Response, StatusCode};
 
 use super::super::metrics::Metrics;
 use super::endpoint::Endpoint;
-use super::error::TransportError;
+use super::error::{BODY, TransportError};
 use super::socket::{Gate, Socket};
 use super::tls::Cause;
 use crate::decode::Chunked;
@@ -159,10 +159,20 @@ impl Connection {
     pub(in crate::engine) async fn get(
         &mut self,
         path: &str,
+        take: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Head, TransportError> {
+        self.get_within(self.limits.body, path, take).await
+    }
+
+    /// The same, with another time for the body.
+    pub(in crate::engine) async fn get_within(
+        &mut self,
+        limit: Duration,
+        path: &str,
         mut take: impl FnMut(&[u8]) -> bool,
     ) -> Result<Head, TransportError> {
         let (head, mut body) = self.send(self.asking(path)?).await?.into_parts();
-        within("reading the answer", self.limits.body, async {
+        within(BODY, limit, async {
             while let Some(frame) = drive(unlocked(&mut self.driver), body.frame()).await {
                 let data = frame.map_err(cut_or_malformed)?.into_data().unwrap_or_default();
                 if !take(&data) {

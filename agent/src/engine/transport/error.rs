@@ -22,6 +22,9 @@ impl EndpointError {
     }
 }
 
+/// The step of an answer that comes last.
+pub(super) const BODY: &str = "reading the answer";
+
 /// A connection, or a request over one, that failed before its answer was whole. What the peer is, an engine or a store, and
 /// what its answers mean, is not known here.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,11 @@ pub struct TlsError {
 }
 
 impl TransportError {
+    /// Whether the head of an answer came, and its body did not in time.
+    pub fn is_of_the_body(&self) -> bool {
+        matches!(self, TransportError::Timeout { step: BODY, .. })
+    }
+
     /// Whether the agent has no descriptor left for a connection: its own want, and no fault of the peer.
     pub fn is_of_descriptors(&self) -> bool {
         match self {
