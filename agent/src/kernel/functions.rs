@@ -8,14 +8,15 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use abi::Layout;
 use aya::{
     Btf as AyaBtf, Ebpf, Endianness,
-    programs::{FEntry, FExit, ProgramError},
+    programs::{FEntry, FExit, Program, ProgramError},
 };
 
 use super::{
     btf::{self, BtfError},
     layout::{self, Types},
     links::{Link, Links},
-    object::{Settings, attach_tcp_state, create, make_ready},
+    load,
+    object::{ON_DEMAND, Settings, TCP_STATE, attach_raw, create, identify},
     refusal::Refusal,
 };
 
@@ -142,29 +143,40 @@ const FIND: &str = "find the kernel's functions";
 fn load(object: &[u8], settings: &Settings, types: &AyaBtf, layout: &Layout) -> Result<(Ebpf, Links), Refusal> {
     let mut ebpf = create(object, settings, layout, true)?;
     let mut links = Links::default();
-    // A kernel that refuses the first of them refuses them all: before anything else is loaded for it.
+    let names = EXITS.iter().chain(ENTRIES).map(|&(program, _)| program);
+    let names: Vec<_> = names.chain(ON_DEMAND).chain([TCP_STATE.0]).collect();
+    load::load(&mut ebpf, &names, |name, program| load_one(name, program, types))?;
+    identify(&ebpf)?;
+    attach_raw(&mut ebpf, TCP_STATE, &mut links)?;
     for &(program, function) in EXITS {
-        exit(&mut ebpf, program)?
-            .load(function, types)
-            .map_err(|error| Refusal::load(program, &error))?;
-    }
-    make_ready(&mut ebpf)?;
-    attach_tcp_state(&mut ebpf, &mut links)?;
-    for &(program, function) in EXITS {
-        let program = exit(&mut ebpf, program)?;
+        let program: &mut FExit = find(&mut ebpf, program)?;
         let link = program.attach().and_then(|id| program.take_link(id));
         links.hold(Link::Exit(link.map_err(|error| unattached(function, &error))?));
     }
     for &(program, function) in ENTRIES {
-        links.hold(attach_entry(&mut ebpf, program, function, types)?);
+        links.hold(attach_entry(&mut ebpf, program, function)?);
     }
     for &(program, function) in OPTIONAL {
-        match attach_entry(&mut ebpf, program, function, types) {
+        let loaded = load::load(&mut ebpf, &[program], |name, program| load_one(name, program, types));
+        match loaded.and_then(|()| attach_entry(&mut ebpf, program, function)) {
             Ok(link) => links.hold(link),
             Err(refusal) => tracing::debug!(%refusal, "the ends of unix peers are seen by looking"),
         }
     }
     Ok((ebpf, links))
+}
+
+fn load_one(name: &str, program: &mut Program, types: &AyaBtf) -> Result<(), ProgramError> {
+    let all = || EXITS.iter().chain(ENTRIES).chain(OPTIONAL);
+    let function = all()
+        .find(|(program, _)| *program == name)
+        .map(|&(_, function)| function);
+    match (program, function) {
+        (Program::FExit(program), Some(function)) => program.load(function, types),
+        (Program::FEntry(program), Some(function)) => program.load(function, types),
+        (Program::RawTracePoint(program), None) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 /// Those functions alone, among the kernel's types.
@@ -181,19 +193,16 @@ fn functions(types: &Types) -> Result<Vec<u8>, BtfError> {
     Ok(btf::reduced_to(&found))
 }
 
-fn attach_entry(ebpf: &mut Ebpf, name: &str, function: &str, types: &AyaBtf) -> Result<Link, Refusal> {
-    let program: &mut FEntry = ebpf
-        .program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| Refusal::foreign_object(name))?;
-    program
-        .load(function, types)
-        .map_err(|error| Refusal::load(name, &error))?;
+fn attach_entry(ebpf: &mut Ebpf, name: &str, function: &str) -> Result<Link, Refusal> {
+    let program: &mut FEntry = find(ebpf, name)?;
     let link = program.attach().and_then(|id| program.take_link(id));
     link.map(Link::Entry).map_err(|error| unattached(function, &error))
 }
 
-fn exit<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, Refusal> {
+fn find<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+{
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| Refusal::foreign_object(name))

@@ -12,6 +12,7 @@ mod functions;
 mod layout;
 mod ledger;
 mod links;
+mod load;
 mod loader;
 mod log;
 mod mapped;

@@ -58,47 +58,39 @@ pub(super) fn create(object: &[u8], settings: &Settings, layout: &Layout, exact:
         .map_err(|error| Refusal::new("create the kernel maps", &error))
 }
 
-/// Programs that are never attached, but run by [`ask`].
+/// Programs that are never attached, but run by [`ask`]. Those that take the longest to load are first, see [`super::load`].
 pub(super) const ON_DEMAND: [&str; 9] = [
+    "census",
+    "adopt",
+    "survey",
     "identify",
     "whoami",
-    "survey",
     "calibrate",
-    "adopt",
-    "census",
     "seek",
     "bury",
     "let_go",
 ];
 
-/// Loads the programs that are run on demand, and has them know this process: before the attach, or the first calls would be
-/// taken for another's.
-pub(super) fn make_ready(ebpf: &mut Ebpf) -> Result<(), Refusal> {
-    for name in ON_DEMAND {
-        raw_tracepoint_mut(ebpf, name)?
-            .load()
-            .map_err(|error| Refusal::load(name, &error))?;
-    }
-    ask(raw_tracepoint(ebpf, "identify")?, 0)
-}
-
 /// Where TCP sockets change their state. A raw one: it needs no tracefs, and its record has the socket itself.
-pub(super) fn attach_tcp_state(ebpf: &mut Ebpf, links: &mut Links) -> Result<(), Refusal> {
-    const EVENT: &str = "inet_sock_set_state";
-    let program = raw_tracepoint_mut(ebpf, "tcp_state")?;
-    program.load().map_err(|error| Refusal::load("tcp_state", &error))?;
+pub(super) const TCP_STATE: (&str, &str) = ("tcp_state", "inet_sock_set_state");
+
+/// Attaches a program that is loaded to a raw tracepoint.
+pub(super) fn attach_raw(ebpf: &mut Ebpf, (name, event): (&str, &str), links: &mut Links) -> Result<(), Refusal> {
+    let program: &mut RawTracePoint = ebpf
+        .program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Refusal::foreign_object(name))?;
     let link = program
-        .attach(EVENT)
+        .attach(event)
         .and_then(|id| program.take_link(id))
-        .map_err(|error| Refusal::new(format_args!("attach to the raw tracepoint `{EVENT}`"), &error))?;
+        .map_err(|error| Refusal::new(format_args!("attach to the raw tracepoint `{event}`"), &error))?;
     links.hold(Link::RawTracePoint(link));
     Ok(())
 }
 
-fn raw_tracepoint_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Refusal> {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| Refusal::foreign_object(name))
+/// Has the programs know this process: before the attach, or the first calls would be taken for another's.
+pub(super) fn identify(ebpf: &Ebpf) -> Result<(), Refusal> {
+    ask(raw_tracepoint(ebpf, "identify")?, 0)
 }
 
 /// A program that is run by [`ask`].

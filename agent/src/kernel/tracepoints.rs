@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use abi::Layout;
-use aya::{Ebpf, programs::TracePoint};
+use aya::{
+    Ebpf,
+    programs::{Program, ProgramError, TracePoint},
+};
 
 use super::{
     layout,
     links::{Link, Links},
-    object::{Settings, attach_tcp_state, create, make_ready},
+    load,
+    object::{ON_DEMAND, Settings, TCP_STATE, attach_raw, create, identify},
     refusal::Refusal,
 };
 
@@ -88,13 +92,24 @@ pub(super) fn load(
 ) -> Result<(Ebpf, Links), Refusal> {
     layout::records(tracefs, &mut layout)?;
     let mut ebpf = create(object, settings, &layout, false)?;
-    make_ready(&mut ebpf)?;
+    let names = PROGRAMS.iter().map(|&(program, _)| program);
+    let names: Vec<_> = names.chain(ON_DEMAND).chain([TCP_STATE.0]).collect();
+    load::load(&mut ebpf, &names, load_one)?;
+    identify(&ebpf)?;
     let mut links = Links::default();
-    attach_tcp_state(&mut ebpf, &mut links)?;
+    attach_raw(&mut ebpf, TCP_STATE, &mut links)?;
     for &(program, events) in PROGRAMS {
         attach(&mut ebpf, program, events, tracefs, &mut links)?;
     }
     Ok((ebpf, links))
+}
+
+fn load_one(_: &str, program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::TracePoint(program) => program.load(),
+        Program::RawTracePoint(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &mut Links) -> Result<(), Refusal> {
@@ -102,7 +117,6 @@ fn attach(ebpf: &mut Ebpf, name: &str, events: &[&str], tracefs: &Path, links: &
         .program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| Refusal::foreign_object(name))?;
-    program.load().map_err(|error| Refusal::load(name, &error))?;
     for event in events {
         if !REQUIRED.contains(event) && !tracefs.join("events/syscalls").join(event).exists() {
             continue;
