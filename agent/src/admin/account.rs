@@ -74,7 +74,7 @@ pub struct Places {
 }
 
 impl AccountPage {
-    /// Of what the parts tell.
+    /// Made of what the parts tell.
     pub fn new(sinks: Vec<SinkRow>, containers: Vec<ContainerRow>) -> Self {
         let is_right = |sink: &SinkRow| sink.drift == 0 && sink.is_right;
         let has_all = |row: &ContainerRow| row.sinks.iter().all(|places| places.difference == 0);

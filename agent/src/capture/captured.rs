@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::expressions::Expression;
-use super::gone::tidy;
 use super::loops::{Loop, Part};
 use super::metrics::Series;
 use super::multiline::Multiline;
@@ -19,6 +18,7 @@ use super::recent::{Recall, Recent};
 use super::resume::{Position, Replay, Verdict};
 use super::seen::Seen;
 use super::services::Services;
+use super::tidying::tidy;
 use super::witness::Witness;
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time, Until};

@@ -14,10 +14,10 @@ use tracing::{debug, error, info, warn};
 
 use super::descriptions::{Descriptions, Teller, completed};
 use super::follower::Follower;
-use super::gone::tidy;
 use super::listing::{Answer, Listing};
 use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
+use super::tidying::tidy;
 use super::{ContainerState, Services};
 use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told, TransportError};
 use crate::readiness::Part;

@@ -17,7 +17,7 @@
 //! | `standstill` | whether the agent itself stood still |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
-//! | `tally`, `gone` | what was read of each container, also of those that are removed |
+//! | `tally`, `gone`, `tidying` | what was read of each container, also of those that are removed |
 //! | `resume` | where a log was left off, and how to go on |
 //! | `reach` | how far back from its end a log is asked for |
 //! | `seen` | a line, as a position remembers it |
@@ -54,6 +54,7 @@ mod silence;
 mod slots;
 mod standstill;
 mod tally;
+mod tidying;
 mod unsettled;
 mod witness;
 
@@ -63,7 +64,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
-pub use gone::{Gone, tidy};
+pub use gone::Gone;
 pub use host::Host;
 pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
@@ -75,6 +76,7 @@ pub use services::{IsReleased, Services};
 pub use slots::{SlotLimits, Slots};
 pub use standstill::Standstills;
 pub use tally::Tally;
+pub use tidying::tidy;
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]

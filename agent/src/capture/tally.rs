@@ -18,9 +18,9 @@ pub struct Tally {
     pub taken: u64,
     /// They came again, and were known.
     pub known: u64,
-    /// Of those taken, they went to no sink: a rate limit, or records of the container's own lines.
+    /// They were taken, and went to no sink: a rate limit, or records of the container's own lines.
     pub dropped: u64,
-    /// Of those taken, they wait for the rest of their record. They are read again at the next start.
+    /// They were taken, and wait for the rest of their record. They are read again at the next start.
     pub held: u64,
     /// Places at which lines may be missing, and when the last was found.
     pub gaps: u64,

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Records;
-use super::window::Named;
 use crate::record::ContainerId;
+
+/// How many lines of each container.
+pub(super) type Named = HashMap<ContainerId, u64>;
 
 /// What can become of a record at a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Counts {
 #[serde(default)]
 pub struct Account {
     of: HashMap<ContainerId, Counts>,
-    /// Of containers that nobody knows any more.
+    /// What became of the lines of containers that nobody knows any more.
     others: Counts,
     /// What is settled of the batch that is being delivered. It is delivered once more where it is not acknowledged.
     #[serde(skip)]
@@ -215,7 +217,7 @@ impl Account {
         });
     }
 
-    /// Of this batch only the `new` records are to be delivered. The spool has got the others before.
+    /// Only the `new` records of this batch are to be delivered. The spool has got the others before.
     pub(super) fn skip(&mut self, batch: &Records, new: &Records) {
         self.spill(batch);
         new.lines_of(0..new.len(), |id, lines| {

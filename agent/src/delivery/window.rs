@@ -8,14 +8,14 @@
 //!                 at most `limit` of them
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::account::{Account, Outcome};
+use super::account::{Account, Named, Outcome};
 use super::batch::{Batch, Records};
 use super::sink::Mark;
-use crate::record::{ContainerId, Time};
+use crate::record::Time;
 
 /// Tells one question for a mark from the next.
 pub type Ticket = u64;
@@ -82,9 +82,6 @@ struct Held {
     first: Option<Time>,
     given: Instant,
 }
-
-/// How many lines of each container.
-pub(super) type Named = HashMap<ContainerId, u64>;
 
 /// What is known of a sink's spool.
 #[derive(Clone, Copy, Debug, Default)]

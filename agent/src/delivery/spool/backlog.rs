@@ -10,13 +10,13 @@ use tokio::sync::{Mutex as Turns, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::super::account::Named;
 use super::super::batch::{Batch, Spares};
 use super::super::had::Had;
 use super::super::intake::Intake;
 use super::super::metrics::Metrics;
 use super::super::shared::{Desk, Shared};
 use super::super::sink::Mark;
-use super::super::window::Named;
 use super::cursor::Cursor;
 use super::options::{Limits, Options, Patience};
 use super::queue::{Lost, Refused, Spool};

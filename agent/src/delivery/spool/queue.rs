@@ -18,8 +18,8 @@ use std::mem::take;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::super::account::Named;
 use super::super::batch::Records;
-use super::super::window::Named;
 use super::cursor::{Cursor, Cursors};
 use super::folder::Folder;
 use super::frame::Writer;
