@@ -5,6 +5,7 @@
     reason = "a binary has no outside: `pub` tells what other files use"
 )]
 
+mod account;
 mod admin;
 mod alerts;
 mod bad_engines;

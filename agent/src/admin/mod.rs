@@ -1,5 +1,6 @@
 //! What the agent tells about itself, over HTTP on loopback; and over a unix socket what has lines in it.
 
+mod account;
 pub mod client;
 mod clients;
 mod control;
@@ -9,6 +10,7 @@ mod metrics;
 mod pages;
 mod server;
 
+pub use account::{AccountPage, ContainerRow, Places, SinkRow};
 pub use control::{Control, Done, Held, Letter, socket};
 pub use fds::{FdsPage, GrowingRow, KindRow};
 pub use hosts::Hosts;

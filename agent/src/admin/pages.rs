@@ -8,6 +8,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
+use super::account::AccountPage;
 use super::fds::{FdsPage, GrowingRow};
 use super::metrics::Metrics;
 use crate::audit::{Leak, Leaks, opening};
@@ -36,6 +37,8 @@ pub struct Pages {
     pub kernel_metrics: crate::kernel::Metrics,
     /// Held while `/metrics` is written down.
     pub scrapes: tokio::sync::Mutex<()>,
+    /// What was read, and what has become of it.
+    pub account: Box<dyn Fn() -> AccountPage + Send + Sync>,
     /// Brings up to date what other parts show.
     pub refresh: Box<dyn Fn() + Send + Sync>,
 }
@@ -192,13 +195,14 @@ impl Pages {
             "/connections" => Page::json(StatusCode::OK, &self.connections()),
             "/leaks" => Page::json(StatusCode::OK, &self.leaks()),
             "/fds" => Page::json(StatusCode::OK, &self.fds()),
+            "/account" => self.account().await,
             "/" => Page::text(
                 StatusCode::OK,
-                "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n/fds\n",
+                "/metrics\n/healthz\n/readyz\n/connections\n/leaks\n/fds\n/account\n",
             ),
             _ => Page::text(
                 StatusCode::NOT_FOUND,
-                "there are /metrics /healthz /readyz /connections /leaks /fds\n",
+                "there are /metrics /healthz /readyz /connections /leaks /fds /account\n",
             ),
         }
     }
@@ -223,6 +227,14 @@ impl Pages {
             },
             Ok(Err(error)) | Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         }
+    }
+
+    /// With thousands of containers it is long: another thread writes it down, for one client at a time.
+    async fn account(&self) -> Page {
+        let _turn = self.scrapes.lock().await;
+        let page = (self.account)();
+        let written = spawn_blocking(move || Page::json(StatusCode::OK, &page)).await;
+        written.unwrap_or_else(|error| Page::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")))
     }
 
     fn readyz(&self) -> Page {

@@ -1,5 +1,6 @@
 //! Builds everything, wires it, and ends it in order.
 
+mod account;
 mod background;
 mod metrics;
 mod reload;
@@ -143,6 +144,7 @@ async fn serve(
         );
     }
     let (observed, shown) = (outbox.clone(), delivery_metrics.clone());
+    let (read, sent) = (positions.clone(), outbox.clone());
     let pages = Pages {
         metrics: admin::Metrics::new(&registry)?,
         readiness: readiness.clone(),
@@ -153,6 +155,7 @@ async fn serve(
         kernel_metrics,
         scrapes: tokio::sync::Mutex::default(),
         registry: registry.clone(),
+        account: Box::new(move || account::account(&read, &sent)),
         refresh: Box::new(move || observed.observe(&shown)),
     };
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -12,7 +12,7 @@ use crate::capture::{self, Checkpoints, Host, Policy, Positions, Probes, Service
 use crate::config::{self, Config, KernelMode, Sink as SinkConfig, StoreTls, StoreUrl};
 use crate::delivery::dead::DeadLetters;
 use crate::delivery::network::{self, Credentials, Protocol};
-use crate::delivery::{self, Bounds, Had, Kind, Named, Outbox, Target, Writers};
+use crate::delivery::{self, Account as SinkAccount, Bounds, Had, Kind, Named, Outbox, Target, Writers};
 use crate::delivery::{sink, spool};
 use crate::encode;
 use crate::engine::{self, Endpoint, Engine, Opener, Store};
@@ -194,6 +194,7 @@ pub(super) fn open_sinks(config: &Config, register: &Register) -> Result<Vec<Nam
             name,
             kind,
             had: Had::default(),
+            account: SinkAccount::default(),
             spooled: None,
         })
     };
@@ -268,6 +269,7 @@ pub(super) fn delivery(
     let (outbox, intakes) = Outbox::new(Bounds::from(&config.delivery), names);
     let (mut written, mut sent) = (Vec::new(), Vec::new());
     for (named, intake) in sinks.into_iter().zip(intakes) {
+        intake.restore(named.account);
         match named.kind {
             Kind::Written(sink) => written.push((sink, named.had, intake)),
             Kind::Sent(target) => {

@@ -18,6 +18,7 @@ use super::recent::{Recall, Recent};
 use super::resume::{Position, Replay, Verdict};
 use super::seen::Seen;
 use super::services::Services;
+use super::tidying::tidy;
 use super::witness::Witness;
 use crate::encode::Tail;
 use crate::record::{Container, ContainerId, Line, Since, Time, Until};
@@ -107,7 +108,7 @@ impl Captured {
             _refused: refused,
             tail: Tail::new(container, services.host.unless(&policy.host), &policy.fields),
             series: Series::new(&container.name, &services.metrics),
-            position: services.positions.of(&container.id),
+            position: services.positions.of(&container.id, &container.name),
             replay: None,
             recent: Recent::default(),
             witness: Witness::default(),
@@ -132,7 +133,20 @@ impl Captured {
         self.tail = Tail::new(container, self.services.host.unless(&policy.host), &policy.fields);
         if container.name != self.series.name() {
             self.series = Series::new(&container.name, &self.services.metrics);
+            self.position.tally.name = container.name.as_str().into();
         }
+    }
+
+    /// Lines may be missing here.
+    pub(super) fn note_gap(&mut self) {
+        self.series.gap();
+        self.position.tally.note_gap();
+    }
+
+    /// A line came that was taken before.
+    fn note_known(&mut self) {
+        self.services.metrics.deduplicated.inc();
+        self.position.tally.known += 1;
     }
 
     /// Another policy is in force, from the next line on. Records that are under way go on where they would be the same
@@ -419,6 +433,7 @@ impl Captured {
             Verdict::Seen if self.position.unsettled.is_waiting(line) => Place::Waited,
             Verdict::Seen => {
                 self.services.metrics.deduplicated.inc();
+                self.position.tally.known += 1;
                 if replay.is_live() {
                     // It stands between new ones, and is none.
                     self.witness.breaks_off();
@@ -462,7 +477,7 @@ impl Captured {
         match self.recent.judge_seen(seen) {
             Recall::New => Place::New,
             Recall::Repeat => {
-                self.services.metrics.deduplicated.inc();
+                self.note_known();
                 Place::Known
             }
             Recall::Doubtful => {
@@ -478,7 +493,7 @@ impl Captured {
             container = self.series.name(),
             "the last lines were not found again: lines may be missing"
         );
-        self.series.gap();
+        self.note_gap();
         // What is behind the gap is behind no line that the log still has.
         self.witness.compared();
         self.witness.breaks_off();
@@ -502,12 +517,14 @@ impl Captured {
                 self.position.unsettled.give_up_written();
             }
             if self.position.unsettled.is_written(line) {
-                self.services.metrics.deduplicated.inc();
+                self.note_known();
                 return Taken::Known;
             }
         }
+        self.position.tally.taken += 1;
         self.series.captured(line.stream, line.bytes.len());
         if self.is_of_loop(line) {
+            self.position.tally.dropped += 1;
             return Taken::New;
         }
         if line.truncated {
@@ -515,6 +532,7 @@ impl Captured {
         }
         if self.rate_limit.as_mut().is_some_and(|limit| !limit.admits(line.time)) {
             self.series.rate_limited();
+            self.position.tally.dropped += 1;
             return Taken::New;
         }
         match &mut self.multiline {
@@ -588,7 +606,8 @@ impl Captured {
     /// Nothing more comes, and nobody will ask from where: the container is gone.
     pub(super) fn forget(&mut self) {
         self.flush();
-        self.services.positions.forget(&self.id);
+        self.services.positions.forget(&self.id, &self.position.tally);
+        tidy(&self.services.positions, &self.services.outbox);
     }
 
     /// Ends all records.

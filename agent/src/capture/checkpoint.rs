@@ -17,10 +17,11 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::gone::Gone;
 use super::metrics::CheckpointMetrics;
 use super::positions::Positions;
 use super::resume::Position;
-use crate::delivery::{Had, Kind, Named, Outbox};
+use crate::delivery::{Account, Had, Kind, Named, Outbox, Saved};
 use crate::encode::Decoded;
 use crate::readiness::Part;
 use crate::record::{ContainerId, Time};
@@ -49,6 +50,12 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     had: BTreeMap<String, Value>,
     containers: HashMap<ContainerId, Arc<Position>>,
+    /// What was read of containers that are removed.
+    #[serde(default)]
+    gone: Gone,
+    /// What has become of the lines up to the positions at each sink, by its name.
+    #[serde(default)]
+    accounts: BTreeMap<String, Account>,
 }
 
 /// Loads and saves checkpoints, and shows whether that works.
@@ -81,13 +88,15 @@ impl Checkpoints {
 
     /// Saves at intervals, for as long as it is polled. What failed is tried again.
     pub async fn save_at_intervals(self, outbox: Outbox, positions: Positions) {
-        let mut pause = INTERVAL;
+        let (mut pause, mut settled) = (INTERVAL, 0);
         loop {
             sleep(pause).await;
-            if positions.have_changed()
+            // A spool is delivered also while no position moves.
+            if (positions.have_changed() || outbox.settled() != settled)
                 && let Ok(took) = self.save(&outbox, &positions).await
             {
                 pause = (took * REST).clamp(INTERVAL, LONGEST);
+                settled = outbox.settled();
             }
         }
     }
@@ -107,12 +116,14 @@ impl Checkpoints {
 
     async fn try_save(&self, outbox: &Outbox, positions: &Positions) -> io::Result<Duration> {
         let seen = || (Time::now(), positions.take());
-        let Some(((saved, containers), marks)) = outbox.barrier(seen).await else {
+        let Some(((saved, (containers, gone)), sinks_say)) = outbox.barrier(seen).await else {
             return Err(io::Error::other("a sink has failed"));
         };
         let mut written = Vec::new();
-        let (mut sinks, mut had) = (BTreeMap::new(), BTreeMap::new());
-        for (sink, mark) in marks {
+        let (mut sinks, mut had, mut accounts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for Saved { sink, mark, account } in sinks_say {
+            accounts.insert(sink.clone(), account);
+            let Some(mark) = mark else { continue };
             if !mark.had.is_null() {
                 had.insert(sink.clone(), mark.had);
             }
@@ -124,6 +135,8 @@ impl Checkpoints {
             sinks,
             had,
             containers,
+            gone,
+            accounts,
         };
         let this = self.clone();
         // It waits for the disk. First the lines and then the position behind them: a power loss takes the latter alone.
@@ -179,7 +192,7 @@ impl Inner {
 impl Checkpoint {
     /// The positions, moved on by what the only sink has got since. With more sinks, another one may not have got as far. Then
     /// it is read again for the others, and the sink leaves it out.
-    pub fn recover(self, sinks: &mut [Named]) -> io::Result<Positions> {
+    pub fn recover(mut self, sinks: &mut [Named]) -> io::Result<Positions> {
         let is_only = sinks.len() == 1;
         let had = |name| Had::deserialize(self.had.get(name)?).ok();
         let mut hads: Vec<Had> = sinks.iter().map(|sink| had(&sink.name).unwrap_or_default()).collect();
@@ -188,9 +201,20 @@ impl Checkpoint {
             // What is gone does not come again. A container without a position may only be new.
             had.retain(|container, latest| latest > recent || self.containers.contains_key(container));
         }
-        let positions = Positions::new(self.containers);
+        let positions = Positions::new(self.containers, self.gone);
+        let (read, gone) = positions.all();
         for (named, before) in sinks.iter_mut().zip(hads) {
-            let (name, had) = (&named.name, &mut named.had);
+            let (name, had, account) = (&named.name, &mut named.had, &mut named.account);
+            match self.accounts.remove(name) {
+                Some(saved) => *account = saved,
+                // The sink is new.
+                None => {
+                    for (id, tally) in read.iter().chain(gone.listed()) {
+                        account.begin(id, tally.handed_on());
+                    }
+                    account.begin_others(gone.others().handed_on());
+                }
+            }
             *had = before;
             let Kind::Written(sink) = &mut named.kind else {
                 // What a store has got cannot be read back, what its spool has got can.
@@ -201,7 +225,10 @@ impl Checkpoint {
             sink.recover(
                 self.sinks.get(name),
                 &mut |recovered| match Decoded::from_json(recovered.text) {
-                    Some(record) if moves_on => positions.recovered(&record, recovered.after_hole),
+                    Some(record) if moves_on => {
+                        positions.recovered(&record, recovered.after_hole);
+                        account.recovered(&record.container, u64::from(record.lines.unwrap_or(1)));
+                    }
                     Some(record) => had.note(&record),
                     None => {}
                 },

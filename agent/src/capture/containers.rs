@@ -17,6 +17,7 @@ use super::follower::Follower;
 use super::listing::{Answer, Listing};
 use super::own::{self, OwnContainer};
 use super::policy::{InForce, Policies, Policy};
+use super::tidying::tidy;
 use super::{ContainerState, Services};
 use crate::engine::{Action, Engine, EngineError, Event, List, Listed, Told, TransportError};
 use crate::readiness::Part;
@@ -360,6 +361,7 @@ impl Capture {
         }
         let is_there = |id: &ContainerId| there.contains_key(id) || told_of.contains(id);
         self.services.positions.retain(is_there);
+        tidy(&self.services.positions, &self.services.outbox);
         self.descriptions.retain(is_there);
         self.unread.retain(is_there);
         for (id, known) in self.known.iter().filter(|(id, _)| !told_of.contains(id)) {

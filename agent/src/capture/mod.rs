@@ -17,6 +17,7 @@
 //! | `standstill` | whether the agent itself stood still |
 //! | `slots` | how many are read at the same time |
 //! | `positions`, `checkpoint` | all containers' positions, and how they outlive the agent |
+//! | `tally`, `gone`, `tidying` | what was read of each container, also of those that are removed |
 //! | `resume` | where a log was left off, and how to go on |
 //! | `reach` | how far back from its end a log is asked for |
 //! | `seen` | a line, as a position remembers it |
@@ -30,6 +31,7 @@ mod containers;
 mod descriptions;
 mod expressions;
 mod follower;
+mod gone;
 mod host;
 mod labels;
 mod listing;
@@ -51,6 +53,8 @@ mod services;
 mod silence;
 mod slots;
 mod standstill;
+mod tally;
+mod tidying;
 mod unsettled;
 pub mod witness;
 
@@ -60,6 +64,7 @@ use crate::record::Container;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use containers::Capture;
+pub use gone::Gone;
 pub use host::Host;
 pub use metrics::{CheckpointMetrics, Metrics};
 pub use options::Options;
@@ -70,6 +75,8 @@ pub use selection::Selection;
 pub use services::{IsReleased, Services};
 pub use slots::{SlotLimits, Slots};
 pub use standstill::Standstills;
+pub use tally::Tally;
+pub use tidying::tidy;
 
 /// What is known of a container, told to its follower.
 #[derive(Clone, Debug)]

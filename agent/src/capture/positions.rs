@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::gone::Gone;
 use super::resume::Position;
 use super::seen::Seen;
+use super::tally::Tally;
 use crate::encode::Decoded;
 use crate::record::ContainerId;
 
@@ -16,25 +18,39 @@ pub struct Positions(Arc<Mutex<Inner>>);
 struct Inner {
     /// Shared with a checkpoint on its way to the disk.
     all: HashMap<ContainerId, Arc<Position>>,
+    /// What was read of those that are removed.
+    gone: Gone,
     changed: bool,
 }
 
 impl Positions {
     /// As they were saved.
-    pub fn new(saved: HashMap<ContainerId, Arc<Position>>) -> Self {
+    pub fn new(mut saved: HashMap<ContainerId, Arc<Position>>, mut gone: Gone) -> Self {
+        for position in saved.values_mut() {
+            Arc::make_mut(position).tally.read_again();
+        }
+        gone.all_mut().for_each(Tally::read_again);
         Self(Arc::new(Mutex::new(Inner {
             all: saved,
+            gone,
             changed: false,
         })))
     }
 
-    /// Where a container was left off; the beginning if it never was.
-    pub fn of(&self, container: &ContainerId) -> Position {
-        self.lock()
-            .all
-            .get(container)
-            .map(|position| Position::clone(position))
-            .unwrap_or_default()
+    /// Where the container of this name was left off; the beginning if it never was.
+    pub fn of(&self, container: &ContainerId, name: &str) -> Position {
+        let inner = self.lock();
+        let known = inner.all.get(container);
+        let mut position = known.map(|position| Position::clone(position)).unwrap_or_default();
+        if known.is_none()
+            && let Some((_, tally)) = inner.gone.listed().find(|(id, _)| id == container)
+        {
+            position.tally = tally.clone();
+        }
+        if *position.tally.name != *name {
+            position.tally.name = name.into();
+        }
+        position
     }
 
     /// Whether anything was ever taken from a container's log.
@@ -52,6 +68,7 @@ impl Positions {
                 None => *known = Arc::new(position.clone()),
             },
             None => {
+                inner.gone.take(container);
                 inner.all.insert(container.clone(), Arc::new(position.clone()));
             }
         }
@@ -59,7 +76,10 @@ impl Positions {
         if waiting.peek().is_some()
             && let Some(known) = inner.all.get_mut(container)
         {
-            Arc::make_mut(known).unsettled.wait(waiting);
+            let known = Arc::make_mut(known);
+            let mut held = 0;
+            known.unsettled.wait(waiting.inspect(|_| held += 1));
+            known.tally.held = held;
         }
     }
 
@@ -69,6 +89,7 @@ impl Positions {
         let mut inner = self.lock();
         inner.changed = true;
         let position = Arc::make_mut(inner.all.entry(record.container.clone()).or_default());
+        position.tally.taken += u64::from(record.lines.unwrap_or(1));
         match record.lines {
             None if after_hole => position.note_after_hole(&record.line()),
             // Behind a record of several lines, of which the position does not know the last, where the policy was replaced.
@@ -81,14 +102,43 @@ impl Positions {
     pub fn retain(&self, mut there: impl FnMut(&ContainerId) -> bool) {
         let mut inner = self.lock();
         let before = inner.all.len();
-        inner.all.retain(|id, _| there(id));
+        let Inner { all, gone, .. } = &mut *inner;
+        all.retain(|id, position| {
+            let is_there = there(id);
+            if !is_there {
+                gone.put(id, &position.tally);
+            }
+            is_there
+        });
         inner.changed |= inner.all.len() != before;
     }
 
-    /// Drops a container's position: its log is gone.
-    pub fn forget(&self, container: &ContainerId) {
+    /// Drops a container's position: its log is gone. So many lines were read of it.
+    pub fn forget(&self, container: &ContainerId, read: &Tally) {
         let mut inner = self.lock();
-        inner.changed |= inner.all.remove(container).is_some();
+        inner.all.remove(container);
+        inner.gone.put(container, read);
+        inner.changed = true;
+    }
+
+    /// What was read of each container, and of those that are removed.
+    pub fn all(&self) -> (Vec<(ContainerId, Tally)>, Gone) {
+        let inner = self.lock();
+        let all = inner
+            .all
+            .iter()
+            .map(|(id, position)| (id.clone(), position.tally.clone()));
+        (all.collect(), inner.gone.clone())
+    }
+
+    /// How many removed containers are told of one by one.
+    pub(super) fn gone_len(&self) -> usize {
+        self.lock().gone.len()
+    }
+
+    /// Tells of the first removed container no more for which `may_go` says true.
+    pub(super) fn merge_gone(&self, may_go: impl Fn(&ContainerId) -> bool) -> Option<ContainerId> {
+        self.lock().gone.merge(may_go)
     }
 
     /// What was taken could not be saved.
@@ -101,11 +151,11 @@ impl Positions {
         self.lock().changed
     }
 
-    /// All of them, to be saved.
-    pub fn take(&self) -> HashMap<ContainerId, Arc<Position>> {
+    /// All of them, to be saved, and what was read of those that are removed.
+    pub fn take(&self) -> (HashMap<ContainerId, Arc<Position>>, Gone) {
         let mut inner = self.lock();
         inner.changed = false;
-        inner.all.clone()
+        (inner.all.clone(), inner.gone.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reach::Reach;
 use super::seen::Seen;
+use super::tally::Tally;
 use super::unsettled::Unsettled;
 use crate::record::{Line, Since, Stream, Time};
 use crate::source::{EVIDENCE, Mark};
@@ -53,6 +54,9 @@ pub struct Position {
     /// A place in the log's files before which nothing is wanted, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mark: Option<Mark>,
+    /// How many lines that were.
+    #[serde(default)]
+    pub tally: Tally,
 }
 
 impl Clone for Position {
@@ -71,6 +75,7 @@ impl Clone for Position {
             open,
             unsettled,
             mark,
+            tally,
         } = from;
         self.seen.clone_from(seen);
         self.forgotten.clone_from(forgotten);
@@ -78,6 +83,7 @@ impl Clone for Position {
         self.open.clone_from(open);
         self.unsettled.clone_from(unsettled);
         self.mark = *mark;
+        self.tally.clone_from(tally);
     }
 }
 

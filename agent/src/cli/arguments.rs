@@ -19,6 +19,18 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Shows what has become of every line that was read, by container and sink.
+    ///
+    /// At each sink, the lines that were read are delivered, deduplicated, dropped, dead, spooled or
+    /// waiting. The account goes on after a restart if state_dir is set. Exits with 3 if it does not
+    /// add up, or if lines may be missing (a gap).
+    Account {
+        #[command(flatten)]
+        admin: AdminArguments,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Captures the log of every container until SIGTERM or SIGINT.
     ///
     /// Records go to standard output, one JSON object a line, unless the configuration names other

@@ -32,14 +32,14 @@ impl Exit {
             Self::Failure => {
                 "The command failed, and standard error says why. For run: it could not start, a sink cannot be written to \
                  any more, lines that were read were neither delivered nor spooled before shutdown.deadline, the last positions \
-                 could not be saved, or a connection was left open. For connections, dead-letter, fds, health and leaks: the agent did not answer. For fds and \
+                 could not be saved, or a connection was left open. For account, connections, dead-letter, fds, health and leaks: the agent did not answer. For fds and \
                  leaks also: it runs without its kernel half."
             }
             Self::Unusable => {
                 "The command line or the configuration cannot be used. Standard error says where and why."
             }
             Self::Found => {
-                "For dead-letter: some remain. For leaks: a connection is leaked. For fds: the ledger and its witnesses count differently. For \
+                "For account: it does not add up, or lines may be missing. For dead-letter: some remain. For leaks: a connection is leaked. For fds: the ledger and its witnesses count differently. For \
                  fds and leaks: the descriptors of some kind only ever grow in number."
             }
         }

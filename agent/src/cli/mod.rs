@@ -1,5 +1,6 @@
 //! The command line: arguments, messages, exit codes.
 
+mod account;
 mod arguments;
 mod check;
 mod config;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
     // Clap has just matched them with the same definition.
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
+        Command::Account { admin, json } => shown(account::show(&admin.admin, json)),
         Command::Run { sources } => run::run(&sources.into()),
         Command::Check { sources } => check::check(&sources.into()),
         Command::Completions { shell } => shown(generated::completions(shell)),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::encode::{Encoder, Origin, Span, Tail, Writing};
-use crate::record::{Container, Line, Stream, Time};
+use crate::record::{Container, ContainerId, Line, Stream, Time};
 
 /// Records in the order of their arrival.
 #[derive(Debug, Default)]
@@ -141,6 +141,32 @@ impl Records {
                 },
             })
         })
+    }
+
+    /// How many lines they are made of.
+    pub(super) fn lines(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.lines.max(1))).sum()
+    }
+
+    /// Tells how many lines of each container these records are made of, of which the numbers are in order. A container can be
+    /// told of more than once.
+    pub(super) fn lines_of(&self, numbers: impl IntoIterator<Item = usize>, mut tell: impl FnMut(&ContainerId, u64)) {
+        let (mut run, mut lines) = (0, 0);
+        for number in numbers {
+            if self.runs[run].end <= number {
+                if lines > 0 {
+                    tell(&self.runs[run].origin.container.id, lines);
+                }
+                lines = 0;
+                while self.runs[run].end <= number {
+                    run += 1;
+                }
+            }
+            lines += u64::from(self.entries[number].lines.max(1));
+        }
+        if lines > 0 {
+            tell(&self.runs[run].origin.container.id, lines);
+        }
     }
 
     /// The same but for those of which `leave_out` says true.
@@ -275,7 +301,6 @@ impl Spares {
 mod tests {
     use super::*;
     use crate::encode::{Decoded, Fields};
-    use crate::record::ContainerId;
 
     fn tail(name: &str) -> Tail {
         let container = Container {
@@ -348,6 +373,33 @@ mod tests {
             "a run for each change of the container: {}",
             records.runs.len()
         );
+    }
+
+    #[test]
+    fn lines_are_told_by_container_whatever_records_are_asked_for() {
+        let (mut records, mut encoder) = (Records::default(), Encoder::default());
+        let tails = [tail("north"), tail("south")];
+        // One line of north, then records of 3 and 5 lines of south, then one line of north.
+        for (place, lines) in [(0, None), (1, Some(3)), (1, Some(5)), (0, None)] {
+            let line = Line {
+                time: Time(1),
+                stream: Stream::Stdout,
+                bytes: b"text",
+                truncated: false,
+                escaped: None,
+            };
+            records.push(&mut encoder, &line, lines, &tails[place]);
+        }
+        let told = |numbers: &[usize]| {
+            let mut told = Vec::new();
+            records.lines_of(numbers.iter().copied(), |id, lines| told.push((id.to_string(), lines)));
+            told
+        };
+        let of = |name: &str, lines| (name.to_owned(), lines);
+        assert_eq!(told(&[0, 1, 2, 3]), [of("north", 1), of("south", 8), of("north", 1)]);
+        assert_eq!(told(&[2, 3]), [of("south", 5), of("north", 1)]);
+        assert_eq!(told(&[3]), [of("north", 1)]);
+        assert_eq!(told(&[]), []);
     }
 
     #[test]

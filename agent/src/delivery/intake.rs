@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use super::batch::Batch;
+use super::account::{Account, Outcome};
+use super::batch::{Batch, Records};
 use super::shared::{Desk, Shared};
 use super::sink::Mark;
 use super::window::{Next, Order, Ticket};
@@ -76,13 +77,18 @@ impl Intake {
         let number = batch.number();
         // First: whoever sees room must not need more memory for it.
         drop(batch);
-        self.desk().window().acknowledge(number);
+        self.desk().window().deliver(number);
         self.shared.wake();
     }
 
-    /// So many records are delivered, or dropped, and counted so. Told before their batch is acknowledged.
-    pub fn settled(&self, records: usize) {
-        self.desk().window().settle(records);
+    /// This has become of the records of these numbers, and is counted. Told before their batch is acknowledged.
+    pub fn settled(&self, batch: &Records, numbers: impl IntoIterator<Item = usize>, outcome: Outcome) {
+        self.desk().window().settle(batch, numbers, outcome);
+    }
+
+    /// Goes on with the account that was saved.
+    pub fn restore(&self, account: Account) {
+        self.desk().window().restore(account);
     }
 
     /// Answers [`Order::Mark`].

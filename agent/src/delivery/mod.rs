@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outbox` | where records gather, and how they are handed over |
 //! | `batch` | records on their way: their text, and where in it each line is |
+//! | `account` | what has become of each container's lines at a sink |
 //! | `window` | what one sink was given, and what it has acknowledged |
 //! | `intake` | a sink's end of that |
 //! | `shared` | what the outbox and the intakes share |
@@ -15,6 +16,7 @@
 //! | `network` | stores that records are sent to |
 //! | `dead` | records that a store will never take |
 
+mod account;
 mod batch;
 mod had;
 mod intake;
@@ -39,12 +41,13 @@ pub mod sink;
 /// What a sink has not taken in time, on the disk.
 pub mod spool;
 
+pub use account::{Account, Counts, Outcome};
 pub use batch::{Batch, Record, Records};
 pub use had::Had;
 pub use intake::Intake;
 pub use metrics::Metrics;
 pub use named::{Kind, Named, Target};
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Saved, SinkAccount};
 pub use shared::Bounds;
 pub use window::{Order, Ticket};
 pub use writer::{Fatal, Writers};

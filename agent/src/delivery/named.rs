@@ -1,5 +1,6 @@
 //! A sink of either kind, as it was configured.
 
+use super::account::Account;
 use super::had::Had;
 use super::network::{Credentials, Protocol};
 use super::sink::Sink;
@@ -13,6 +14,8 @@ pub struct Named {
     pub kind: Kind,
     /// What it has already.
     pub had: Had,
+    /// What has become of the lines that it was given.
+    pub account: Account,
     /// What its spool had at the last checkpoint, for one that has a spool.
     pub spooled: Option<u64>,
 }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 
+use super::account::Account;
 use super::batch::{Batch, Spares};
 use super::intake::Intake;
 use super::metrics::Metrics;
@@ -17,7 +18,7 @@ use super::shared::{Bounds, Desk, Shared, State, task};
 use super::sink::Mark;
 use super::window::Window;
 use crate::encode::Tail;
-use crate::record::{Line, Time};
+use crate::record::{ContainerId, Line, Time};
 
 /// Bytes of a log that are read at least. Fewer would be a system call for next to nothing.
 const LEAST: usize = 256;
@@ -78,8 +79,8 @@ impl Outbox {
 
     /// Hands over what has gathered, and waits until every sink has acknowledged it and all before. `at_seal` is called
     /// at the moment of the handing over: what it sees is what will have been acknowledged. `None` when a sink has
-    /// gone, and never will; else also the marks of the sinks that have one, by their names. For one caller at a time.
-    pub async fn barrier<T>(&self, at_seal: impl FnOnce() -> T) -> Option<(T, Vec<(String, Mark)>)> {
+    /// gone, and never will; else also what each sink says of itself as of then. For one caller at a time.
+    pub async fn barrier<T>(&self, at_seal: impl FnOnce() -> T) -> Option<(T, Vec<Saved>)> {
         poll_fn(|cx| self.poll_room(cx)).await;
         self.seal(&mut self.shared.lock());
         let seen = at_seal();
@@ -88,8 +89,59 @@ impl Outbox {
         if !self.shared.all(|window| !window.has_left()) {
             return None;
         }
-        let mark = |desk: &Desk| Some((desk.name.clone(), desk.window().take_mark()?));
-        Some((seen, self.shared.desks.iter().filter_map(mark).collect()))
+        let saved = |desk: &Desk| {
+            let mut window = desk.window();
+            Saved {
+                sink: desk.name.clone(),
+                mark: window.take_mark(),
+                account: window.take_to_save(),
+            }
+        };
+        Some((seen, self.shared.desks.iter().map(saved).collect()))
+    }
+
+    /// Records that the sinks have delivered or dropped, in all: whether that has changed tells whether the accounts have.
+    pub fn settled(&self) -> u64 {
+        self.shared.desks.iter().map(|desk| desk.window().settled()).sum()
+    }
+
+    /// Each sink's account, with what has gathered and is not handed over.
+    pub fn accounts(&self) -> Vec<SinkAccount> {
+        let state = self.shared.lock();
+        let account = |desk: &Desk| {
+            let window = desk.window();
+            let (mut account, is_right) = window.account_now();
+            let drift = drift(&window, &state);
+            account.give(&state.records);
+            SinkAccount {
+                sink: desk.name.clone(),
+                drift,
+                is_right,
+                account,
+            }
+        };
+        self.shared.desks.iter().map(account).collect()
+    }
+
+    /// Whether lines of a container are neither delivered nor dropped nor dead, at any sink.
+    pub fn has_open(&self, container: &ContainerId) -> bool {
+        let is_open = |desk: &Desk| desk.window().account().has_open(container);
+        self.shared.desks.iter().any(is_open) || self.is_gathering(container)
+    }
+
+    /// Whether lines of a container are not handed over to the sinks yet.
+    pub fn is_gathering(&self, container: &ContainerId) -> bool {
+        let records = &self.shared.lock().records;
+        let mut found = false;
+        records.lines_of(0..records.len(), |id, _| found |= id == container);
+        found
+    }
+
+    /// A container is not told of by itself any more in the accounts.
+    pub fn merge(&self, container: &ContainerId) {
+        for desk in &self.shared.desks {
+            desk.window().account().merge(container);
+        }
     }
 
     fn ask_for_marks(&self) -> u64 {
@@ -150,9 +202,9 @@ impl Outbox {
         let age = |time: Option<Time>| time.map_or(0.0, |time| (now.as_seconds() - time.as_seconds()).max(0.0));
         let (mut on_disk, mut oldest_on_disk) = (0, 0.0_f64);
         for desk in &self.shared.desks {
-            let (settled, inherited, spooled, (held, oldest)) = {
+            let (drift, spooled, (held, oldest)) = {
                 let window = desk.window();
-                (window.settled(), window.inherited(), window.spooled(), window.held())
+                (drift(&window, &state), window.spooled(), window.held())
             };
             let waiting = held + state.records.len();
             let oldest = spooled.oldest.or(oldest).or(state.records.first_time());
@@ -166,8 +218,6 @@ impl Outbox {
                 .set(spooled.waiting() as i64);
             on_disk += spooled.bytes;
             oldest_on_disk = oldest_on_disk.max(age(spooled.oldest));
-            let had = state.pushed as i64 + inherited as i64;
-            let drift = had - settled as i64 - spooled.waiting() as i64 - waiting as i64;
             metrics.drift.with_label_values(&sink).set(drift);
         }
         metrics.spool.bytes.set(on_disk as i64);
@@ -205,6 +255,37 @@ impl Outbox {
             desk.ring();
         }
     }
+}
+
+/// What a sink says of itself, as of a barrier.
+#[derive(Debug)]
+pub struct Saved {
+    /// The sink's name.
+    pub sink: String,
+    /// How far it has got, if it can tell after a crash what it got behind that.
+    pub mark: Option<Mark>,
+    /// What has become of the lines up to there.
+    pub account: Account,
+}
+
+/// A sink's account now.
+#[derive(Debug)]
+pub struct SinkAccount {
+    /// The sink's name.
+    pub sink: String,
+    /// Records that were made for it, less all that is known of them: 0 is right.
+    pub drift: i64,
+    /// Whether the account says of what waits what the window says.
+    pub is_right: bool,
+    /// By container.
+    pub account: Account,
+}
+
+/// Records that were made for a sink or were in its spool at the start, less those that are settled, spooled or waiting.
+fn drift(window: &Window, state: &State) -> i64 {
+    let waiting = window.held().0 + state.records.len();
+    let had = state.pushed + window.inherited();
+    had.cast_signed() - window.settled().cast_signed() - window.spooled().waiting().cast_signed() - waiting as i64
 }
 
 #[cfg(test)]

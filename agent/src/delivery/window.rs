@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
+use super::account::{Account, Named, Outcome};
+use super::batch::{Batch, Records};
 use super::sink::Mark;
 use crate::record::Time;
 
@@ -57,6 +58,9 @@ pub(super) struct Window {
     spooled: Spooled,
     /// Records that waited there when the agent began.
     inherited: u64,
+    account: Account,
+    /// As it was when the sink was asked for its mark.
+    to_save: Option<Account>,
     /// When a batch was last given or acknowledged.
     moved: Instant,
     mark: Question,
@@ -72,6 +76,8 @@ pub(super) struct Window {
 struct Held {
     number: u64,
     records: usize,
+    /// How many lines these are made of.
+    lines: u64,
     /// The time of its first record.
     first: Option<Time>,
     given: Instant,
@@ -112,7 +118,10 @@ enum Question {
         at: u64,
     },
     /// The sink has been told, and has not answered yet.
-    Passed(Ticket),
+    Passed {
+        ticket: Ticket,
+        at: u64,
+    },
     Answered(Ticket, Option<Mark>),
 }
 
@@ -127,6 +136,8 @@ impl Window {
             ahead: 0,
             spooled: Spooled::default(),
             inherited: 0,
+            account: Account::default(),
+            to_save: None,
             moved: Instant::now(),
             held: VecDeque::with_capacity(limit),
             mark: Question::None,
@@ -160,9 +171,11 @@ impl Window {
             self.given = batch.number();
             self.moved = Instant::now();
             self.waiting.push_back(Arc::clone(batch));
+            self.account.give(batch.records());
             self.held.push_back(Held {
                 number: batch.number(),
                 records: batch.records().len(),
+                lines: batch.records().lines(),
                 first: batch.records().first_time(),
                 given: self.moved,
             });
@@ -179,8 +192,7 @@ impl Window {
             if self.acknowledged < at {
                 return Next::Nothing;
             }
-            self.mark = Question::Passed(ticket);
-            return Next::Order(Order::Mark(ticket));
+            return Next::Order(self.pass(ticket, at));
         }
         match self.waiting.pop_front() {
             Some(batch) => Next::Order(Order::Batch(batch)),
@@ -195,29 +207,46 @@ impl Window {
             return Some(Order::Reopen);
         }
         match self.mark {
-            Question::Asked { ticket, at } if self.acknowledged >= at => {
-                self.mark = Question::Passed(ticket);
-                Some(Order::Mark(ticket))
-            }
+            Question::Asked { ticket, at } if self.acknowledged >= at => Some(self.pass(ticket, at)),
             _ => None,
         }
+    }
+
+    /// All that was given before the question is acknowledged, and nothing that was given later has been begun.
+    fn pass(&mut self, ticket: Ticket, at: u64) -> Order {
+        self.to_save = Some(self.account.to_save());
+        self.mark = Question::Passed { ticket, at };
+        Order::Mark(ticket)
     }
 
     /// The batches that the sink was not given yet, up to a question: somebody else takes care of them.
     pub(super) fn take_waiting(&mut self) -> VecDeque<Arc<Batch>> {
         let behind = match self.mark {
-            Question::Asked { at, .. } => self.waiting.partition_point(|batch| batch.number() <= at),
+            Question::Asked { at, .. } | Question::Passed { at, .. } => {
+                self.waiting.partition_point(|batch| batch.number() <= at)
+            }
             _ => self.waiting.len(),
         };
         let rest = self.waiting.split_off(behind);
         std::mem::replace(&mut self.waiting, rest)
     }
 
-    /// So many records of the batch of this number are not to be delivered: the sink had them before.
-    pub(super) fn skip(&mut self, number: u64, records: usize) {
+    /// Only the `new` records of the batch are to be delivered: the sink had the others before.
+    pub(super) fn skip(&mut self, batch: &Batch, new: &Records) {
+        let records = batch.records().len() - new.len();
         self.settled += records as u64;
-        if let Some(held) = self.held.iter_mut().find(|held| held.number == number) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.number == batch.number()) {
             held.records -= records;
+            held.lines = new.lines();
+        }
+        self.account.skip(batch.records(), new);
+        self.look_at_spool();
+    }
+
+    /// What the account says is in the spool is held against the spool when that is empty.
+    fn look_at_spool(&mut self) {
+        if self.spooled.records == 0 {
+            self.account.is_drained();
         }
     }
 
@@ -249,28 +278,42 @@ impl Window {
         self.acknowledge(number);
     }
 
-    /// So many records were in the spool when it was opened.
-    pub(super) fn inherit(&mut self, records: u64) {
+    /// So many records were in the spool when it was opened. `has_lost`: there were more.
+    pub(super) fn inherit(&mut self, records: u64, has_lost: bool) {
         self.spooled.records += records;
         self.inherited += records;
+        self.account.inherit();
+        if has_lost {
+            self.account.lose();
+        }
+        self.look_at_spool();
     }
 
     /// The first batch of the spool is being delivered.
     pub(super) fn lend(&mut self) {
         self.spooled.lent = Some(0);
+        self.account.lend();
     }
 
     /// What was lent, so many records, is settled.
     pub(super) fn leave_spool(&mut self, records: u64) {
         self.spooled.lent = None;
         self.spooled.records = self.spooled.records.saturating_sub(records);
+        self.account.acknowledge(true);
+        self.look_at_spool();
     }
 
     /// The first records of the spool are dropped, with what was lent of them. Gives how many of them were not settled.
-    pub(super) fn drop_spooled(&mut self, records: u64) -> u64 {
+    /// `named` tells how many lines of each container these are; `None` if nobody knows.
+    pub(super) fn drop_spooled(&mut self, records: u64, named: Option<&Named>) -> u64 {
+        match named {
+            Some(named) => self.account.drop_spooled(named),
+            None => self.account.lose(),
+        }
         let left = records.saturating_sub(self.spooled.lent.take().unwrap_or_default());
         self.spooled.records = self.spooled.records.saturating_sub(records);
         self.settled += left;
+        self.look_at_spool();
         left
     }
 
@@ -290,8 +333,14 @@ impl Window {
         self.inherited
     }
 
-    /// The sink has delivered everything up to the batch of this number.
-    pub(super) fn acknowledge(&mut self, number: u64) {
+    /// The sink has delivered everything up to the batch of this number, and was given that last.
+    pub(super) fn deliver(&mut self, number: u64) {
+        self.account.acknowledge(false);
+        self.acknowledge(number);
+    }
+
+    /// Everything up to the batch of this number is safe.
+    fn acknowledge(&mut self, number: u64) {
         self.moved = Instant::now();
         self.acknowledged = self.acknowledged.max(number);
         while self.held.front().is_some_and(|held| held.number <= number) {
@@ -300,8 +349,11 @@ impl Window {
         }
     }
 
-    /// So many records of the batch that comes to be acknowledged next are delivered, or dropped, and counted so.
-    pub(super) fn settle(&mut self, records: usize) {
+    /// This has become of so many records of the batch that comes to be acknowledged next, of which `numbers` are the numbers.
+    pub(super) fn settle(&mut self, batch: &Records, numbers: impl IntoIterator<Item = usize>, outcome: Outcome) {
+        let mut records = 0;
+        self.account
+            .settle(batch, numbers.into_iter().inspect(|_| records += 1), outcome);
         self.settled += records as u64;
         match &mut self.spooled.lent {
             Some(settled) => *settled += records as u64,
@@ -329,7 +381,7 @@ impl Window {
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, mark: Option<Mark>) {
-        if matches!(self.mark, Question::Passed(passed) if passed == ticket) {
+        if matches!(self.mark, Question::Passed { ticket: passed, .. } if passed == ticket) {
             self.mark = Question::Answered(ticket, mark);
         }
     }
@@ -337,6 +389,30 @@ impl Window {
     /// Whether the question of this ticket is answered, or never will be.
     pub(super) fn is_settled(&self, ticket: Ticket) -> bool {
         self.left || matches!(self.mark, Question::Answered(answered, _) if answered == ticket)
+    }
+
+    /// What a checkpoint saves of the account, beside the mark.
+    pub(super) fn take_to_save(&mut self) -> Account {
+        self.to_save.take().unwrap_or_default()
+    }
+
+    /// The account as it was saved.
+    pub(super) fn restore(&mut self, saved: Account) {
+        self.account = Account::restored(saved);
+    }
+
+    pub(super) fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
+    /// The account as it is now, and whether it says of what waits what the window says.
+    pub(super) fn account_now(&self) -> (Account, bool) {
+        let is_spooled = self.spooled.lent.is_some();
+        let now = self.account.now(is_spooled);
+        let held: u64 = self.held.iter().map(|held| held.lines).sum();
+        let ahead = if is_spooled { 0 } else { self.account.ahead() };
+        let is_right = self.left || now.waiting() == held.cast_signed() - ahead;
+        (now, is_right)
     }
 
     pub(super) fn take_mark(&mut self) -> Option<Mark> {
@@ -401,9 +477,9 @@ mod tests {
         assert_eq!(taken(&mut window), Some(1));
         assert_eq!(taken(&mut window), Some(2));
         assert!(!window.has_room());
-        window.acknowledge(1);
+        window.deliver(1);
         assert!(window.has_room() && !window.is_idle());
-        window.acknowledge(2);
+        window.deliver(2);
         assert!(window.is_idle());
         assert_eq!(taken(&mut window), None);
     }
@@ -419,9 +495,9 @@ mod tests {
         assert_eq!(taken(&mut window), Some(2));
         // Taken and not acknowledged: neither the mark nor the next batch.
         assert_eq!(taken(&mut window), None);
-        window.acknowledge(1);
+        window.deliver(1);
         assert_eq!(taken(&mut window), None);
-        window.acknowledge(2);
+        window.deliver(2);
         assert_eq!(asked(&mut window), 7);
         assert_eq!(taken(&mut window), Some(3));
         assert!(!window.is_settled(7));
@@ -439,7 +515,7 @@ mod tests {
         window.answer(1, Some(Mark::default()));
         assert!(!window.is_settled(1) && !window.is_settled(2));
         assert_eq!(taken(&mut window), Some(1));
-        window.acknowledge(1);
+        window.deliver(1);
         assert_eq!(asked(&mut window), 2);
         window.answer(2, Some(Mark::default()));
         assert!(window.is_settled(2) && window.take_mark().is_some());
@@ -455,7 +531,7 @@ mod tests {
         window.reopen();
         assert!(matches!(window.next(), Next::Order(Order::Reopen)));
         assert_eq!(taken(&mut window), Some(1));
-        window.acknowledge(1);
+        window.deliver(1);
         assert_eq!(asked(&mut window), 1);
         assert!(matches!(window.next(), Next::End));
     }

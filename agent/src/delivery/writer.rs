@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use super::account::Outcome;
 use super::dead::DeadLetters;
 use super::had::Had;
 use super::intake::Intake;
@@ -223,7 +224,8 @@ impl Writer {
                     }
                     let delivered = self.metrics.delivered.with_label_values(&[&self.name]);
                     delivered.inc_by(batch.records().len() as u64);
-                    self.intake.settled(batch.records().len());
+                    let all = 0..batch.records().len();
+                    self.intake.settled(batch.records(), all, Outcome::Delivered);
                     self.intake.acknowledge(batch);
                 }
                 Order::Mark(ticket) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log_capturer::delivery::sink::{File, Mark, Sink};
-use log_capturer::delivery::{Bounds, Fatal, Had, Metrics, Outbox, Writers};
+use log_capturer::delivery::{Bounds, Fatal, Had, Metrics, Outbox, Saved, Writers};
 use log_capturer::encode::{self, Fields, Tail};
 use log_capturer::metrics::registry;
 use log_capturer::readiness::Readiness;
@@ -77,7 +77,8 @@ impl Rig {
             .runtime
             .block_on(barrier)
             .expect("the sink to have everything in time");
-        settled.map(|((), marks)| marks)
+        let marks = |saved: Saved| Some((saved.sink, saved.mark?));
+        settled.map(|((), saved)| saved.into_iter().filter_map(marks).collect())
     }
 
     pub(crate) fn failed(&self) -> Fatal {

@@ -7,7 +7,7 @@ use std::task::{self, Poll, Waker};
 use super::super::follower::Follower;
 use super::super::resume::Position;
 use super::super::tests::{policy, services};
-use super::super::{ContainerState, Policies, Positions};
+use super::super::{ContainerState, Gone, Policies, Positions};
 use super::*;
 use crate::delivery::{Batch, Intake, Order};
 use crate::encode::Decoded;
@@ -106,7 +106,7 @@ impl Disk {
 
     fn checkpoint(&mut self, intake: &mut Intake, positions: &Positions) {
         self.take(intake);
-        self.positions = positions.take();
+        self.positions = positions.take().0;
         self.length = self.file.len();
         self.truncated = false;
     }
@@ -125,7 +125,7 @@ impl Disk {
 
     /// The positions that a process starts with.
     fn recover(&self) -> Positions {
-        let positions = Positions::new(self.positions.clone());
+        let positions = Positions::new(self.positions.clone(), Gone::default());
         for record in &self.file[self.length..] {
             positions.recovered(&Decoded::from_json(record).unwrap(), self.truncated);
         }
@@ -218,6 +218,10 @@ fn assert_every_line_once(options: &[&str], truncates: bool) {
         while !process(&mut random, &policies, &log, &mut written, &mut disk) {
             processes += 1;
             assert!(processes < 1_000, "seed {seed}: no end");
+        }
+        if !truncates {
+            let tally = &disk.positions[&container().id].tally;
+            assert_eq!((tally.taken, tally.held), (log.len() as u64, 0), "seed {seed}");
         }
         for stream in Stream::ALL {
             let written = log.iter().filter(|entry| entry.1 == stream);

@@ -120,6 +120,7 @@ impl Follower {
                 );
             }
         }
-        self.captured.series().gap();
+        self.captured.note_gap();
+        self.captured.publish();
     }
 }

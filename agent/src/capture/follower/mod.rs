@@ -152,7 +152,7 @@ impl Follower {
                             container = self.container.name,
                             "the container was removed before its log was read: lines may be missing"
                         );
-                        self.captured.series().gap();
+                        self.captured.note_gap();
                     }
                     self.captured.forget();
                     read_to = started;

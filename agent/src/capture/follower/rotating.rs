@@ -90,7 +90,8 @@ impl Follower {
                 lines = stretch.lines,
                 "the engine rotated its log faster than it could be followed: lines may be missing"
             );
-            self.captured.series().gap();
+            self.captured.note_gap();
+            self.captured.publish();
         }
         self.captured.witness.compared();
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::super::account::Outcome;
 use super::super::batch::Records;
 use super::super::dead::{DeadLetters, Replay, Replayed};
 use super::super::metrics::Metrics;
@@ -198,9 +199,13 @@ impl Courier {
         }
         let delivered = self.metrics.delivered.with_label_values(&[&self.sink]);
         delivered.inc_by(stored as u64);
-        self.supply.settled(stored);
+        // Which ones were rejected is not known, so the account takes them for the last ones.
+        let numbers = request.range.clone().filter(|&number| !self.parts.is_refused(number));
+        self.supply
+            .settled(records, numbers.clone().take(stored), Outcome::Delivered);
+        let last: Vec<usize> = numbers.skip(stored).collect();
         // For the same reason none of them can be kept.
-        self.count_refused(rejected, "rejected", false);
+        self.count_refused(records, &last, "rejected", false);
     }
 
     /// Finds the records of a request that the store will never take: by what it says, or by halves.
@@ -274,7 +279,7 @@ impl Courier {
             again.replayed.refused += numbers.len();
             again.is_needed |= !is_kept;
         } else {
-            self.count_refused(numbers.len(), reason, is_kept);
+            self.count_refused(records, &numbers, reason, is_kept);
         }
         numbers.len()
     }
@@ -290,10 +295,12 @@ impl Courier {
         })
     }
 
-    fn count_refused(&mut self, records: usize, reason: &'static str, is_kept: bool) {
+    fn count_refused(&mut self, batch: &Records, numbers: &[usize], reason: &'static str, is_kept: bool) {
+        let records = numbers.len();
         if records == 0 {
             return;
         }
+        let outcome = if is_kept { Outcome::Dead } else { Outcome::Dropped };
         let counted = if is_kept {
             &self.metrics.dead
         } else {
@@ -301,7 +308,7 @@ impl Courier {
         };
         let counted = counted.with_label_values(&[&*self.sink, reason]);
         counted.inc_by(records as u64);
-        self.supply.settled(records);
+        self.supply.settled(batch, numbers.iter().copied(), outcome);
         if self.told.is_none_or(|told| told.elapsed() > TELL) {
             self.told = Some(Instant::now());
             let (sink, said) = (&self.sink, self.attempts.said());

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as Turns, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::super::account::Named;
 use super::super::batch::{Batch, Spares};
 use super::super::had::Had;
 use super::super::intake::Intake;
@@ -132,6 +133,16 @@ impl Backlog {
             }
         }
         let Before { mut had, spooled } = before;
+        let has_lost = match (&place.spool, spooled) {
+            (Some(spool), Some(spooled)) => spool.end() < spooled,
+            _ => false,
+        };
+        if has_lost {
+            warn!(
+                sink = intake.name(),
+                "the spool has lost lines that it had: they count as dropped in the account"
+            );
+        }
         if let (Some(spool), Some(spooled)) = (&mut place.spool, spooled) {
             // They are read from their logs once more.
             spool.look_back(spooled, |records| had.note_all(records))?;
@@ -154,7 +165,7 @@ impl Backlog {
         let mut place = backlog.spool.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(spool) = &mut place.spool {
             let records = spool.records();
-            backlog.desk().window().inherit(records);
+            backlog.desk().window().inherit(records, has_lost);
             show(backlog.desk(), spool);
             if records > 0 {
                 info!(sink = intake.name(), records, "goes on with what its spool has");
@@ -183,7 +194,7 @@ impl Backlog {
         if skipped == 0 {
             return batch;
         }
-        self.desk().window().skip(batch.number(), skipped);
+        self.desk().window().skip(&batch, &new);
         Arc::new(Batch::new(batch.number(), new, &self.no_spares))
     }
 
@@ -208,13 +219,13 @@ impl Backlog {
         }
         let read = self.with(|spool| {
             let read = spool.read(Time::now());
-            (read, spool.take_lost())
+            (read, spool.take_lost(), spool.take_aged())
         });
-        let (read, lost) = match read.await {
+        let (read, lost, aged) = match read.await {
             Ok(read) => read,
-            Err(error) => (Err(error), Lost::default()),
+            Err(error) => (Err(error), Lost::default(), Named::new()),
         };
-        self.tell_lost(lost);
+        self.tell_lost(lost, &aged);
         match read {
             Ok(Some(records)) => {
                 self.desk().window().lend();
@@ -284,12 +295,12 @@ impl Backlog {
         })
     }
 
-    /// Drops the oldest segment. Tells how many records that were.
-    pub(super) async fn drop_oldest(&self) -> u64 {
+    /// Drops the oldest segment. Tells how many records that were, and how many lines of each container.
+    pub(super) async fn drop_oldest(&self) -> (u64, Named) {
         self.with(Spool::drop_oldest).await.unwrap_or_default()
     }
 
-    fn tell_lost(&self, lost: Lost) {
+    fn tell_lost(&self, lost: Lost, aged: &Named) {
         let damaged = &self.metrics.spool.damaged;
         for (part, places) in [("segment", lost.places), ("cursor", lost.cursors)] {
             if places > 0 {
@@ -300,14 +311,14 @@ impl Backlog {
                 );
             }
         }
-        self.drop_records(lost.records, "spool_damaged");
-        self.drop_records(lost.aged, "spool_age");
+        self.drop_records(lost.records, None, "spool_damaged");
+        self.drop_records(lost.aged, Some(aged), "spool_age");
     }
 
-    /// So many records of the spool are lost to the sink.
-    pub(super) fn drop_records(&self, records: u64, reason: &'static str) {
+    /// So many records of the spool are lost to the sink. `named` tells whose lines they are, where that is known.
+    pub(super) fn drop_records(&self, records: u64, named: Option<&Named>, reason: &'static str) {
         if records > 0 {
-            let settled = self.desk().window().drop_spooled(records);
+            let settled = self.desk().window().drop_spooled(records, named);
             let dropped = self.metrics.dropped.with_label_values(&[self.name(), reason]);
             dropped.inc_by(settled);
             self.tell_dropped(settled, reason);
@@ -335,7 +346,7 @@ impl Backlog {
             let spool = place.spool()?;
             let desk = shared.desk(sink);
             if is_late {
-                desk.window().inherit(spool.records());
+                desk.window().inherit(spool.records(), false);
             }
             let done = act(spool);
             show(desk, spool);

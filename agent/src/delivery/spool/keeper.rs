@@ -185,6 +185,7 @@ impl Keeping {
                 }
             };
             let (number, records) = (batch.number(), batch.records().len());
+            backlog.desk().window().account().spill(batch.records());
             // First: whoever sees room must not need more memory for it.
             drop(batch);
             backlog.desk().window().spill(number, records, is_lent);
@@ -202,11 +203,11 @@ impl Keeping {
         match backlog.when_full {
             WhenFull::Block => {}
             WhenFull::DropOldest => {
-                let records = backlog.drop_oldest().await;
+                let (records, named) = backlog.drop_oldest().await;
                 if records > 0 {
                     self.tell("it is full: the oldest lines are dropped");
                     self.is_dropping = true;
-                    backlog.drop_records(records, "spool_full");
+                    backlog.drop_records(records, Some(&named), "spool_full");
                     if matches!(turn.carried, Some(Carried::Spooled)) {
                         turn.carried = None;
                         backlog.dropped.send_replace(());
@@ -232,6 +233,7 @@ impl Keeping {
     fn drop_batch(&self, batch: Arc<Batch>) {
         let backlog = &self.backlog;
         let (number, records) = (batch.number(), batch.records().len());
+        backlog.desk().window().account().refuse(batch.records());
         drop(batch);
         let dropped = backlog
             .metrics

@@ -18,6 +18,7 @@ use std::mem::take;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::super::account::Named;
 use super::super::batch::Records;
 use super::cursor::{Cursor, Cursors};
 use super::folder::Folder;
@@ -78,6 +79,8 @@ pub(super) struct Spool {
     open: Option<(u64, File)>,
     writer: Writer,
     lost: Lost,
+    /// The lines of each container that became too old.
+    aged: Named,
 }
 
 impl Spool {
@@ -140,6 +143,7 @@ impl Spool {
             open: None,
             writer: Writer::default(),
             lost,
+            aged: Named::new(),
         };
         spool.tidy();
         Ok(spool)
@@ -199,6 +203,11 @@ impl Spool {
     /// What was lost since this was asked last.
     pub(super) fn take_lost(&mut self) -> Lost {
         take(&mut self.lost)
+    }
+
+    /// How many lines of each container became too old since this was asked last.
+    pub(super) fn take_aged(&mut self) -> Named {
+        take(&mut self.aged)
     }
 
     /// Adds a batch behind all others. It is safe once [`Spool::commit`] has succeeded. Gives what [`Spool::lend`] wants.
@@ -320,6 +329,7 @@ impl Spool {
             after.record = header.end();
             if header.spooled < now.before(self.limits.max_age) {
                 self.lost.aged += u64::from(header.records);
+                note(&records, &mut self.aged);
                 self.cursor = after;
                 continue;
             }
@@ -364,10 +374,12 @@ impl Spool {
         self.keep_cursor()
     }
 
-    /// Makes room by dropping the oldest segment, and what was lent of it. Tells how many records that were.
-    pub(super) fn drop_oldest(&mut self) -> u64 {
+    /// Makes room by dropping the oldest segment, and what was lent of it. Tells how many records that were, and how many lines
+    /// of each container.
+    pub(super) fn drop_oldest(&mut self) -> (u64, Named) {
         let before = self.cursor.record;
         self.lent = None;
+        let named = self.oldest_lines();
         let current = self.place(self.cursor).map_or(0, |(_, segment)| segment);
         self.cursor = match self.segments.get(current + 1) {
             Some(next) => Cursor {
@@ -385,7 +397,29 @@ impl Spool {
             }
         };
         let _ = self.keep_cursor();
-        self.cursor.record - before
+        (self.cursor.record - before, named)
+    }
+
+    /// The lines of each container from the cursor to the end of its segment, as far as that is sound.
+    fn oldest_lines(&mut self) -> Named {
+        let mut named = Named::new();
+        let Some((from, segment)) = self.place(self.cursor) else {
+            return named;
+        };
+        let (mut at, end) = (from.offset, self.segments[segment].bytes);
+        while at < end
+            && let Ok(file) = self.reading(segment)
+            && let Ok((found, next)) = step(file, at, end)
+        {
+            if let Found::Frame(header, payload) = found
+                && header.end() > from.record
+                && let Some(records) = header.records(&payload)
+            {
+                note(&records, &mut named);
+            }
+            at = next;
+        }
+        named
     }
 
     fn keep_cursor(&mut self) -> io::Result<()> {
@@ -457,6 +491,13 @@ impl Spool {
         }
         self.open = None;
     }
+}
+
+/// Adds the lines of each container.
+fn note(records: &Records, named: &mut Named) {
+    records.lines_of(0..records.len(), |id, lines| {
+        *named.entry(id.clone()).or_default() += lines;
+    });
 }
 
 #[cfg(test)]

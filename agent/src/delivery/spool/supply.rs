@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::super::batch::Batch;
+use super::super::account::Outcome;
+use super::super::batch::{Batch, Records};
 use super::super::intake::Intake;
 use super::super::window::{Next, Order, Ticket};
 use super::backlog::{Backlog, Carried, Read};
@@ -115,9 +116,9 @@ impl Supply {
         }
     }
 
-    /// So many records of the batch are delivered, or dropped, and counted so.
-    pub fn settled(&self, records: usize) {
-        self.intake.settled(records);
+    /// This has become of the records of these numbers, and is counted.
+    pub fn settled(&self, batch: &Records, numbers: impl IntoIterator<Item = usize>, outcome: Outcome) {
+        self.intake.settled(batch, numbers, outcome);
     }
 
     /// Answers [`Order::Mark`].

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,10 +6,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::super::account::Outcome;
 use super::super::batch::Batch;
 use super::super::had::Had;
 use super::super::outbox::Outbox;
 use super::super::shared::Bounds;
+use super::super::sink::Mark;
 use super::super::tests::{line, tail};
 use super::super::window::{Next, Order};
 use super::options::{Limits, Patience};
@@ -25,6 +28,8 @@ struct Bench {
     readiness: Readiness,
     supply: Supply,
     keeper: JoinHandle<()>,
+    /// Lines that were pushed.
+    pushed: Cell<i64>,
 }
 
 fn options(folder: &Path, when_full: WhenFull) -> Options {
@@ -49,7 +54,8 @@ async fn take_everything(mut intake: Intake) {
     while let Some(order) = intake.next().await {
         match order {
             Order::Batch(batch) => {
-                intake.settled(batch.records().len());
+                let all = 0..batch.records().len();
+                intake.settled(batch.records(), all, Outcome::Delivered);
                 intake.acknowledge(batch);
             }
             Order::Mark(ticket) => intake.tell(ticket, None),
@@ -78,6 +84,7 @@ fn bench_after(options: &Options, before: Before) -> Bench {
         readiness,
         supply,
         keeper: tokio::spawn(keeper.run()),
+        pushed: Cell::default(),
     }
 }
 
@@ -88,6 +95,7 @@ impl Bench {
         for number in texts {
             std::future::poll_fn(|cx| self.outbox.poll_room_for(cx, 1)).await;
             self.outbox.push(&line(number as i64, &number.to_string()), &tail);
+            self.pushed.set(self.pushed.get() + 1);
         }
     }
 
@@ -111,7 +119,8 @@ impl Bench {
 
     async fn deliver(&mut self, batch: Arc<Batch>) -> usize {
         let number = batch.records().first_time().unwrap().0 as usize;
-        self.supply.settled(batch.records().len());
+        let all = 0..batch.records().len();
+        self.supply.settled(batch.records(), all, Outcome::Delivered);
         self.supply.acknowledge(batch).await;
         number
     }
@@ -121,9 +130,23 @@ impl Bench {
         self.deliver(batch).await
     }
 
-    /// Drift, and what waits in the spool.
+    /// What the sink with the spool says of itself, once all that was pushed is safe.
+    async fn mark(&self) -> Mark {
+        let saved = self.outbox.barrier(|| ()).await.unwrap().1;
+        let main = saved.into_iter().find(|saved| saved.sink == "main");
+        main.and_then(|main| main.mark).expect("a mark")
+    }
+
+    /// Drift, and what waits in the spool. Each line is in one place of the account.
     fn account(&self) -> (i64, i64) {
         self.outbox.observe(&self.metrics);
+        for sink in self.outbox.accounts() {
+            let all: i64 = sink.account.containers().map(|id| sink.account.of(id).sum()).sum();
+            assert!(
+                sink.is_right && all + sink.account.others().sum() == self.pushed.get(),
+                "{sink:?}"
+            );
+        }
         let spool = self.metrics.spool.lines.with_label_values(&["main"]).get();
         (self.metrics.drift.with_label_values(&["main"]).get(), spool)
     }
@@ -215,11 +238,11 @@ async fn what_was_spooled_behind_the_saved_position_is_left_out_when_it_comes_ag
         bench.push(0..1).await;
         let _first = bench.take().await;
         bench.push(1..10).await;
-        let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
+        let mark = bench.mark().await;
         bench.push(10..20).await;
         assert!(bench.is_safe().await);
         bench.keeper.abort();
-        marks[0].1.saved.as_u64()
+        mark.saved.as_u64()
     };
     assert_eq!(mark, Some(10));
     let before = Before {
@@ -227,15 +250,15 @@ async fn what_was_spooled_behind_the_saved_position_is_left_out_when_it_comes_ag
         spooled: mark,
     };
     let mut bench = bench_after(&options, before);
-    let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
-    assert!(!marks[0].1.had.is_null(), "the next start needs it, too");
+    let mark = bench.mark().await;
+    assert!(!mark.had.is_null(), "the next start needs it, too");
     bench.push(10..25).await;
     for number in 0..25 {
         assert_eq!(bench.deliver_next().await, number);
     }
     assert_eq!(bench.account(), (0, 0));
-    let marks = bench.outbox.barrier(|| ()).await.unwrap().1;
-    assert!(marks[0].1.had.is_null());
+    let mark = bench.mark().await;
+    assert!(mark.had.is_null());
 }
 
 #[tokio::test]
@@ -301,7 +324,7 @@ async fn a_full_spool_drops_the_oldest_or_the_newest_and_counts_them() {
         let mut bench = bench(&options(folder.path(), when_full));
         bench.push(0..1).await;
         let first = bench.take().await;
-        bench.supply.settled(0);
+        bench.supply.settled(first.records(), [], Outcome::Delivered);
         let dropped = bench.supply.dropped();
         timeout(LONG, bench.push(1..300)).await.expect("reading goes on");
         assert!(bench.is_safe().await);

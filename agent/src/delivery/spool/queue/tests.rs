@@ -278,13 +278,13 @@ fn room_is_made_by_dropping_what_waits_longest() {
     let mut spool = bench.open();
     add(&mut spool, 0..10);
     spool.read(NOW).unwrap();
-    let mut dropped = spool.drop_oldest();
+    let mut dropped = spool.drop_oldest().0;
     assert_eq!(bench.open().records(), 20 - dropped, "a restart knows it");
     let next = dropped as usize / 2;
     assert_eq!(spool.read(NOW).unwrap().unwrap().text(), text(next).as_bytes());
     spool.done().unwrap();
     while spool.records() > 0 {
-        let more = spool.drop_oldest();
+        let more = spool.drop_oldest().0;
         assert!(more > 0);
         dropped += more;
     }
