@@ -137,3 +137,12 @@ fn metadata() -> Result<serde_json::Value> {
     );
     Ok(serde_json::from_slice(&output.stdout)?)
 }
+
+/// Tests at a time, for each processor. They wait more than they compute; those with an engine of their own wait for one
+/// another besides (`tests/src/engine.rs`).
+const EACH_PROCESSOR: usize = 4;
+
+/// How many tests run at a time.
+pub fn test_threads() -> usize {
+    EACH_PROCESSOR * std::thread::available_parallelism().map_or(1, usize::from)
+}

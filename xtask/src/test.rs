@@ -15,10 +15,6 @@ use crate::setup::{self, Part};
 use crate::vm::{self, Machine};
 use crate::{cargo, engines, say};
 
-/// Tests at a time, for each processor. They wait more than they compute; those with an engine of their own wait for one
-/// another besides (`tests/src/engine.rs`).
-const EACH_PROCESSOR: usize = 4;
-
 pub fn test(engine: Which, filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(&[
         Part::KernelHalf,
@@ -72,7 +68,7 @@ pub fn test(engine: Which, filter: Option<&str>) -> Result<ExitCode> {
         let mut child = tests
             .args(["test", "--no-fail-fast", "--"])
             .args(filter)
-            .arg(format!("--test-threads={}", threads()))
+            .arg(format!("--test-threads={}", cargo::test_threads()))
             .env("LOG_CAPTURER_BIN", &agent)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -96,10 +92,6 @@ pub fn test(engine: Which, filter: Option<&str>) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-pub fn threads() -> usize {
-    EACH_PROCESSOR * thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Says how long it took: that is where the time of a run goes.

@@ -13,7 +13,7 @@ use crate::account::{Account, Said};
 use crate::build_ebpf::build_ebpf;
 use crate::setup::dockerd::{Dockerd, Which};
 use crate::setup::{self, Part};
-use crate::{cargo, say, test};
+use crate::{cargo, say};
 use table::{Column, Outcome};
 
 /// What differs from engine to engine: how it writes, rotates and serves logs, and what it says when it ends.
@@ -156,7 +156,7 @@ fn promises(dockerd: &Dockerd, agent: &Path) -> Result<Command> {
     let mut promises = cargo::cargo();
     promises
         .args(["test", "--test", "promises", "--"])
-        .arg(format!("--test-threads={}", test::threads()))
+        .arg(format!("--test-threads={}", cargo::test_threads()))
         .env("LOG_CAPTURER_BIN", agent)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
