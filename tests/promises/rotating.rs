@@ -69,7 +69,7 @@ fn settled(agent: &mut Agent, name: &str, lines: usize) -> (Vec<usize>, f64) {
 #[test]
 fn of_a_log_that_rotates_while_it_is_written_flat_out_each_line_comes_once_or_a_gap_is_counted() {
     needs!(requirements::engine());
-    let lines = size("FLAT_OUT_LINES", 400_000) as usize;
+    let lines = size("FLAT_OUT_LINES", 200_000) as usize;
     let engine = Engine::start();
     for (name, options) in [
         ("json-3", options("json-file", "max-size=10m", "max-file=3")),

@@ -195,6 +195,7 @@ impl Capture {
         }
         self.at_last_event.push(event.clone());
         match event.action {
+            Action::Create(container) => self.created(container),
             Action::Start(container) => return self.started(container, event.time >= self.subscribed),
             Action::Die => self.tell(&event.id, |life| life.running = false),
             Action::Destroy => {
@@ -217,6 +218,16 @@ impl Capture {
             }
         }
         false
+    }
+
+    /// A container has been made, and is described now: once it runs the engine takes its time to answer, and one that is
+    /// removed when it ends may be gone by then. Where many are made at once, the list describes those that run.
+    fn created(&mut self, container: Container) {
+        let id = container.id.clone();
+        if !self.own.is(&id) && !self.known.contains_key(&id) && !self.descriptions.are_many() {
+            self.follow(container, Some(Teller::Event));
+            self.tell(&id, |life| (life.starts, life.running) = (0, false));
+        }
     }
 
     /// A container has been started, an event says. All that it says is not known of one that was not met before. Tells

@@ -85,6 +85,11 @@ impl Descriptions {
         }
     }
 
+    /// Whether one more would wait for the list.
+    pub(super) fn are_many(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= FEW
+    }
+
     /// One more waits.
     pub(super) fn waits(&self) -> Waiting {
         Waiting {

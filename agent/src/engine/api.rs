@@ -307,7 +307,7 @@ impl Engine {
         // What an engine calls otherwise it does not send: `died` and `remove` are Podman's.
         let mut path = self.peer().await?.path(
             "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A\
-             %5B%22start%22%2C%22die%22%2C%22died%22%2C%22destroy%22%2C%22remove%22%2C%22rename%22%5D%7D",
+             %5B%22create%22%2C%22start%22%2C%22die%22%2C%22died%22%2C%22destroy%22%2C%22remove%22%2C%22rename%22%5D%7D",
         );
         if let Some(since) = since {
             path += &format!("&since={}", since.as_since());

@@ -17,6 +17,8 @@ const LONGEST: usize = 1 << 20;
 /// What happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// It has been made, and may be started next. Carries the same as a start.
+    Create(Container),
     /// Carries what a record says of the container: no inspect is needed.
     Start(Container),
     /// Its main process has ended. Its log may have more to read.
@@ -144,15 +146,19 @@ fn parse(line: &[u8]) -> Result<Option<Event>, EngineError> {
     let mut attributes = attributes.unwrap_or_default();
     let id = ContainerId::new(&id);
     let action = match message.action.as_str() {
-        "start" => {
+        made @ ("create" | "start") => {
             let mut take = |key: &str| attributes.remove(key).unwrap_or_default();
             let (name, image) = (take("name"), take("image"));
-            Action::Start(Container {
+            let container = Container {
                 id: id.clone(),
                 name,
                 image,
                 labels: attributes,
-            })
+            };
+            match made {
+                "create" => Action::Create(container),
+                _ => Action::Start(container),
+            }
         }
         // Podman says `died` and `remove`.
         "die" | "died" => Action::Die,
