@@ -178,18 +178,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_carries_the_container() {
-        let line = br#"{"status":"start","id":"ab","from":"nginx","Type":"container","Action":"start",
-            "Actor":{"ID":"ab","Attributes":{"image":"nginx:1","name":"web","com.x":"y"}},
-            "scope":"local","time":1,"timeNano":1000000005}"#;
-        let event = parse(line).unwrap().unwrap();
-        assert_eq!(event.time, Time(1_000_000_005));
-        let Action::Start(container) = event.action else {
-            panic!("{event:?}")
-        };
-        assert_eq!(container.name, "web");
-        assert_eq!(container.image, "nginx:1");
-        assert_eq!(container.labels, BTreeMap::from([("com.x".into(), "y".into())]));
+    fn a_creation_and_a_start_carry_the_container() {
+        for (action, told) in [
+            ("create", Action::Create as fn(Container) -> Action),
+            ("start", Action::Start),
+        ] {
+            let line = format!(
+                r#"{{"status":"{action}","id":"ab","from":"nginx","Type":"container","Action":"{action}",
+                "Actor":{{"ID":"ab","Attributes":{{"image":"nginx:1","name":"web","com.x":"y"}}}},
+                "scope":"local","time":1,"timeNano":1000000005}}"#
+            );
+            let event = parse(line.as_bytes()).unwrap().unwrap();
+            assert_eq!(event.time, Time(1_000_000_005));
+            let container = Container {
+                id: ContainerId::new("ab"),
+                name: "web".into(),
+                image: "nginx:1".into(),
+                labels: BTreeMap::from([("com.x".into(), "y".into())]),
+            };
+            assert_eq!(event.action, told(container));
+        }
     }
 
     #[test]
