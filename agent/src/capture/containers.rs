@@ -366,7 +366,7 @@ impl Capture {
                 continue;
             }
             // It may have ended while nobody looked: then it is read to its end, as one that runs no more.
-            if entry.running || (!self.known.contains_key(&id) && self.has_unread(&id, entry.created)) {
+            if entry.running || (!self.has_started(&id) && self.has_unread(&id, entry.created)) {
                 self.found(entry);
             }
         }
@@ -409,6 +409,11 @@ impl Capture {
             }
             self.unreadable.clone_from(&list.unreadable);
         }
+    }
+
+    /// Whether a start of the container is known. One that was only seen to be made may have run while nobody looked.
+    fn has_started(&self, id: &ContainerId) -> bool {
+        self.known.get(id).is_some_and(|known| known.life.borrow().starts > 0)
     }
 
     /// Whether a container that does not run can have lines that were never taken.

@@ -39,3 +39,22 @@ async fn a_follow_that_the_engine_never_ends_holds_its_slot_for_a_bounded_time()
         assert_eq!(agent.gaps(name), 0, "{name}: a gap where there is none");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_created_and_ran_while_nobody_looked_is_read_by_the_list() {
+    let engine = Engine::start();
+    let agent = Agent::start_with(&engine, "{}", 2, Positions::default());
+    sleep(SECOND).await;
+    engine.create("short");
+    sleep(SECOND).await;
+    assert_eq!(
+        engine.asked("short"),
+        Vec::<String>::new(),
+        "there is no log before it runs"
+    );
+    // Nobody tells of its start, or of its end.
+    engine.write("short", BEGAN, "line 0");
+    sleep(120 * SECOND).await;
+    assert_eq!(agent.lines("short"), lines(0..1));
+    assert_eq!(agent.gaps("short"), 0);
+}

@@ -124,9 +124,20 @@ impl Engine {
 
     /// The same, with labels.
     pub(super) fn run_with(&self, name: &str, labels: &[(&str, &str)]) {
+        self.make(name, labels, true);
+        self.tell("start", name);
+    }
+
+    /// A container is created.
+    pub(super) fn create(&self, name: &str) {
+        self.make(name, &[], false);
+        self.tell("create", name);
+    }
+
+    fn make(&self, name: &str, labels: &[(&str, &str)], is_running: bool) {
         let container = Container {
             name: name.to_owned(),
-            is_running: true,
+            is_running,
             log: Vec::new(),
             first: 0,
             repeats: Vec::new(),
@@ -139,7 +150,6 @@ impl Engine {
             is_retagged: false,
         };
         self.shared.change(|state| state.containers.insert(id(name), container));
-        self.tell("start", name);
     }
 
     /// A container writes a line.
